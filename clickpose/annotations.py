@@ -1,0 +1,140 @@
+"""The values every part exchanges: a pose, a click, and the annotated pictures of a data set.
+
+Coordinates are pixels of the upright picture (EXIF orientation applied), x to the right and y down, with the
+origin at its top left corner. Visibility is COCO's: 0 not labelled or absent, 1 occluded, 2 visible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clickpose.skeleton import Skeleton
+
+ABSENT, OCCLUDED, VISIBLE = 0, 1, 2
+
+Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """One person, predicted or being annotated; K keypoints in the order of the model's skeleton.
+
+    Attributes:
+        keypoints_px: ``(K, 2)`` float32 x, y in pixels.
+        visibility: ``(K,)`` int64, 0 absent, 1 occluded, 2 visible.
+        scores: ``(K,)`` float32 confidence of each keypoint in [0, 1]; 1 where a human placed it.
+        box_px: ``(4,)`` float32 x0, y0, x1, y1 in pixels.
+        score: confidence in [0, 1] that this is a person.
+        held: ``(K,)`` bool, True where a human placed the keypoint: no later refine moves it.
+    """
+
+    keypoints_px: Floats
+    visibility: Ints
+    scores: Floats
+    box_px: Floats
+    score: float
+    held: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Click:
+    """A human's word on one keypoint of one person.
+
+    Attributes:
+        person: index into the list of poses.
+        keypoint: name, or 0-based index.
+        xy_px: where it belongs, in pixels.
+        visibility: 2 visible, 1 occluded, or 0 when the person does not show it ("absent": ``xy_px`` is ignored).
+    """
+
+    person: int
+    keypoint: str | int
+    xy_px: tuple[float, float]
+    visibility: int = VISIBLE
+
+
+@dataclass(frozen=True, eq=False)
+class PersonAnnotation:
+    """One annotated person of a data set; unlabelled keypoints have visibility 0 and lie at (0, 0).
+
+    Attributes:
+        id: unique within the data set.
+        keypoints_px: ``(K, 2)`` float32.
+        visibility: ``(K,)`` int64 in {0, 1, 2}.
+        box_px: ``(4,)`` float32 x0, y0, x1, y1.
+        area_px: the OKS scale squared, in square pixels.
+        is_crowd: a region of people too many to separate; neither trained on nor counted against a model.
+    """
+
+    id: int
+    keypoints_px: Floats
+    visibility: Ints
+    box_px: Floats
+    area_px: float
+    is_crowd: bool = False
+
+    @property
+    def num_labelled(self) -> int:
+        """Number of keypoints that carry a label."""
+        return int((self.visibility > 0).sum())
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """A picture's file name (relative to its data set's image folder), size in pixels, and persons, if any."""
+
+    id: int
+    file_name: str
+    size_wh: tuple[int, int]
+    persons: tuple[PersonAnnotation, ...] = ()
+
+
+@dataclass(frozen=True)
+class AnnotationSet:
+    """Annotated pictures that share one skeleton."""
+
+    skeleton: Skeleton
+    images: tuple[AnnotatedImage, ...] = field(default=())
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.images)
+
+    @property
+    def num_persons(self) -> int:
+        """Number of persons with at least one labelled keypoint, crowds apart."""
+        return sum(p.num_labelled > 0 and not p.is_crowd for image in self.images for p in image.persons)
+
+
+def to_skeleton(person: PersonAnnotation, source: Skeleton, target: Skeleton) -> PersonAnnotation:
+    """Carry a person over to another skeleton: keypoints of the same name keep their label, the rest have none."""
+    keypoints_px = np.zeros((len(target), 2), np.float32)
+    visibility = np.zeros(len(target), np.int64)
+    for i, j in source.shared_with(target):
+        keypoints_px[j], visibility[j] = person.keypoints_px[i], person.visibility[i]
+    return PersonAnnotation(
+        person.id, keypoints_px, visibility, person.box_px, person.area_px, is_crowd=person.is_crowd
+    )
+
+
+def convert_set(annotations: AnnotationSet, skeleton: Skeleton) -> AnnotationSet:
+    """Carry a whole data set over to another skeleton by keypoint name."""
+    if annotations.skeleton == skeleton:
+        return annotations
+    return AnnotationSet(
+        skeleton,
+        tuple(
+            AnnotatedImage(
+                image.id,
+                image.file_name,
+                image.size_wh,
+                tuple(to_skeleton(person, annotations.skeleton, skeleton) for person in image.persons),
+            )
+            for image in annotations.images
+        ),
+    )

@@ -1,0 +1,61 @@
+"""Everything that can go wrong and be explained.
+
+    ClickPoseError
+    |-- ImageError            a picture is missing, broken or too large
+    |-- InvalidClick          a click names no person, no keypoint, or lies outside the picture
+    |-- InvalidAnnotation     a record of a data set or a labelling task cannot be used
+    |-- InvalidSkeleton       a keypoint schema contradicts itself
+    |-- InvalidConfig         a setting is outside its range
+    |-- InvalidModel          a model folder cannot be loaded
+    |-- StoreError            something is missing from, or in the way in, the store
+    |-- NotReady              the service is still loading; try again
+    |-- Unauthorized          the request carries no, or the wrong, credentials
+    `-- LabelStudioError      Label Studio refused or did not answer
+
+Each error holds one sentence that names the file, record, field or id and says what to do. An error is made from
+that one string and nothing else, so that it travels between processes unharmed.
+"""
+
+
+class ClickPoseError(Exception):
+    """Base of every error this product raises on purpose."""
+
+
+class ImageError(ClickPoseError):
+    """A picture is missing, cannot be decoded, or exceeds the limits on bytes or pixels."""
+
+
+class InvalidClick(ClickPoseError):
+    """A click names a person or keypoint that does not exist, or lies outside the picture."""
+
+
+class InvalidAnnotation(ClickPoseError):
+    """A record of a data set or a labelling task is malformed; the message names file, id and field."""
+
+
+class InvalidSkeleton(ClickPoseError):
+    """A keypoint schema contradicts itself: unequal lengths, unknown names, a flip that is no involution."""
+
+
+class InvalidConfig(ClickPoseError):
+    """A setting is outside its range or contradicts another."""
+
+
+class InvalidModel(ClickPoseError):
+    """A model folder is incomplete, or its weights do not fit its configuration."""
+
+
+class StoreError(ClickPoseError):
+    """An object is missing from the store, or already there where it must not be."""
+
+
+class NotReady(ClickPoseError):
+    """The service is still loading its model; the same request will succeed later."""
+
+
+class Unauthorized(ClickPoseError):
+    """The request carries no credentials, or wrong ones."""
+
+
+class LabelStudioError(ClickPoseError):
+    """Label Studio refused a request or did not answer in time."""

@@ -1,0 +1,54 @@
+"""The one place where pictures are decoded: upright, RGB, within limits."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from clickpose.errors import ImageError
+
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 100_000_000
+
+
+def decode_image(
+    data: bytes, name: str = "image", *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Decode an encoded picture to RGB with its EXIF orientation applied, as browsers show it.
+
+    Args:
+        data: the encoded picture, in any format Pillow reads.
+        name: what to call it in an error.
+        max_bytes: limit on the encoded size.
+        max_pixels: limit on width times height, checked on the header before anything is decoded.
+
+    Raises:
+        ImageError: the picture is empty, broken or beyond a limit.
+    """
+    if len(data) > max_bytes:
+        raise ImageError(f"{name} has {len(data)} bytes, more than the limit of {max_bytes}")
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > max_pixels:
+                raise ImageError(f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}")
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name} cannot be decoded as a picture: {error}") from error
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Read and decode a picture file; see ``decode_image``.
+
+    Raises:
+        ImageError: the file is missing, unreadable, broken or beyond a limit.
+    """
+    try:
+        size = Path(path).stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(f"{path} has {size} bytes, more than the limit of {MAX_BYTES}")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}") from error
+    return decode_image(data, str(path))

@@ -1,0 +1,1 @@
+"""Pixels in, pixels out: encode a picture once, detect its persons, refine them click by click."""

@@ -1,0 +1,155 @@
+"""Keypoint schemas as data: names, links, flip pairs and OKS sigmas. Nothing else in the code knows a number of joints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clickpose.errors import InvalidSkeleton
+
+DEFAULT_SIGMA = 0.079  # COCO's shoulder, a middling joint: the guess for a schema that states none
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A keypoint schema of K keypoints.
+
+    Attributes:
+        name: what the schema is called, e.g. ``coco17``.
+        keypoints: K distinct names, in the order of every ``(..., K, 2)`` array.
+        sigmas: K OKS standard deviations; the OKS exponent uses ``(2 sigma)^2``.
+        links: pairs of 0-based indices that are drawn as limbs.
+        flip_pairs: pairs of 0-based indices that trade places when the picture is mirrored.
+        parents: for a keypoint new to a model, the neighbour whose weights it starts from, by name.
+
+    Raises:
+        InvalidSkeleton: lengths differ, names repeat, or an index lies outside ``0..K-1``.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    sigmas: tuple[float, ...]
+    links: tuple[tuple[int, int], ...] = ()
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a schema that contradicts itself."""
+        if not self.keypoints:
+            raise InvalidSkeleton(f"skeleton {self.name!r} has no keypoints")
+        if len(set(self.keypoints)) != len(self.keypoints):
+            raise InvalidSkeleton(f"skeleton {self.name!r} names a keypoint twice: {self.keypoints}")
+        if len(self.sigmas) != len(self.keypoints):
+            raise InvalidSkeleton(
+                f"skeleton {self.name!r} has {len(self.keypoints)} keypoints and {len(self.sigmas)} sigmas"
+            )
+        if min(self.sigmas) <= 0:
+            raise InvalidSkeleton(f"skeleton {self.name!r} has a sigma that is not positive")
+        for pairs, what in ((self.links, "link"), (self.flip_pairs, "flip pair")):
+            for pair in pairs:
+                if len(pair) != 2 or not all(0 <= index < len(self.keypoints) for index in pair):
+                    raise InvalidSkeleton(f"skeleton {self.name!r}: {what} {pair} is outside 0..{len(self) - 1}")
+        flipped = [index for pair in self.flip_pairs for index in pair]
+        if len(set(flipped)) != len(flipped):
+            raise InvalidSkeleton(f"skeleton {self.name!r} flips a keypoint twice")
+
+    def __len__(self) -> int:
+        """K, the number of keypoints."""
+        return len(self.keypoints)
+
+    @cached_property
+    def flip_permutation(self) -> NDArray[np.int64]:
+        """``(K,)`` indices: ``keypoints[flip_permutation]`` renames the keypoints of a mirrored picture."""
+        order = np.arange(len(self))
+        for left, right in self.flip_pairs:
+            order[[left, right]] = right, left
+        return order
+
+    @cached_property
+    def sigma_array(self) -> NDArray[np.float32]:
+        """``(K,)`` OKS sigmas as float32."""
+        return np.asarray(self.sigmas, np.float32)
+
+    def index(self, keypoint: str | int) -> int:
+        """Return the 0-based index of a keypoint given by name or index; KeyError if there is none."""
+        if isinstance(keypoint, str) and keypoint in self.keypoints:
+            return self.keypoints.index(keypoint)
+        if isinstance(keypoint, int) and 0 <= keypoint < len(self):
+            return keypoint
+        raise KeyError(keypoint)
+
+    def shared_with(self, other: Skeleton) -> list[tuple[int, int]]:
+        """Pairs (index here, index in ``other``) of the keypoints that carry the same name."""
+        return [(i, other.keypoints.index(name)) for i, name in enumerate(self.keypoints) if name in other.keypoints]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; ``from_dict`` reads them back."""
+        return {
+            "name": self.name,
+            "keypoints": list(self.keypoints),
+            "sigmas": list(self.sigmas),
+            "links": [list(link) for link in self.links],
+            "flip_pairs": [list(pair) for pair in self.flip_pairs],
+            "parents": dict(self.parents),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Skeleton:
+        """Build a skeleton from plain values; only ``name`` and ``keypoints`` are required.
+
+        Raises:
+            InvalidSkeleton: a field is missing or contradicts another.
+        """
+        try:
+            keypoints = tuple(str(name) for name in values["keypoints"])
+            return cls(
+                name=str(values["name"]),
+                keypoints=keypoints,
+                sigmas=tuple(float(s) for s in values.get("sigmas") or [DEFAULT_SIGMA] * len(keypoints)),
+                links=_pairs(values.get("links", ())),
+                flip_pairs=_pairs(values["flip_pairs"]) if "flip_pairs" in values else flip_pairs_by_name(keypoints),
+                parents=dict(values.get("parents", {})),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidSkeleton(f"skeleton {values.get('name', '?')!r} is malformed: {error!r}") from error
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Skeleton:
+        """Load a built-in skeleton by name (``coco17``, ``crowdpose14``, ...) or any other from a JSON file.
+
+        Raises:
+            InvalidSkeleton: there is no such skeleton, or the file does not describe one.
+        """
+        source = resources.files("clickpose") / "skeletons" / f"{name_or_path}.json"
+        try:
+            text = source.read_text() if source.is_file() else Path(name_or_path).read_text()
+            return cls.from_dict(json.loads(text))
+        except (OSError, json.JSONDecodeError) as error:
+            raise InvalidSkeleton(f"no skeleton {str(name_or_path)!r}: built in are {', '.join(built_in())}") from error
+
+
+def built_in() -> list[str]:
+    """Names of the skeletons that come with the package."""
+    folder = resources.files("clickpose") / "skeletons"
+    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def flip_pairs_by_name(keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Find the pairs that mirror each other from their names: ``left_x`` with ``right_x``."""
+    return tuple(
+        (index, keypoints.index(name.replace("left", "right", 1)))
+        for index, name in enumerate(keypoints)
+        if "left" in name and name.replace("left", "right", 1) in keypoints
+    )
+
+
+def _pairs(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((int(first), int(second)) for first, second in pairs)

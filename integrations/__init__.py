@@ -1,0 +1,1 @@
+"""Formats and protocols: COCO keypoint files and Label Studio. Knows no Ray and no torch."""

@@ -1,0 +1,1 @@
+"""Label Studio: its labelling interface, its JSON, its ML-backend protocol and its server."""

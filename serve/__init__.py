@@ -1,0 +1,1 @@
+"""Ray Serve around the same predictor: the service behind every click."""
