@@ -1,0 +1,35 @@
+"""Small blocks that several parts are made of."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, in_width: int, hidden_width: int, out_width: int, num_layers: int) -> None:
+        super().__init__()
+        widths = [in_width] + [hidden_width] * (num_layers - 1) + [out_width]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., in_width)`` to ``(..., out_width)``."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """The residual block after attention: ``norm(x + linear2(relu(linear1(x))))``."""
+
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(width, hidden_width)
+        self.linear2 = nn.Linear(hidden_width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., D)`` to ``(..., D)``."""
+        return self.norm(x + self.linear2(F.relu(self.linear1(x))))  # type: ignore[no-any-return]
