@@ -1,0 +1,171 @@
+"""The models of a store: which there are, which one is current, and the way back.
+
+A model joins under a new version such as ``v0007-3f9a2c1b`` (a number that grows, and the start of the hash of its
+content) and never changes afterwards. Its ``record.json`` is written last: a version without one is an upload that
+was interrupted, and does not count. ``models/current`` names the promoted version; ``models/history.json`` keeps
+every promotion and rollback, oldest first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from clickpose.errors import InvalidModel, StoreError
+from pipeline.store import Store, folder_hashes, local_folder
+
+MODELS, CURRENT, HISTORY = "models", "models/current", "models/history.json"
+MODEL_FILES = ("config.json", "skeleton.json", "weights.safetensors", "metrics.json", "card.md")
+MOST_ROLLBACKS = 50
+VERSION = re.compile(r"v(\d{4,})-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model of the registry.
+
+    Attributes:
+        version: its name, e.g. ``v0007-3f9a2c1b``.
+        parent: the version it was fine-tuned from, if any.
+        added_at: ISO 8601 time in UTC.
+        metrics: the numbers of its ``metrics.json``.
+        is_current: whether it is the promoted one.
+    """
+
+    version: str
+    parent: str | None
+    added_at: str
+    metrics: Mapping[str, Any]
+    is_current: bool
+
+
+class Registry:
+    """The models of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def current(self) -> str | None:
+        """Return the promoted version, or None before the first promotion."""
+        return self.store.read_pointer(CURRENT)
+
+    def versions(self) -> list[str]:
+        """Return every complete version, oldest first."""
+        numbered = [(int(match[1]), name) for name in self.store.names(MODELS) if (match := VERSION.fullmatch(name))]
+        return [name for _, name in sorted(numbered) if self.store.exists(_record_of(name))]
+
+    def models(self) -> list[ModelRecord]:
+        """Return the record of every complete version, oldest first."""
+        return [self.show(version) for version in self.versions()]
+
+    def show(self, version: str) -> ModelRecord:
+        """Return the record of one version; StoreError if there is no such version."""
+        record = self._record(version)
+        metrics = self.store.read_json(f"{MODELS}/{version}/metrics.json")
+        return ModelRecord(version, record["parent"], record["added_at"], metrics, version == self.current())
+
+    def add(self, folder: str | Path, *, parent: str | None = None) -> str:
+        """Copy a model folder into the store and return its new version. It is not promoted.
+
+        Raises:
+            InvalidModel: the folder lacks one of the files that make a model.
+            StoreError: ``parent`` is no version of this registry, or the store cannot be written.
+        """
+        missing = [file for file in MODEL_FILES if not (Path(folder) / file).is_file()]
+        if missing:
+            raise InvalidModel(f"{folder} is no model folder: it lacks {', '.join(missing)}")
+        if parent is not None:
+            self._record(parent)
+        version = f"v{self._next_number():04d}-{folder_digest(folder)[:8]}"
+        files = self.store.put_folder(folder, f"{MODELS}/{version}")
+        self.store.write_json(_record_of(version), {"parent": parent, "added_at": _now(), "files": files})
+        return version
+
+    def promote(self, version: str) -> None:
+        """Make a version the current one; nothing happens if it is already.
+
+        Raises:
+            StoreError: there is no such version.
+        """
+        self._record(version)
+        if version != self.current():
+            self._move_to([*self._line(), version][-MOST_ROLLBACKS:], "promote")
+
+    def rollback(self) -> str:
+        """Make the version current that was current before, and return it.
+
+        Repeated, it goes back promotion by promotion.
+
+        Raises:
+            StoreError: no version was current before.
+        """
+        line = self._line()
+        if len(line) < 2:
+            raise StoreError(f"{self.store.uri_of(CURRENT)} has no previous version to roll back to")
+        self._move_to(line[:-1], "rollback")
+        return line[-2]
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return every promotion and rollback, oldest first: ``action``, ``version``, ``at`` and ``line``.
+
+        ``line`` lists the versions that led to the current one, itself included: the way back.
+        """
+        return list(self.store.read_json(HISTORY)) if self.store.exists(HISTORY) else []
+
+    def fetch(self, version: str, cache: str | Path | None = None) -> Path:
+        """Return a local folder with a version's files, in place or as a copy, after checking their hashes.
+
+        Raises:
+            StoreError: there is no such version, or a file is not what was added.
+        """
+        expected = self._record(version)["files"]
+        folder = local_folder(self.store.uri_of(f"{MODELS}/{version}"), cache)
+        found = folder_hashes(folder)
+        changed = [file for file, digest in expected.items() if found.get(file) != digest]
+        if changed:
+            raise StoreError(f"{folder} differs from what was added as {version} in {', '.join(changed)}")
+        return folder
+
+    def _line(self) -> list[str]:
+        """Versions from the first promoted to the current one, without those that were rolled back.
+
+        The pointer decides: an event whose pointer was never written, because the process died, is passed over.
+        """
+        current = self.current()
+        lines: list[list[str]] = [event["line"] for event in self.history() if event["line"][-1] == current]
+        return lines[-1] if lines else [current] if current else []
+
+    def _move_to(self, line: list[str], action: str) -> None:
+        """Make the last version of a line current; the event is written first, and counts once the pointer agrees."""
+        event = {"action": action, "version": line[-1], "at": _now(), "line": line}
+        self.store.write_json(HISTORY, [*self.history(), event])
+        self.store.write_pointer(CURRENT, line[-1])
+
+    def _record(self, version: str) -> dict[str, Any]:
+        if not VERSION.fullmatch(version) or not self.store.exists(_record_of(version)):
+            raise StoreError(f"there is no model {version!r} in {self.store.uri_of(MODELS)}")
+        return dict(self.store.read_json(_record_of(version)))
+
+    def _next_number(self) -> int:
+        """One more than any number in use, interrupted uploads included."""
+        numbers = [int(match[1]) for name in self.store.names(MODELS) if (match := VERSION.fullmatch(name))]
+        return max(numbers, default=0) + 1
+
+
+def folder_digest(folder: str | Path) -> str:
+    """SHA-256 over the names and contents of all files of a model folder: the identity of a model."""
+    lines = "".join(f"{digest}  {file}\n" for file, digest in folder_hashes(folder).items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _record_of(version: str) -> str:
+    return f"{MODELS}/{version}/record.json"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
