@@ -6,17 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from clickpose.annotations import VISIBLE, Floats, Pose
 from clickpose.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
 class SeenKeypoint:
-    """A keypoint as the annotator's screen shows it now: fresher than any draft."""
+    """A keypoint as the annotator's screen shows it now: fresher than any draft.
+
+    ``held`` is True where the screen itself says that a human placed it.
+    """
 
     person: int
     keypoint: int
     xy_px: tuple[float, float]
+    visibility: int = VISIBLE
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,22 +33,43 @@ class Screen:
     Attributes:
         session: names (project, task, user); edits of one session build on each other.
         image_url: the picture, as the task names it.
-        saved: the poses last saved (draft, else annotation, else prediction); they may lag, or be empty.
+        saved: the poses last saved (draft, else annotation, else prediction); they may lag, or be empty. The
+            index of a pose is its person's number everywhere; ``gap`` stands where a person was deleted.
         fresh: keypoints known to be on the screen at this very moment. They tell which of a session's states
             is the current one, so that an undo in the browser is noticed.
+        earlier_session: what this session was called before Label Studio told who the user is, which it does
+            not on the first clicks; states found under it may be this user's.
     """
 
     session: str
     image_url: str
     saved: Sequence[Pose] = ()
     fresh: Sequence[SeenKeypoint] = ()
+    earlier_session: str = ""
+
+
+def gap(num_keypoints: int) -> Pose:
+    """Return the pose that keeps the number of a person who is no longer there: nothing visible, an empty box."""
+    return Pose(
+        np.zeros((num_keypoints, 2), np.float32),
+        np.zeros(num_keypoints, np.int64),
+        np.zeros(num_keypoints, np.float32),
+        np.zeros(4, np.float32),
+        0.0,
+        np.zeros(num_keypoints, np.bool_),
+    )
+
+
+def is_gap(pose: Pose) -> bool:
+    """Tell whether a pose only keeps a deleted person's number; nobody should click on it, or see it."""
+    return not pose.box_px.any() and not pose.held.any() and not pose.visibility.any()
 
 
 @dataclass(frozen=True)
 class KeypointEdit:
     """The annotator placed a keypoint (visibility 1 or 2) or says that it is absent (visibility 0).
 
-    ``person`` is None when only the place is known; the nearest person is meant.
+    ``person`` is None when the screen shows nobody to choose from; the nearest person is meant.
     """
 
     keypoint: int

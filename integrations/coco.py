@@ -1,0 +1,221 @@
+"""COCO keypoint files: read, written, and results for pycocotools.
+
+    image        a record of ``images``: id, file_name, width, height
+    annotation   a record of ``annotations``: one person, ``keypoints`` flat as x, y, v, ``bbox`` as x, y, w, h
+    category     a record of ``categories``: the keypoints' names and, counted from 1, the links between them
+
+A reader refuses a bad record and names file, id and field, or, asked to skip, reports how many it left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet, Floats, PersonAnnotation, Pose
+from clickpose.errors import InvalidAnnotation, InvalidSkeleton
+from clickpose.skeleton import Skeleton, built_in
+from integrations.records import Ledger, field, integer, numbers
+
+AREA_PER_BOX = 0.53  # a person fills about half of the box; CrowdPose scores its poses with this share
+PERSON_CATEGORY = 1
+
+
+def read_coco(path: str | Path, *, category: str | None = None, skip_bad: bool = False) -> AnnotationSet:
+    """Read a COCO keypoint file.
+
+    Args:
+        path: the JSON file.
+        category: name of the category to read; None means the only one that has keypoints.
+        skip_bad: leave bad records out and log each instead of refusing the file.
+
+    Returns:
+        Every image of the file, with the persons of that category. The skeleton is the built-in one whose
+        keypoints have the same names, else the category's own.
+
+    Raises:
+        InvalidAnnotation: the file is no COCO keypoint file, or a record is malformed.
+    """
+    document = _load(path)
+    chosen = _choose_category(document["categories"], category, path)
+    skeleton = _read_skeleton(chosen, path)
+    ledger = Ledger(path, skip_bad)
+    images = {image.id: image for image in ledger.read(document["images"], "image", _read_image)}
+    persons: dict[int, list[PersonAnnotation]] = {image_id: [] for image_id in images}
+
+    def read_annotation(record: dict[str, Any], where: str) -> None:
+        if field(record, "category_id", where) == chosen["id"]:
+            _persons_of_image(record, persons, where).append(_read_person(record, len(skeleton), where))
+
+    ledger.read(document["annotations"], "annotation", read_annotation)
+    ledger.report()
+    return AnnotationSet(skeleton, tuple(replace(image, persons=tuple(persons[image.id])) for image in images.values()))
+
+
+def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
+    """Write a COCO keypoint file that ``read_coco`` reads back without a difference."""
+    document = {
+        "images": [_image_record(image) for image in annotations.images],
+        "annotations": [_person_record(person, image.id) for image in annotations.images for person in image.persons],
+        "categories": [_category_record(annotations.skeleton)],
+    }
+    partial = Path(f"{path}.partial")
+    partial.write_text(json.dumps(document, allow_nan=False))
+    os.replace(partial, path)
+
+
+def results_to_coco(poses: Mapping[int, Sequence[Pose]]) -> list[dict[str, Any]]:
+    """Return the poses of each image id as COCO result records; the third number of a keypoint is its score."""
+    return [
+        {
+            "image_id": image_id,
+            "category_id": PERSON_CATEGORY,
+            "keypoints": _flat(pose.keypoints_px, pose.scores),
+            "bbox": _xywh(pose.box_px),
+            "score": float(pose.score),
+        }
+        for image_id, found in poses.items()
+        for pose in found
+    ]
+
+
+def area_from_box(box_px: Floats) -> float:
+    """Estimate a person's area in square pixels from the box ``(4,)`` x0, y0, x1, y1."""
+    x0, y0, x1, y1 = (float(edge) for edge in box_px)
+    return AREA_PER_BOX * (x1 - x0) * (y1 - y0)
+
+
+def _load(path: str | Path) -> dict[str, Any]:
+    try:
+        document = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
+    for name in ("images", "annotations", "categories"):
+        if not isinstance(document, dict) or not isinstance(document.get(name), list):
+            raise InvalidAnnotation(f"{path} is no COCO keypoint file: the list {name!r} is missing")
+    return dict(document)
+
+
+def _choose_category(categories: list[Any], name: str | None, path: str | Path) -> dict[str, Any]:
+    known = [c for c in categories if isinstance(c, dict) and "id" in c]
+    named = [c for c in known if c.get("name") == name] if name else [c for c in known if c.get("keypoints")]
+    if len(named) != 1:
+        names = ", ".join(repr(c.get("name")) for c in (named or known)) or "none"
+        what = f"category {name!r} is not there exactly once" if name else "no single category has keypoints"
+        raise InvalidAnnotation(f"{path}: {what}; categories: {names}")
+    if not named[0].get("keypoints"):
+        raise InvalidAnnotation(f"{path}: category {named[0]['id']}: field 'keypoints' is missing or empty")
+    return named[0]
+
+
+def _read_skeleton(category: dict[str, Any], path: str | Path) -> Skeleton:
+    try:
+        if "schema" in category:
+            return Skeleton.from_dict(category["schema"])
+        names = tuple(str(name) for name in category["keypoints"])
+        for skeleton in (Skeleton.load(name) for name in built_in()):
+            if skeleton.keypoints == names:
+                return skeleton
+        links = _valid_links(category.get("skeleton"), len(names))
+        return Skeleton.from_dict({"name": category.get("name", "person"), "keypoints": names, "links": links})
+    except (InvalidSkeleton, TypeError, AttributeError) as error:
+        raise InvalidAnnotation(f"{path}: category {category['id']}: {error}") from error
+
+
+def _valid_links(links: Any, num_keypoints: int) -> list[tuple[int, int]]:
+    """Count from 0; a link to a keypoint that is not there is a leftover of another schema and is dropped."""
+    pairs = [tuple(link) for link in links or () if isinstance(link, list) and len(link) == 2]
+    return [
+        (first - 1, second - 1)
+        for first, second in pairs
+        if all(isinstance(end, int) and 1 <= end <= num_keypoints for end in (first, second))
+    ]
+
+
+def _read_image(record: dict[str, Any], where: str) -> AnnotatedImage:
+    size_wh = integer(record, "width", where), integer(record, "height", where)
+    if min(size_wh) <= 0:
+        raise InvalidAnnotation(f"{where}: fields 'width' and 'height' must be positive, not {size_wh}")
+    return AnnotatedImage(int(record["id"]), str(field(record, "file_name", where)), size_wh)
+
+
+def _persons_of_image(
+    record: dict[str, Any], persons: Mapping[int, list[PersonAnnotation]], where: str
+) -> list[PersonAnnotation]:
+    image_id = integer(record, "image_id", where)
+    if image_id not in persons:
+        raise InvalidAnnotation(f"{where}: field 'image_id' names image {image_id}, which is not in the file")
+    return persons[image_id]
+
+
+def _read_person(record: dict[str, Any], num_keypoints: int, where: str) -> PersonAnnotation:
+    triples = numbers(record, "keypoints", where, 3 * num_keypoints).reshape(num_keypoints, 3)
+    if not np.isin(triples[:, 2], (0, 1, 2)).all():
+        raise InvalidAnnotation(f"{where}: field 'keypoints' has a visibility other than 0, 1 or 2")
+    x, y, width, height = numbers(record, "bbox", where, 4)
+    if width < 0 or height < 0:
+        raise InvalidAnnotation(f"{where}: field 'bbox' has a negative width or height")
+    visibility = triples[:, 2].astype(np.int64)
+    box_px = np.array([x, y, x + width, y + height], np.float32)
+    return PersonAnnotation(
+        id=int(record["id"]),
+        keypoints_px=np.where(visibility[:, None] > 0, triples[:, :2], 0).astype(np.float32),
+        visibility=visibility,
+        box_px=box_px,
+        area_px=_area(record, where) if "area" in record else AREA_PER_BOX * float(width * height),
+        is_crowd=bool(record.get("iscrowd", 0)),
+    )
+
+
+def _area(record: dict[str, Any], where: str) -> float:
+    area = float(numbers({"area": [record["area"]]}, "area", where, 1)[0])
+    if area < 0:
+        raise InvalidAnnotation(f"{where}: field 'area' is negative")
+    return area
+
+
+def _image_record(image: AnnotatedImage) -> dict[str, Any]:
+    width, height = image.size_wh
+    return {"id": image.id, "file_name": image.file_name, "width": width, "height": height}
+
+
+def _person_record(person: PersonAnnotation, image_id: int) -> dict[str, Any]:
+    return {
+        "id": person.id,
+        "image_id": image_id,
+        "category_id": PERSON_CATEGORY,
+        "keypoints": _flat(person.keypoints_px, person.visibility),
+        "num_keypoints": person.num_labelled,
+        "bbox": _xywh(person.box_px),
+        "area": float(person.area_px),
+        "iscrowd": int(person.is_crowd),
+    }
+
+
+def _category_record(skeleton: Skeleton) -> dict[str, Any]:
+    """Describe the skeleton for COCO's readers and, where it is not built in, in full for ours."""
+    record = {
+        "id": PERSON_CATEGORY,
+        "name": "person",
+        "keypoints": list(skeleton.keypoints),
+        "skeleton": [[first + 1, second + 1] for first, second in skeleton.links],
+    }
+    if skeleton.name not in built_in() or Skeleton.load(skeleton.name) != skeleton:
+        record["schema"] = skeleton.to_dict()
+    return record
+
+
+def _flat(keypoints_px: Floats, third: NDArray[Any]) -> list[float | int]:
+    return [value for (x, y), v in zip(keypoints_px.tolist(), third.tolist(), strict=True) for value in (x, y, v)]
+
+
+def _xywh(box_px: Floats) -> list[float]:
+    x0, y0, x1, y1 = (float(edge) for edge in box_px)
+    return [x0, y0, x1 - x0, y1 - y0]
