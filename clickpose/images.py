@@ -32,9 +32,7 @@ def decode_image(
     try:
         with Image.open(io.BytesIO(data)) as picture:
             if picture.width * picture.height > max_pixels:
-                raise ImageError(
-                    f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}"
-                )
+                raise ImageError(f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}")
             return ImageOps.exif_transpose(picture).convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} cannot be decoded as a picture: {error}") from error

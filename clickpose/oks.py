@@ -1,9 +1,9 @@
 """Object keypoint similarity: how close a pose is to an annotated person, in pixels and numpy.
 
 The similarity of one keypoint is ``exp(-d^2 / (2 A (2 sigma)^2))``, with d its distance in pixels, A the
-person's area in square pixels and sigma the skeleton's; OKS is its mean over the labelled keypoints (COCO keypoint
-evaluation, https://cocodataset.org/#keypoints-eval). Sigma is how far people disagree about that keypoint, so a
-point one such standard deviation away has a similarity of exp(-1/8) = .88.
+person's area in square pixels and sigma the skeleton's; OKS is its mean over the labelled keypoints (COCO
+keypoint evaluation, https://cocodataset.org/#keypoints-eval). Sigma is how far people disagree about that
+keypoint, so a point one such standard deviation away has a similarity of exp(-1/8) = .88.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def oks_matrix(keypoints_px: ArrayLike, truths: Sequence[PersonAnnotation], sigm
     columns = np.zeros((len(poses_px), len(truths)))
     for column, truth in enumerate(truths):
         if truth.num_labelled == 0:
-            raise InvalidAnnotation(
-                f"person {truth.id} has no labelled keypoint, so it has no OKS: leave it out"
-            )
+            raise InvalidAnnotation(f"person {truth.id} has no labelled keypoint, so it has no OKS: leave it out")
         similarity = keypoint_similarity(poses_px, truth, sigmas)
         columns[:, column] = similarity[:, truth.visibility > 0].mean(-1)
     return columns
@@ -68,8 +66,8 @@ def within_tolerance(
 ) -> NDArray[np.bool_]:
     """Return the ``(..., K)`` keypoints whose similarity is at least ``tolerance``; False where unlabelled.
 
-    When every labelled keypoint of a person is within tolerance, its OKS is at least ``tolerance``. Hence as long
-    as the OKS is below a goal, at least one keypoint is outside a tolerance equal to that goal.
+    When every labelled keypoint of a person is within tolerance, its OKS is at least ``tolerance``. Hence as
+    long as the OKS is below a goal, at least one keypoint is outside a tolerance equal to that goal.
     """
     close = keypoint_similarity(keypoints_px, truth, sigmas) >= tolerance
     return np.logical_and(close, truth.visibility > 0)

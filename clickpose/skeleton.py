@@ -1,4 +1,4 @@
-"""Keypoint schemas as data: names, links, flip pairs and OKS sigmas. Nothing else in the code knows a number of joints."""
+"""Keypoint schemas as data: names, links, flip pairs, OKS sigmas. Nothing else in the code knows a number of joints."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ class Skeleton:
         for pairs, what in ((self.links, "link"), (self.flip_pairs, "flip pair")):
             for pair in pairs:
                 if len(pair) != 2 or not all(0 <= index < len(self.keypoints) for index in pair):
-                    raise InvalidSkeleton(
-                        f"skeleton {self.name!r}: {what} {pair} is outside 0..{len(self) - 1}"
-                    )
+                    raise InvalidSkeleton(f"skeleton {self.name!r}: {what} {pair} is outside 0..{len(self) - 1}")
         flipped = [index for pair in self.flip_pairs for index in pair]
         if len(set(flipped)) != len(flipped):
             raise InvalidSkeleton(f"skeleton {self.name!r} flips a keypoint twice")
@@ -90,11 +88,7 @@ class Skeleton:
 
     def shared_with(self, other: Skeleton) -> list[tuple[int, int]]:
         """Pairs (index here, index in ``other``) of the keypoints that carry the same name."""
-        return [
-            (i, other.keypoints.index(name))
-            for i, name in enumerate(self.keypoints)
-            if name in other.keypoints
-        ]
+        return [(i, other.keypoints.index(name)) for i, name in enumerate(self.keypoints) if name in other.keypoints]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -121,9 +115,7 @@ class Skeleton:
                 keypoints=keypoints,
                 sigmas=tuple(float(s) for s in values.get("sigmas") or [DEFAULT_SIGMA] * len(keypoints)),
                 links=_pairs(values.get("links", ())),
-                flip_pairs=_pairs(values["flip_pairs"])
-                if "flip_pairs" in values
-                else flip_pairs_by_name(keypoints),
+                flip_pairs=_pairs(values["flip_pairs"]) if "flip_pairs" in values else flip_pairs_by_name(keypoints),
                 parents=dict(values.get("parents", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -141,17 +133,13 @@ class Skeleton:
             text = source.read_text() if source.is_file() else Path(name_or_path).read_text()
             return cls.from_dict(json.loads(text))
         except (OSError, json.JSONDecodeError) as error:
-            raise InvalidSkeleton(
-                f"no skeleton {str(name_or_path)!r}: built in are {', '.join(built_in())}"
-            ) from error
+            raise InvalidSkeleton(f"no skeleton {str(name_or_path)!r}: built in are {', '.join(built_in())}") from error
 
 
 def built_in() -> list[str]:
     """Names of the skeletons that come with the package."""
     folder = resources.files("clickpose") / "skeletons"
-    return sorted(
-        entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json")
-    )
+    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
 
 
 def flip_pairs_by_name(keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:

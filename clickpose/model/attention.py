@@ -62,10 +62,7 @@ class DeformableAttention(nn.Module):
         places = (self.num_heads, self.num_levels, self.num_points)
         offsets = self.sampling_offsets(queries).unflatten(-1, (*places, 2))
         weights = (
-            self.attention_weights(queries)
-            .unflatten(-1, (self.num_heads, -1))
-            .softmax(-1)
-            .unflatten(-1, places[1:])
+            self.attention_weights(queries).unflatten(-1, (self.num_heads, -1)).softmax(-1).unflatten(-1, places[1:])
         )
         locations = self._locate(offsets, references[:, :, None, :, None], shapes)
         return self.output_proj(sample(values, shapes, locations, weights))  # type: ignore[no-any-return]

@@ -72,9 +72,7 @@ def load_imagenet(backbone: Backbone, name: str, path: str | Path | None = None)
     wanted = backbone.body.state_dict()
     missing = sorted(set(wanted) - set(state))
     if missing:
-        raise InvalidModel(
-            f"{path or name}: backbone weights lack {', '.join(missing[:5])} ({len(missing)} in all)"
-        )
+        raise InvalidModel(f"{path or name}: backbone weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
     backbone.body.load_state_dict({key: state[key] for key in wanted})
 
 

@@ -119,9 +119,7 @@ class ClickPose(nn.Module):
         content = torch.cat(
             (self.person_label.weight[PERSON_LABEL, None], self.keypoint_label.weight[1 : num_keypoints + 1])
         )
-        return self.decoder.decode_poses(
-            content.expand(*boxes.shape[:2], -1, -1), references, values, free=free
-        )
+        return self.decoder.decode_poses(content.expand(*boxes.shape[:2], -1, -1), references, values, free=free)
 
 
 def extend_to_clicks(boxes: Tensor, keypoints: Tensor, touched: Tensor) -> Tensor:

@@ -65,15 +65,11 @@ class ModelConfig:
         if self.backbone not in BACKBONES:
             raise InvalidConfig(f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}")
         if self.width % (4 * self.num_heads) or self.width % 32:
-            raise InvalidConfig(
-                f"width {self.width} must be a multiple of 32 and of 4 x {self.num_heads} heads"
-            )
+            raise InvalidConfig(f"width {self.width} must be a multiple of 32 and of 4 x {self.num_heads} heads")
         if self.num_levels not in (3, 4):
             raise InvalidConfig(f"num_levels is {self.num_levels}, must be 3 or 4")
         if not 0 <= self.encoder_first_level < self.num_levels:
-            raise InvalidConfig(
-                f"encoder_first_level {self.encoder_first_level} is outside 0..{self.num_levels - 1}"
-            )
+            raise InvalidConfig(f"encoder_first_level {self.encoder_first_level} is outside 0..{self.num_levels - 1}")
         if not 1 <= self.num_refined <= self.num_persons <= self.num_queries:
             raise InvalidConfig("num_refined <= num_persons <= num_queries must hold")
         for name in ("num_keypoints", "encoder_layers", "person_layers", "pose_layers"):

@@ -87,9 +87,7 @@ class DecoderLayer(nn.Module):
         x = self.cross_attention_norm(x + self.cross_attention(x + positions, references, values, shapes))
         return self.feed_forward(x)  # type: ignore[no-any-return]
 
-    def _attend_to_queries(
-        self, x: Tensor, positions: Tensor, group: int | None, mask: Tensor | None
-    ) -> Tensor:
+    def _attend_to_queries(self, x: Tensor, positions: Tensor, group: int | None, mask: Tensor | None) -> Tensor:
         query, value = x + positions, x
         if group is not None:
             query, value = (t.reshape(-1, group, t.shape[-1]) for t in (query, value))
@@ -128,9 +126,7 @@ class Decoder(nn.Module):
         return self._values(memory, range(self.config.person_layers, len(self.layers)))
 
     def _values(self, memory: Tokens, layers: range) -> LayerValues:
-        values = tuple(
-            self.layers[i].cross_attention.project_values(memory.content, memory.padding) for i in layers
-        )
+        values = tuple(self.layers[i].cross_attention.project_values(memory.content, memory.padding) for i in layers)
         return LayerValues(values, memory.shapes, memory.valid_ratios)
 
     # -- persons
@@ -153,12 +149,8 @@ class Decoder(nn.Module):
         for i, value in enumerate(values.values):
             x = self._run_layer(i, x, boxes, value, values, mask=mask)
             normed = self.norm(x)
-            outputs.append(
-                LayerOutput(self.class_heads[i](normed), self._move_boxes(i, normed, attached), None)
-            )
-            attached = self._move_boxes(
-                i, x, boxes
-            )  # look forward twice: the next output trains this head too
+            outputs.append(LayerOutput(self.class_heads[i](normed), self._move_boxes(i, normed, attached), None))
+            attached = self._move_boxes(i, x, boxes)  # look forward twice: the next output trains this head too
             boxes = attached.detach()
         return x, attached, outputs
 

@@ -55,9 +55,7 @@ class FeatureProjection(nn.Module):
         convolutions = [nn.Conv2d(c, config.width, 1) for c in channels]
         if config.num_levels == 4:
             convolutions.append(nn.Conv2d(channels[-1], config.width, 3, stride=2, padding=1))
-        self.projections = nn.ModuleList(
-            nn.Sequential(c, nn.GroupNorm(32, config.width)) for c in convolutions
-        )
+        self.projections = nn.ModuleList(nn.Sequential(c, nn.GroupNorm(32, config.width)) for c in convolutions)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Maps ``(B, C_l, h, w)`` to maps ``(B, D, h, w)``."""
@@ -107,8 +105,7 @@ class Encoder(nn.Module):
         """Flatten maps to tokens, and tell where each lies: ``(B, S, D)`` positions."""
         masks = [_resize_mask(padding, feature) for feature in features]
         positions = [
-            image_encoding(mask, self.width) + embed
-            for mask, embed in zip(masks, self.level_embed, strict=True)
+            image_encoding(mask, self.width) + embed for mask, embed in zip(masks, self.level_embed, strict=True)
         ]
         valid_wh = [torch.stack(((~mask[:, 0]).sum(-1), (~mask[:, :, 0]).sum(-1)), -1) for mask in masks]
         tokens = Tokens(

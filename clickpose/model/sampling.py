@@ -29,9 +29,7 @@ def sample_by_grid(values: Tensor, shapes: LevelShapes, locations: Tensor, weigh
     sampled = []
     for level, tokens in enumerate(values.split([h * w for h, w in shapes], 1)):
         planes = tokens.permute(0, 2, 3, 1).reshape(batch * heads, channels, *shapes[level])
-        sampled.append(
-            F.grid_sample(planes, grid[level], mode="bilinear", padding_mode="zeros", align_corners=False)
-        )
+        sampled.append(F.grid_sample(planes, grid[level], mode="bilinear", padding_mode="zeros", align_corners=False))
     by_head = weights.transpose(1, 2).flatten(0, 1).flatten(-2)[:, None]  # (B*H, 1, Q, L*P)
     total = (torch.cat(sampled, -1) * by_head).sum(-1)  # (B*H, C, Q)
     return total.view(batch, heads * channels, -1).transpose(1, 2)
@@ -48,7 +46,5 @@ def register_sampler(device_type: str, sampler: Sampler) -> None:
 
 def sample(values: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Sample by the fastest registered way; arguments and result as in ``sample_by_grid``."""
-    sampler = (
-        _samplers.get(values.device.type, sample_by_grid) if values.dtype == torch.float32 else sample_by_grid
-    )
+    sampler = _samplers.get(values.device.type, sample_by_grid) if values.dtype == torch.float32 else sample_by_grid
     return sampler(values, tuple(shapes), locations, weights)

@@ -1,0 +1,136 @@
+"""What evaluation asks of a predictor, and two that do not listen: manual correction and recorded results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from clickpose.annotations import ABSENT, VISIBLE, AnnotatedImage, Click, Pose
+from clickpose.errors import InvalidClick
+from clickpose.skeleton import Skeleton
+
+
+class PosePredictor(Protocol):
+    """The calls of ``clickpose.predictor.Predictor`` that evaluation makes; all coordinates in pixels."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The schema of every pose."""
+
+    def encode(self, image: Any) -> Any:
+        """Do the costly part, once per picture."""
+
+    def detect(self, encoded: Any, *, min_score: float | None = None) -> list[Pose]:
+        """Return the persons, best first; None stands for the model's own threshold."""
+
+    def refine(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all") -> list[Pose]:
+        """Return as many poses in the same order, after some clicks."""
+
+    def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: tuple[float, float, float, float]) -> list[Pose]:
+        """Return the poses and, last, a person who was missed."""
+
+
+class ManualCorrection:
+    """A predictor that does not listen: its persons come from ``predictor``, a click moves one keypoint only."""
+
+    def __init__(self, predictor: PosePredictor) -> None:
+        """Take the first pass, and persons added later, from ``predictor``."""
+        self.predictor = predictor
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The schema of every pose."""
+        return self.predictor.skeleton
+
+    def encode(self, image: Any) -> Any:
+        """Encode with the wrapped predictor."""
+        return self.predictor.encode(image)
+
+    def detect(self, encoded: Any, *, min_score: float | None = None) -> list[Pose]:
+        """Detect with the wrapped predictor."""
+        return self.predictor.detect(encoded, min_score=min_score)
+
+    def refine(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all") -> list[Pose]:
+        """Move the clicked keypoints and nothing else."""
+        return apply_clicks(self.skeleton, poses, clicks)
+
+    def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: tuple[float, float, float, float]) -> list[Pose]:
+        """Add a person with the wrapped predictor."""
+        return self.predictor.add_person(encoded, poses, box_px)
+
+
+class RecordedResults:
+    """Poses that another model left in a file, as a predictor that does not listen.
+
+    Its ``encode`` takes the ``AnnotatedImage`` itself, so evaluate it with ``load_image=lambda image: image``.
+    """
+
+    def __init__(self, skeleton: Skeleton, poses: Mapping[int, Sequence[Pose]]) -> None:
+        """Serve ``poses``, by image id."""
+        self.skeleton = skeleton
+        self.poses = poses
+
+    def encode(self, image: AnnotatedImage) -> AnnotatedImage:
+        """Return the picture's record: nothing is computed."""
+        return image
+
+    def detect(self, encoded: AnnotatedImage, *, min_score: float | None = None) -> list[Pose]:
+        """Return the recorded persons of at least ``min_score`` (None: all), best first."""
+        kept = [pose for pose in self.poses.get(encoded.id, ()) if pose.score >= (min_score or 0.0)]
+        return sorted(kept, key=lambda pose: -pose.score)
+
+    def refine(
+        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        """Move the clicked keypoints and nothing else."""
+        return apply_clicks(self.skeleton, poses, clicks)
+
+    def add_person(
+        self, encoded: AnnotatedImage, poses: Sequence[Pose], box_px: tuple[float, float, float, float]
+    ) -> list[Pose]:
+        """Add a person whose keypoints all lie in the middle of the box: there is no model to place them."""
+        x0, y0, x1, y1 = box_px
+        num_keypoints = len(self.skeleton)
+        middle_px = np.array([(x0 + x1) / 2, (y0 + y1) / 2], np.float32)
+        added = Pose(
+            keypoints_px=np.tile(middle_px, (num_keypoints, 1)),
+            visibility=np.full(num_keypoints, VISIBLE),
+            scores=np.zeros(num_keypoints, np.float32),
+            box_px=np.array(box_px, np.float32),
+            score=1.0,
+            held=np.zeros(num_keypoints, bool),
+        )
+        return [*poses, added]
+
+
+def apply_clicks(skeleton: Skeleton, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
+    """Move each clicked keypoint to its click and mark it held; nothing else changes.
+
+    Raises:
+        InvalidClick: a click names a person or keypoint that does not exist.
+    """
+    moved = list(poses)
+    for click in clicks:
+        if not 0 <= click.person < len(moved):
+            raise InvalidClick(f"person {click.person} is outside 0..{len(moved) - 1}")
+        moved[click.person] = _move_keypoint(moved[click.person], _index(skeleton, click), click)
+    return moved
+
+
+def _index(skeleton: Skeleton, click: Click) -> int:
+    try:
+        return skeleton.index(click.keypoint)
+    except KeyError as error:
+        raise InvalidClick(f"skeleton {skeleton.name!r} has no keypoint {click.keypoint!r}") from error
+
+
+def _move_keypoint(pose: Pose, keypoint: int, click: Click) -> Pose:
+    keypoints_px, visibility = pose.keypoints_px.copy(), pose.visibility.copy()
+    scores, held = pose.scores.copy(), pose.held.copy()
+    if click.visibility != ABSENT:
+        keypoints_px[keypoint] = click.xy_px
+    visibility[keypoint], scores[keypoint], held[keypoint] = click.visibility, 1.0, True
+    return replace(pose, keypoints_px=keypoints_px, visibility=visibility, scores=scores, held=held)
