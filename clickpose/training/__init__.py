@@ -1,0 +1,1 @@
+"""How the method learns: targets, matching, losses, denoising, the feedback loop, and the pictures it sees."""

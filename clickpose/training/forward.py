@@ -1,0 +1,99 @@
+"""The training forward pass: real and noised queries side by side, then the feedback loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clickpose.model.click_pose import ClickPose
+from clickpose.model.decoder import LayerOutput, LayerValues
+from clickpose.model.encoder import Tokens
+from clickpose.model.proposals import take
+from clickpose.training.denoising import DenoisingQueries, make_denoising_queries
+from clickpose.training.feedback import FeedbackConfig, run_feedback
+from clickpose.training.targets import Target
+
+
+@dataclass(frozen=True)
+class TrainingOutput:
+    """Everything that is supervised in one step.
+
+    Attributes:
+        proposals: the chosen tokens' class and box.
+        layers: every decoder layer, real queries.
+        denoised: every decoder layer, noised queries; empty without denoising.
+        denoising: the noised queries; None without denoising.
+        feedback: the pose layers of the loop's last round; empty when the loop did not run.
+    """
+
+    proposals: LayerOutput
+    layers: list[LayerOutput]
+    denoised: list[LayerOutput]
+    denoising: DenoisingQueries | None
+    feedback: list[LayerOutput]
+
+
+def training_forward(
+    model: ClickPose,
+    images: Tensor,
+    padding: Tensor | None,
+    targets: Sequence[Target],
+    sigmas: Tensor,
+    *,
+    num_denoised: int,
+    feedback: FeedbackConfig,
+    generator: torch.Generator | None = None,
+) -> TrainingOutput:
+    """Run one training step's forward pass; see ``ClickPose.encode`` for ``images`` and ``padding``."""
+    rounds = feedback.draw_rounds(model.config.num_keypoints, generator)
+    clicks = [feedback.draw_clicks(generator) for _ in range(rounds)]
+    denoising = None
+    if num_denoised:
+        keep_clean = feedback.probability > 0
+        denoising = make_denoising_queries(targets, num_denoised, keep_clean=keep_clean, generator=generator)
+
+    memory = model.encode(images, padding)
+    proposals, layers, denoised, values = decode_for_training(model, memory, denoising)
+    looped = []
+    if clicks:
+        looped = run_feedback(model, layers[-1], values, targets, sigmas, clicks=clicks, hold=feedback.hold)
+    return TrainingOutput(proposals, layers, denoised, denoising, looped)
+
+
+def decode_for_training(
+    model: ClickPose, memory: Tokens, denoising: DenoisingQueries | None
+) -> tuple[LayerOutput, list[LayerOutput], list[LayerOutput], LayerValues]:
+    """Decode real and noised queries together; return proposals, real outputs, noised outputs and pose values."""
+    decoder, values = model.decoder, model.decoder.pose_values(memory)
+    proposals = model.propose(memory)
+    x, boxes, mask, count = proposals.content.detach(), proposals.boxes.detach(), None, 0
+    if denoising is not None:
+        count = denoising.count
+        mask = denoising.person_mask(x.shape[1])
+        x = torch.cat((model.person_label(denoising.labels), x), 1)
+        boxes = torch.cat((denoising.boxes, boxes), 1)
+    x, boxes, person_layers = decoder.decode_persons(x, boxes, decoder.person_values(memory), mask)
+
+    chosen = decoder.select_persons(x[:, count:])
+    content, references = decoder.start_poses(take(x[:, count:], chosen), take(boxes[:, count:], chosen))
+    pose_mask = None
+    if denoising is not None:
+        pose_mask = denoising.pose_mask(content.shape[1])
+        noised = torch.cat((x[:, :count, None], model.keypoint_label(denoising.keypoint_labels)), 2)
+        content = torch.cat((noised, content), 1)
+        noised_references = decoder.person_references(boxes[:, :count], denoising.keypoints)
+        references = torch.cat((noised_references, references), 1)
+    pose_layers = decoder.decode_poses(content, references.detach(), values, attached=references, mask=pose_mask)
+
+    layers = person_layers + pose_layers
+    real = [_slice(layer, slice(count, None)) for layer in layers]
+    denoised = [_slice(layer, slice(0, count)) for layer in layers] if count else []
+    return LayerOutput(proposals.logits, proposals.boxes, None), real, denoised, values
+
+
+def _slice(layer: LayerOutput, persons: slice) -> LayerOutput:
+    keypoints = None if layer.keypoints is None else layer.keypoints[:, persons]
+    return LayerOutput(layer.logits[:, persons], layer.boxes[:, persons], keypoints)

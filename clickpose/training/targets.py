@@ -1,0 +1,54 @@
+"""Ground truth of one picture as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clickpose.annotations import PersonAnnotation
+from clickpose.boxes import xyxy_to_cxcywh
+
+
+@dataclass(frozen=True)
+class Target:
+    """The n persons of a picture, normalised to its width and height.
+
+    Attributes:
+        boxes: ``(n, 4)`` ``cxcywh`` in [0, 1].
+        keypoints: ``(n, K, 2)`` x, y in [0, 1]; anything where there is no label.
+        labelled: ``(n, K)`` float, 1 where the keypoint carries a label, else 0.
+        areas: ``(n,)`` OKS scale squared, divided by width times height.
+    """
+
+    boxes: Tensor
+    keypoints: Tensor
+    labelled: Tensor
+    areas: Tensor
+
+    def __len__(self) -> int:
+        """Number of persons."""
+        return len(self.boxes)
+
+    def to(self, device: torch.device) -> Target:
+        """Copy to a device."""
+        return Target(*(t.to(device) for t in (self.boxes, self.keypoints, self.labelled, self.areas)))
+
+
+def make_target(persons: Sequence[PersonAnnotation], size_wh: tuple[int, int], num_keypoints: int) -> Target:
+    """Normalise the persons of a picture; crowds and persons without a label are left out."""
+    persons = [p for p in persons if p.num_labelled and not p.is_crowd]
+    wh = np.asarray(size_wh, np.float32)
+    keypoints = np.stack([p.keypoints_px for p in persons]) if persons else np.zeros((0, num_keypoints, 2))
+    visibility = np.stack([p.visibility for p in persons]) if persons else np.zeros((0, num_keypoints))
+    boxes = np.stack([p.box_px for p in persons]) if persons else np.zeros((0, 4))
+    areas = np.array([p.area_px for p in persons])
+    return Target(
+        xyxy_to_cxcywh(torch.as_tensor(boxes / np.tile(wh, 2), dtype=torch.float32).clamp(0, 1)),
+        torch.as_tensor(keypoints / wh, dtype=torch.float32),
+        torch.as_tensor(visibility > 0, dtype=torch.float32),
+        torch.as_tensor(areas / wh.prod(), dtype=torch.float32),
+    )
