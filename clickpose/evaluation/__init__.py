@@ -1,0 +1,28 @@
+"""How good a model is, in clicks: average precision, simulated annotators, and what a pose costs."""
+
+from clickpose.evaluation.annotators import STRATEGIES, Annotator, SimulatedAnnotator
+from clickpose.evaluation.click_cost import ClickCost, clicks_per_person
+from clickpose.evaluation.clicks import ClickStyle, annotate
+from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
+from clickpose.evaluation.predictors import ManualCorrection, PosePredictor, RecordedResults
+from clickpose.evaluation.published import ClickCurve, ap_at_clicks, number_of_clicks
+from clickpose.evaluation.report import evaluate
+
+__all__ = [
+    "STRATEGIES",
+    "Annotator",
+    "ClickCost",
+    "ClickCurve",
+    "ClickStyle",
+    "ManualCorrection",
+    "PosePredictor",
+    "RecordedResults",
+    "SimulatedAnnotator",
+    "annotate",
+    "ap_at_clicks",
+    "box_ap",
+    "clicks_per_person",
+    "evaluate",
+    "keypoint_ap",
+    "number_of_clicks",
+]

@@ -1,0 +1,149 @@
+"""What a pose costs: clicks a person until that person's OKS reaches a goal, with and without a model that listens.
+
+Persons are corrected one after the other, one click at a time, only on keypoints outside tolerance. The tolerance
+equals the goal, so that below the goal there always is a keypoint to click. A person the model missed costs two
+clicks more. Manual correction is the same annotator on a model that does not listen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from clickpose.annotations import AnnotationSet
+from clickpose.evaluation.annotators import SimulatedAnnotator
+from clickpose.evaluation.clicks import CLICKS_TO_ADD_PERSON, DEFAULT_STYLE, ClickStyle
+from clickpose.evaluation.corrections import Correction, RefineLedger
+from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
+from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
+
+
+@dataclass(frozen=True)
+class ClickCost:
+    """The annotation cost of a data set; shares are in [0, 1], and NaN where there was nothing to share.
+
+    Attributes:
+        oks_threshold: the goal for each person, and the tolerance of each keypoint.
+        num_persons: persons with at least one labelled keypoint.
+        mean_clicks: clicks a person, failures and added persons included.
+        manual_mean_clicks: the same without a model that listens.
+        num_failed: persons below the goal after the last click allowed; they count the clicks they took.
+        manual_num_failed: the same without a model that listens.
+        num_added: persons the model missed, at two clicks each.
+        num_spurious: poses shown that match no person; an annotator would delete them, which is not counted.
+        harm: share of keypoints within tolerance before a refine and outside after; placed ones apart.
+        help: share of keypoints outside tolerance before a refine and within after; placed ones apart.
+        max_held_drift_px: the farthest that a placed keypoint moved from its click; 0 in a correct predictor.
+        answer_ms: median time of one refine of one person.
+        answer_ms_p95: 95th percentile of the same.
+    """
+
+    oks_threshold: float
+    num_persons: int
+    mean_clicks: float
+    manual_mean_clicks: float
+    num_failed: int
+    manual_num_failed: int
+    num_added: int
+    num_spurious: int
+    harm: float
+    help: float
+    max_held_drift_px: float
+    answer_ms: float
+    answer_ms_p95: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass
+class Tally:
+    """Clicks of every person so far, one list entry a person."""
+
+    clicks: list[int] = field(default_factory=list)
+    num_failed: int = 0
+    num_added: int = 0
+
+
+class CostMeter:
+    """Corrects every picture twice, with the model and by hand."""
+
+    def __init__(
+        self,
+        predictor: PosePredictor,
+        oks_threshold: float = 0.9,
+        cap: int | None = None,
+        style: ClickStyle = DEFAULT_STYLE,
+    ) -> None:
+        """Allow ``cap`` clicks a person, by default as many as there are keypoints."""
+        self.predictor, self.oks_threshold = predictor, oks_threshold
+        self.cap = len(predictor.skeleton) if cap is None else cap
+        self.style = style
+        self.ledger = RefineLedger(predictor.skeleton, oks_threshold)
+        self.refined, self.manual = Tally(), Tally()
+        self.num_spurious = 0
+
+    def visit(self, visit: Visit) -> None:
+        """Correct one picture with the model and, separately, by hand."""
+        annotator = self._correct(self.predictor, visit, self.refined, self.ledger)
+        self.num_spurious += sum(index not in annotator.matches for index in range(len(visit.shown)))
+        unheard = RefineLedger(self.predictor.skeleton, self.oks_threshold)
+        self._correct(ManualCorrection(self.predictor), visit, self.manual, unheard)
+
+    def _correct(
+        self, predictor: PosePredictor, visit: Visit, tally: Tally, ledger: RefineLedger
+    ) -> SimulatedAnnotator:
+        annotator = self.style.annotator(visit.image, predictor.skeleton, self.oks_threshold)
+        correction = Correction(predictor, visit, annotator, ledger, self.style.hold)
+        for index in sorted(annotator.matches):
+            added = index >= len(visit.shown)
+            clicks = correction.correct_person(index, self.oks_threshold, self.cap)
+            tally.clicks.append(clicks + added * CLICKS_TO_ADD_PERSON)
+            tally.num_added += added
+            tally.num_failed += not correction.reached(index, self.oks_threshold)
+        return annotator
+
+    def result(self) -> ClickCost:
+        """Return the means and shares over all persons visited."""
+        ledger, answers_ms = self.ledger, self.ledger.answers_ms
+        return ClickCost(
+            oks_threshold=self.oks_threshold,
+            num_persons=len(self.refined.clicks),
+            mean_clicks=_share(sum(self.refined.clicks), len(self.refined.clicks)),
+            manual_mean_clicks=_share(sum(self.manual.clicks), len(self.manual.clicks)),
+            num_failed=self.refined.num_failed,
+            manual_num_failed=self.manual.num_failed,
+            num_added=self.refined.num_added,
+            num_spurious=self.num_spurious,
+            harm=_share(ledger.num_harmed, ledger.num_within),
+            help=_share(ledger.num_helped, ledger.num_outside),
+            max_held_drift_px=ledger.max_held_drift_px,
+            answer_ms=float(np.percentile(answers_ms, 50)) if answers_ms else float("nan"),
+            answer_ms_p95=float(np.percentile(answers_ms, 95)) if answers_ms else float("nan"),
+        )
+
+
+def clicks_per_person(
+    predictor: PosePredictor,
+    annotations: AnnotationSet,
+    load_image: LoadImage,
+    *,
+    oks_threshold: float = 0.9,
+    cap: int | None = None,
+    style: ClickStyle = DEFAULT_STYLE,
+    progress: Progress | None = None,
+) -> ClickCost:
+    """Measure the clicks a person costs until that person's OKS reaches ``oks_threshold``.
+
+    A person takes at most ``cap`` corrections, by default as many as there are keypoints; who is not done then has
+    failed. See ``visit_images`` for the other arguments and errors.
+    """
+    meter = CostMeter(predictor, oks_threshold, cap, style)
+    visit_images(predictor, annotations, load_image, [meter], progress)
+    return meter.result()
+
+
+def _share(part: float, whole: int) -> float:
+    return part / whole if whole else float("nan")

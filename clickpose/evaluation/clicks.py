@@ -1,0 +1,113 @@
+"""One picture, a predictor and an annotator: the loop, and its simulated rounds.
+
+A round is one click on every matched person. ``progressive`` rounds refine after each round, so the next click sees
+the answer to the last; ``at-once`` rounds choose the first n clicks on the first pass and refine once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from clickpose.annotations import AnnotatedImage, Click, Pose
+from clickpose.errors import InvalidConfig
+from clickpose.evaluation.annotators import Annotator, SimulatedAnnotator
+from clickpose.evaluation.predictors import PosePredictor, apply_clicks
+from clickpose.skeleton import Skeleton
+
+GOALS = (0.85, 0.90, 0.95)  # AP of a picture for the published NoC, OKS of a person for clicks per person
+CLICKS_TO_ADD_PERSON = 2  # two corners of a box
+EVERY_KEYPOINT = float("inf")  # a tolerance that no similarity reaches: even a tiny error is worth a click
+
+Rounds: TypeAlias = Iterator[list[Pose]]
+
+
+@dataclass(frozen=True)
+class ClickStyle:
+    """How a simulated annotator works.
+
+    Attributes:
+        strategy: which keypoint first: ``worst``, ``farthest``, ``random`` or ``low-score``.
+        noise: standard deviation of the clicks, in units of COCO's own annotators; 0 clicks the truth exactly.
+        seed: of the noise and the random strategy.
+        loop: ``progressive`` or ``at-once``.
+        hold: which clicks a refine may not move: ``all``, ``current`` or ``none``.
+
+    Raises:
+        InvalidConfig: there is no such loop.
+    """
+
+    strategy: str = "worst"
+    noise: float = 0.0
+    seed: int = 0
+    loop: str = "progressive"
+    hold: str = "all"
+
+    def __post_init__(self) -> None:
+        """Refuse a loop that does not exist."""
+        if self.loop not in LOOPS:
+            raise InvalidConfig(f"no click loop {self.loop!r}: there are {', '.join(LOOPS)}")
+
+    def annotator(self, image: AnnotatedImage, skeleton: Skeleton, tolerance: float) -> SimulatedAnnotator:
+        """Return an annotator of this style for one picture."""
+        return SimulatedAnnotator(image, skeleton, self.strategy, tolerance, self.noise, self.seed)
+
+    def play(
+        self, predictor: PosePredictor, encoded: Any, poses: Sequence[Pose], annotator: SimulatedAnnotator
+    ) -> Rounds:
+        """Yield the poses before the first round and after each one, without end."""
+        return LOOPS[self.loop](predictor, encoded, poses, annotator, self.hold)
+
+
+def annotate(predictor: PosePredictor, image: Any, annotator: Annotator, *, max_clicks: int) -> list[Pose]:
+    """Alternate model and annotator until the annotator has nothing left to correct.
+
+    Persons the model missed are added first, each at the cost of ``CLICKS_TO_ADD_PERSON`` clicks that do not count
+    towards ``max_clicks``.
+    """
+    encoded = predictor.encode(image)
+    poses = predictor.detect(encoded)
+    for box_px in annotator.find_missed(poses):
+        poses = predictor.add_person(encoded, poses, box_px)
+    for _ in range(max_clicks):
+        click = annotator.correct(poses)
+        if click is None:
+            break
+        poses = predictor.refine(encoded, poses, [click])
+    return poses
+
+
+def play_progressive(
+    predictor: PosePredictor, encoded: Any, poses: Sequence[Pose], annotator: SimulatedAnnotator, hold: str = "all"
+) -> Rounds:
+    """Yield the poses before the first round and after each; every round clicks on the answer to the last."""
+    poses = list(poses)
+    while True:
+        yield poses
+        clicks = annotator.correct_each(poses)
+        if clicks:
+            poses = predictor.refine(encoded, poses, clicks, hold=hold)
+
+
+def play_at_once(
+    predictor: PosePredictor, encoded: Any, poses: Sequence[Pose], annotator: SimulatedAnnotator, hold: str = "all"
+) -> Rounds:
+    """Yield, for n = 0, 1, ..., the first pass refined once with the n most urgent clicks on each person."""
+    clicks: list[Click] = []
+    marked = list(poses)
+    while True:
+        yield predictor.refine(encoded, poses, clicks, hold=hold) if clicks else marked
+        more = annotator.correct_each(marked)
+        marked = apply_clicks(predictor.skeleton, marked, more)
+        clicks = clicks + more
+
+
+LOOPS: dict[str, Callable[[PosePredictor, Any, Sequence[Pose], SimulatedAnnotator, str], Rounds]] = {
+    "progressive": play_progressive,
+    "at-once": play_at_once,
+}
+
+DEFAULT_STYLE = ClickStyle()
+# what the published evaluation does, but for the hold, which it means to set and does not
+PUBLISHED_STYLE = ClickStyle(strategy="farthest")

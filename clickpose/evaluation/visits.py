@@ -1,0 +1,71 @@
+"""Walk a data set once: every picture is encoded and detected once, for all meters together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
+from clickpose.errors import InvalidAnnotation
+from clickpose.evaluation.predictors import PosePredictor
+
+LoadImage: TypeAlias = Callable[[AnnotatedImage], Any]
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One picture on its way past the meters.
+
+    Attributes:
+        image: the truth.
+        encoded: what the predictor made of it.
+        candidates: every person the model considers, best first, whatever the score: for average precision.
+        shown: the persons above the model's own threshold, as an annotator would find them.
+    """
+
+    image: AnnotatedImage
+    encoded: Any
+    candidates: list[Pose]
+    shown: list[Pose]
+
+
+class Meter(Protocol):
+    """Measures something over all pictures of a data set."""
+
+    def visit(self, visit: Visit) -> None:
+        """Take one picture into account."""
+
+
+def visit_images(
+    predictor: PosePredictor,
+    annotations: AnnotationSet,
+    load_image: LoadImage,
+    meters: Sequence[Meter],
+    progress: Progress | None = None,
+) -> None:
+    """Show every picture to every meter.
+
+    Args:
+        predictor: encodes each picture once.
+        annotations: the truth, in the predictor's skeleton.
+        load_image: gives the picture of a record, in whatever form ``predictor.encode`` takes.
+        meters: what to measure.
+        progress: called with (pictures done, pictures in all) after each one.
+
+    Raises:
+        InvalidAnnotation: the annotations have other keypoints than the predictor.
+    """
+    if annotations.skeleton.keypoints != predictor.skeleton.keypoints:
+        raise InvalidAnnotation(
+            f"the annotations have the keypoints of {annotations.skeleton.name!r}, the model those of"
+            f" {predictor.skeleton.name!r}: convert the annotations first (clickpose.annotations.convert_set)"
+        )
+    for done, image in enumerate(annotations.images, start=1):
+        encoded = predictor.encode(load_image(image))
+        visit = Visit(image, encoded, predictor.detect(encoded, min_score=0.0), predictor.detect(encoded))
+        for meter in meters:
+            meter.visit(visit)
+        if progress is not None:
+            progress(done, len(annotations))
