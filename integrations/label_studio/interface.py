@@ -1,0 +1,73 @@
+"""The labelling interface of a skeleton: the XML that tells Label Studio what can be labelled, and with which keys."""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+from xml.etree import ElementTree
+
+from clickpose.skeleton import Skeleton
+
+POINT_TAG, BOX_TAG, VISIBILITY_TAG, IMAGE_TAG = "kp", "box", "visibility", "image"
+PERSON_LABEL = "person"
+VISIBILITY_CHOICES = ("absent", "occluded", "visible")  # in the order of COCO's 0, 1, 2
+
+PERSON_HOTKEY = "p"
+VISIBILITY_HOTKEYS = {"visible": "z", "occluded": "x", "absent": "c"}
+KEYPOINT_HOTKEYS = "1234567890qwertyuiasdfghjkl"  # one key each; later keypoints are picked with the mouse
+
+MIDDLE_COLOUR, LEFT_COLOUR, RIGHT_COLOUR, BOX_COLOUR = "#27ae60", "#2d9cdb", "#eb5757", "#f5a623"
+
+
+def labelling_interface(skeleton: Skeleton, *, image_key: str = "image") -> str:
+    """Return the labelling interface of a skeleton as XML.
+
+    Points come before boxes, because the smart button walks through the smart tools in this order, and the
+    choice of visibility above the picture, because below it nobody sees it.
+
+    Args:
+        skeleton: its keypoints become labels, each with a hotkey as long as there are keys.
+        image_key: the key of a task's data that holds the picture.
+    """
+    view = ElementTree.Element("View")
+    _add_points(view, skeleton)
+    _add_boxes(view)
+    _add_visibility(view)
+    image = {"name": IMAGE_TAG, "value": f"${image_key}", "zoom": "true", "zoomControl": "true"}
+    ElementTree.SubElement(view, "Image", image)
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode")
+
+
+def _add_points(view: ElementTree.Element, skeleton: Skeleton) -> None:
+    attributes = {"smart": "true", "strokeWidth": "4", "opacity": "0.9"}
+    control = _control(view, "KeyPointLabels", POINT_TAG, attributes)
+    hotkeys = chain(KEYPOINT_HOTKEYS, repeat(None))
+    for index, (keypoint, hotkey) in enumerate(zip(skeleton.keypoints, hotkeys, strict=False)):
+        label = {"value": keypoint, "background": _colour(skeleton, index), "model_index": str(index)}
+        ElementTree.SubElement(control, "Label", label | ({"hotkey": hotkey} if hotkey else {}))
+
+
+def _add_boxes(view: ElementTree.Element) -> None:
+    attributes = {"smart": "true", "strokeWidth": "1", "fillOpacity": "0", "canRotate": "false"}
+    control = _control(view, "RectangleLabels", BOX_TAG, attributes)
+    label = {"value": PERSON_LABEL, "background": BOX_COLOUR, "hotkey": PERSON_HOTKEY}
+    ElementTree.SubElement(control, "Label", label)
+
+
+def _add_visibility(view: ElementTree.Element) -> None:
+    attributes = {"perRegion": "true", "whenTagName": POINT_TAG, "choice": "single", "showInline": "true"}
+    control = _control(view, "Choices", VISIBILITY_TAG, attributes)
+    for choice, hotkey in VISIBILITY_HOTKEYS.items():
+        ElementTree.SubElement(control, "Choice", {"value": choice, "hotkey": hotkey})
+
+
+def _control(view: ElementTree.Element, tag: str, name: str, attributes: dict[str, str]) -> ElementTree.Element:
+    return ElementTree.SubElement(view, tag, {"name": name, "toName": IMAGE_TAG} | attributes)
+
+
+def _colour(skeleton: Skeleton, index: int) -> str:
+    if any(index == left for left, _ in skeleton.flip_pairs):
+        return LEFT_COLOUR
+    if any(index == right for _, right in skeleton.flip_pairs):
+        return RIGHT_COLOUR
+    return MIDDLE_COLOUR

@@ -1,0 +1,164 @@
+"""Label Studio regions read as people: whose point is this, where is it, and did a human put it there?
+
+A point belongs to the person that its ``parentID`` names, else the one that its own id names, else the one in whose
+box it lies and who lacks just this keypoint. What fits nowhere is flagged, never made into a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clickpose.annotations import ABSENT, VISIBLE, Floats, Ints, Pose
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.points import Point, box_of, off_centre, read_choices, read_point, read_regions
+from integrations.label_studio.regions import RegionIds, parse_id
+from integrations.label_studio.schemas import RawRegion, Region
+from integrations.label_studio.service import SeenKeypoint, gap
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person on the screen: the box region, if it still exists, and the points by keypoint."""
+
+    points: Mapping[int, Point]
+    box: Region | None
+    box_id: str
+
+    @property
+    def model_version(self) -> str:
+        """The model version that answered last, empty where none did."""
+        return self.box.meta.model if self.box else ""
+
+    def deleted(self, skeleton: Skeleton) -> list[int]:
+        """Return the keypoints that were shown once and have been deleted since."""
+        shown_all = self.box is not None and self.box.meta.skeleton == skeleton.name
+        return [k for k in range(len(skeleton)) if shown_all and k not in self.points]
+
+    def pose(self, skeleton: Skeleton) -> Pose:
+        """Return the pose on the screen; what was deleted is absent, and held so."""
+        keypoints_px = np.zeros((len(skeleton), 2), np.float32)
+        visibility = np.full(len(skeleton), ABSENT, np.int64)
+        scores, held = np.zeros(len(skeleton), np.float32), np.zeros(len(skeleton), np.bool_)
+        for k, point in self.points.items():
+            keypoints_px[k], visibility[k] = point.xy_px, point.visibility
+            scores[k], held[k] = point.score, point.held
+        held[self.deleted(skeleton)] = True
+        scores[held] = 1.0
+        score = 1.0 if self.box is None or self.box.score is None else self.box.score
+        return Pose(keypoints_px, visibility, scores, self._box_px(keypoints_px, visibility), score, held)
+
+    def _box_px(self, keypoints_px: Floats, visibility: Ints) -> Floats:
+        if self.box is not None:
+            return box_of(self.box)
+        places = keypoints_px[visibility > ABSENT] if (visibility > ABSENT).any() else keypoints_px
+        return np.array([*places.min(0), *places.max(0)], np.float32)
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody on the screen by number, and a sentence for each region that could not be understood."""
+
+    persons: Mapping[int, Person]
+    flagged: tuple[str, ...] = ()
+
+    def poses(self, skeleton: Skeleton) -> list[Pose]:
+        """Return the poses; a person's number is the index, and numbers without a person are gaps."""
+        return [
+            self.persons[number].pose(skeleton) if number in self.persons else gap(len(skeleton))
+            for number in range(max(self.persons, default=-1) + 1)
+        ]
+
+    def seen(self) -> list[SeenKeypoint]:
+        """Return every keypoint on the screen."""
+        return [
+            SeenKeypoint(number, point.keypoint, point.xy_px, point.visibility, point.held)
+            for number, person in self.persons.items()
+            for point in person.points.values()
+        ]
+
+    def ids(self, skeleton: Skeleton) -> RegionIds:
+        """Return the ids of the regions on the screen."""
+        drawn: dict[tuple[int, str | None], str] = {}
+        for number, person in self.persons.items():
+            drawn[number, None] = person.box_id
+            for point in person.points.values():
+                drawn[number, skeleton.keypoints[point.keypoint]] = point.id
+        return RegionIds(drawn)
+
+
+def read_people(result: Sequence[RawRegion], skeleton: Skeleton) -> People:
+    """Group the ``result`` list of a draft, annotation, prediction or context into people."""
+    flagged: list[str] = []
+    regions = read_regions(result, flagged)
+    boxes = [region for region in regions if region.type == "rectanglelabels"]
+    choices = read_choices(result)
+    numbers = _number_boxes(boxes, regions)
+    people = _People({numbers[box.id]: box for box in boxes}, numbers)
+    points = [region for region in regions if region.type == "keypointlabels"]
+    for region in sorted(points, key=lambda point: parse_id(point.id) is None):  # ours first
+        point = read_point(region, choices.get(region.id, VISIBLE), skeleton, flagged)
+        if point is not None and not people.take(point, region):
+            flagged.append(f"point {region.id} ({skeleton.keypoints[point.keypoint]}) belongs to nobody")
+    return People(people.persons(), tuple(flagged))
+
+
+def _number_boxes(boxes: Iterable[Region], regions: Iterable[Region]) -> dict[str, int]:
+    """Number the boxes by id: ours by the number in it, others by the next numbers that nobody uses."""
+    ids = [name for region in regions for name in (region.id, region.parent_id) if name]
+    used = [parsed[0] for parsed in map(parse_id, ids) if parsed]
+    following = max(used, default=-1) + 1
+    numbers: dict[str, int] = {}
+    for box in boxes:
+        parsed = parse_id(box.id)
+        if parsed is None:
+            numbers[box.id], following = following, following + 1
+        else:
+            numbers[box.id] = parsed[0]
+    return numbers
+
+
+class _People:
+    """People in the making: boxes by number, and the points that found their person so far."""
+
+    def __init__(self, boxes: Mapping[int, Region], numbers: Mapping[str, int]) -> None:
+        self.boxes = boxes
+        self.numbers = numbers
+        self.points: dict[int, dict[int, Point]] = {number: {} for number in boxes}
+
+    def take(self, point: Point, region: Region) -> bool:
+        """Give a point to its person; False if it has none, or that person has this keypoint already."""
+        number = self._owner(point, region)
+        if number is None or point.keypoint in self.points.get(number, {}):
+            return False
+        self.points.setdefault(number, {})[point.keypoint] = point
+        return True
+
+    def persons(self) -> dict[int, Person]:
+        """Return everybody by number."""
+        box_ids = {number: region_id for region_id, number in self.numbers.items()}
+        return {
+            number: Person(points, self.boxes.get(number), box_ids.get(number, f"p{number}"))
+            for number, points in sorted(self.points.items())
+        }
+
+    def _owner(self, point: Point, region: Region) -> int | None:
+        if region.parent_id is not None and region.parent_id in self.numbers:
+            return self.numbers[region.parent_id]
+        for name in (region.parent_id, region.id):
+            parsed = parse_id(name) if name else None
+            if parsed is not None:
+                return parsed[0]
+        return self._nearest(point)
+
+    def _nearest(self, point: Point) -> int | None:
+        """Return the person whose box holds the point most centrally, among those who lack this keypoint."""
+        distances = {
+            number: off_centre(box_of(box), point.xy_px)
+            for number, box in self.boxes.items()
+            if point.keypoint not in self.points[number]
+        }
+        inside = {number: distance for number, distance in distances.items() if distance <= 1}
+        return min(inside, key=inside.__getitem__) if inside else None

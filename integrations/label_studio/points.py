@@ -1,0 +1,107 @@
+"""Single Label Studio regions read: malformed ones are flagged, and what a human did to a point is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import ValidationError
+
+from clickpose.annotations import Floats
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.interface import VISIBILITY_CHOICES
+from integrations.label_studio.regions import parse_id, percent_to_px
+from integrations.label_studio.schemas import RawRegion, Region
+
+MOVED_PCT = 0.01  # a tenth of a pixel on a large screen: beyond rounding, below any drag
+
+
+@dataclass(frozen=True)
+class Point:
+    """A keypoint on the screen.
+
+    ``moved``: dragged by hand since the model answered. ``judged``: its visibility was changed since. ``placed``: set
+    by hand through a click, or drawn. Either of the three makes it held.
+    """
+
+    id: str
+    keypoint: int
+    xy_px: tuple[float, float]
+    visibility: int
+    score: float
+    placed: bool
+    moved: bool
+    judged: bool
+
+    @property
+    def held(self) -> bool:
+        """Whether a human set it in any way."""
+        return self.placed or self.moved or self.judged
+
+
+def read_regions(result: Sequence[RawRegion], flagged: list[str]) -> list[Region]:
+    """Return the points and boxes of a result; flag the malformed ones."""
+    regions = []
+    for item in result:
+        if item.get("type") in ("keypointlabels", "rectanglelabels"):
+            try:
+                regions.append(Region.model_validate(item))
+            except ValidationError as error:
+                where = ".".join(str(part) for part in error.errors()[0]["loc"])
+                flagged.append(f"region {item.get('id')} is malformed: {where}: {error.errors()[0]['msg']}")
+    return regions
+
+
+def read_choices(result: Sequence[RawRegion]) -> dict[str, int]:
+    """Return the visibility chosen for each point's id; points without a choice are visible."""
+    chosen: dict[str, int] = {}
+    for item in result:
+        choices = item.get("value", {}).get("choices") if isinstance(item.get("value"), dict) else None
+        if choices and choices[0] in VISIBILITY_CHOICES:
+            chosen[str(item.get("id"))] = VISIBILITY_CHOICES.index(choices[0])
+    return chosen
+
+
+def read_point(region: Region, visibility: int, skeleton: Skeleton, flagged: list[str]) -> Point | None:
+    """Return a region as a keypoint; None, and a flag, when its label is no keypoint of the skeleton."""
+    label = region.value.keypointlabels[0] if region.value.keypointlabels else "nothing"
+    if label not in skeleton.keypoints:
+        flagged.append(f"point {region.id} is labelled {label}, which skeleton {skeleton.name} does not have")
+        return None
+    at, here = region.meta.at, (region.value.x, region.value.y)
+    moved = max(abs(here[0] - at[0]), abs(here[1] - at[1])) > MOVED_PCT if at else _dragged(region)
+    return Point(
+        id=region.id,
+        keypoint=skeleton.index(label),
+        xy_px=place_of(region),
+        visibility=visibility,
+        score=1.0 if region.score is None else region.score,
+        placed=region.meta.held or (at is None and parse_id(region.id) is None),
+        moved=moved,
+        judged=at is not None and at[2] != visibility,
+    )
+
+
+def place_of(region: Region) -> tuple[float, float]:
+    """Return a point's place, or a box's first corner, in pixels."""
+    return percent_to_px((region.value.x, region.value.y), (region.original_width, region.original_height))
+
+
+def box_of(region: Region) -> Floats:
+    """Return a box region as ``(4,)`` x0, y0, x1, y1 in pixels."""
+    size_wh = region.original_width, region.original_height
+    x, y = region.value.x, region.value.y
+    far = percent_to_px((x + region.value.width, y + region.value.height), size_wh)
+    return np.array([*percent_to_px((x, y), size_wh), *far], np.float32)
+
+
+def _dragged(region: Region) -> bool:
+    return region.origin == "prediction-changed"  # a prediction that is not ours tells no more
+
+
+def off_centre(box_px: Floats, xy_px: tuple[float, float]) -> float:
+    """Return how far a place is from a box's centre: 0 there, 1 on the edge, more outside."""
+    half_wh = np.maximum((box_px[2:] - box_px[:2]) / 2, 1e-6)
+    centre = (box_px[2:] + box_px[:2]) / 2
+    return float((np.abs(np.asarray(xy_px) - centre) / half_wh).max())

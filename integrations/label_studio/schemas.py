@@ -1,0 +1,109 @@
+"""What Label Studio sends: regions of an annotation, and the bodies of the ML-backend protocol.
+
+Only what is used is named; everything else is let through, because Label Studio adds fields from version to version.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveInt
+
+RawRegion = dict[str, Any]
+Regions = Annotated[list[RawRegion], BeforeValidator(lambda items: [i for i in items or () if isinstance(i, dict)])]
+
+
+class RegionValue(BaseModel):
+    """Where a region is, in percent of the picture's width and height, and what it is called."""
+
+    x: FiniteFloat
+    y: FiniteFloat
+    width: FiniteFloat = 0.0
+    height: FiniteFloat = 0.0
+    keypointlabels: list[str] = []
+    rectanglelabels: list[str] = []
+
+
+class RegionMeta(BaseModel):
+    """What we keep with a region; it survives drafts, submission and export.
+
+    Attributes:
+        held: a human placed this keypoint.
+        at: x and y in percent and the visibility that we answered with; a region elsewhere was moved by hand.
+        skeleton: on a box, the schema of which every keypoint was shown; one that is missing was deleted by hand.
+        model: on a box, the model version that placed this person's keypoints.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    held: bool = False
+    at: tuple[FiniteFloat, FiniteFloat, int] | None = None
+    skeleton: str = ""
+    model: str = ""
+
+
+class Region(BaseModel):
+    """A point or a box of a result."""
+
+    id: str
+    type: str
+    value: RegionValue
+    original_width: PositiveInt
+    original_height: PositiveInt
+    parent_id: str | None = Field(None, alias="parentID")
+    score: FiniteFloat | None = None
+    origin: str | None = None
+    is_positive: bool | None = None
+    meta: Annotated[RegionMeta, BeforeValidator(lambda value: value or {})] = RegionMeta()
+
+
+class SavedResult(BaseModel):
+    """A draft, an annotation or a prediction of a task."""
+
+    result: Regions = []
+    user: str | int | None = None
+    was_cancelled: bool | None = None
+    model_version: str | None = None
+
+
+Saved = Annotated[list[SavedResult], BeforeValidator(lambda value: value or [])]
+
+
+class Task(BaseModel):
+    """A task as the backend gets to see it."""
+
+    id: int | None = None
+    data: dict[str, Any] = {}
+    drafts: Saved = []
+    annotations: Saved = []
+    predictions: Saved = []
+
+
+class Context(BaseModel):
+    """The annotator's screen: the regions that matter, and which one a page script saw move."""
+
+    result: Regions = []
+    moved: str | None = None
+    held: list[str] = []
+
+
+class Params(BaseModel):
+    """The parameters of a prediction; without a context, nobody is waiting at a screen."""
+
+    context: Context | None = None
+
+
+class PredictRequest(BaseModel):
+    """The body of ``POST /predict``."""
+
+    tasks: list[Task]
+    project: str | int | None = None
+    params: Annotated[Params, BeforeValidator(lambda value: value or {})] = Params()
+
+
+class WebhookEvent(BaseModel):
+    """The body of ``POST /webhook``: an action and whatever belongs to it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    action: str
