@@ -61,5 +61,3 @@ def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a published checkpoint to ours, dropping aliases."""
     named = {our_name(name): weight for name, weight in weights.items() if not name.endswith("num_batches_tracked")}
     return {name: weight for name, weight in named.items() if name is not None}
-
-

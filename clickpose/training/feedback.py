@@ -103,7 +103,7 @@ def worst_keypoints(keypoints: Tensor, truth: Target, count: int) -> Tensor:
     A person with fewer labels gets fewer marks, but always one, as published.
     """
     error = (keypoints.detach() - truth.keypoints).abs().sum(-1) * truth.labelled
-    order = error.argsort(-1, descending=True, stable=True)[:, :count]
+    order = error.argsort(dim=-1, descending=True, stable=True)[:, :count]
     marked = torch.zeros_like(error, dtype=torch.bool).scatter(1, order, True)
     first = torch.zeros_like(marked).scatter(1, order[:, :1], True)
     return first | (marked & (truth.labelled > 0))
