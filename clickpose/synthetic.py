@@ -127,7 +127,7 @@ def _joints(rng: np.random.Generator) -> dict[str, Point]:
     neck = 0.29 * _direction(np.pi + lean)
     head = neck + 0.11 * _direction(np.pi + lean + rng.normal(0, 0.15))
     top = head + 0.9 * HEAD_RADIUS * _direction(np.pi + lean)
-    joints = {"middle": np.zeros(2), "neck": neck, "head": top, "nose": np.add(head, (0, 0.01))}
+    joints = {"middle": np.zeros(2), "neck": neck, "skull": head, "head": top, "nose": np.add(head, (0, 0.01))}
     for side, sign in SIDES:
         across = sign * _direction(np.pi / 2 + lean)
         joints |= {f"{side}_{name}": point for name, point in _arm(rng, neck, across, sign).items()}
@@ -173,8 +173,7 @@ class Figure:
         """Yield the strokes that draw the person, back to front; ``light`` in [0, 1] scales the colours."""
         for start, end, width, hue in TRUNK:
             yield self._stroke(start, end, width, _color(hue, light))
-        nose, radius = self.joints_px["nose"], HEAD_RADIUS * self.height_px
-        yield Stroke(nose, nose, 2 * radius, _color(0.08, light))
+        yield self._stroke("skull", "skull", 2 * HEAD_RADIUS, _color(0.08, light))
         for side, sign in SIDES:
             shift = RIGHT_HUE_SHIFT * (sign < 0)
             for start, end, width, hue in LIMBS:
