@@ -1,0 +1,108 @@
+"""Who did what: for every keypoint of an annotation, whether a human or a model put it there, and which one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clickpose.annotations import ABSENT
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.people import People
+from integrations.label_studio.points import Point
+
+MAX_PERSONS = 10_000
+
+Source = Literal["placed", "moved", "judged", "accepted", "deleted"]
+
+
+@dataclass(frozen=True)
+class KeypointRecord:
+    """How one keypoint of an annotation came about.
+
+    Attributes:
+        image_id: the task's id, which is the picture's id in the data set.
+        annotation_id: Label Studio's id of the annotation.
+        person_id: the person's id in the data set.
+        keypoint: name of the keypoint.
+        source: ``placed`` by a click and held, ``moved`` by dragging, ``judged`` (its visibility was changed),
+            ``accepted`` as the model had it, or ``deleted``. Keypoints nobody was asked about have no record.
+        visibility: 0 absent, 1 occluded, 2 visible.
+        user: who submitted the annotation.
+        model_version: the model that placed the person's keypoints, empty if there was none.
+        lead_time_s: seconds spent on the whole annotation.
+        updated_at: when the annotation was last saved, as Label Studio writes it.
+    """
+
+    image_id: int
+    annotation_id: int
+    person_id: int
+    keypoint: str
+    source: Source
+    visibility: int
+    user: str
+    model_version: str
+    lead_time_s: float
+    updated_at: str
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One submitted annotation, and what its keypoints have in common."""
+
+    task_id: int
+    annotation_id: int
+    annotation: Mapping[str, Any]
+
+    @property
+    def updated_at(self) -> str:
+        """When the annotation was last saved, as Label Studio writes it."""
+        return str(self.annotation.get("updated_at") or "")
+
+    @property
+    def user(self) -> str:
+        """Who submitted it: an e-mail address where Label Studio says it, else a user id."""
+        by = self.annotation.get("completed_by")
+        return str(by.get("email") or by.get("id") if isinstance(by, Mapping) else by or "")
+
+    @property
+    def started_from(self) -> str:
+        """The model version of the prediction that the annotation started from."""
+        prediction = self.annotation.get("prediction")
+        return str(prediction.get("model_version") or "") if isinstance(prediction, Mapping) else ""
+
+    def person_id(self, number: int) -> int:
+        """Return an id that is unique in a data set and stays the same in every snapshot."""
+        return self.annotation_id * MAX_PERSONS + number
+
+    def records(self, people: People, skeleton: Skeleton) -> Iterable[KeypointRecord]:
+        """Yield the record of every keypoint that somebody was asked about."""
+        for number, person in people.persons.items():
+            model = person.model_version or self.started_from
+            for k, point in sorted(person.points.items()):
+                yield self._record(number, skeleton.keypoints[k], source_of(point), point.visibility, model)
+            for k in person.deleted(skeleton):
+                yield self._record(number, skeleton.keypoints[k], "deleted", ABSENT, model)
+
+    def _record(self, number: int, keypoint: str, source: Source, visibility: int, model: str) -> KeypointRecord:
+        return KeypointRecord(
+            image_id=self.task_id,
+            annotation_id=self.annotation_id,
+            person_id=self.person_id(number),
+            keypoint=keypoint,
+            source=source,
+            visibility=visibility,
+            user=self.user,
+            model_version=model,
+            lead_time_s=float(self.annotation.get("lead_time") or 0.0),
+            updated_at=self.updated_at,
+        )
+
+
+def source_of(point: Point) -> Source:
+    """Return how a keypoint came about; a drag counts before an earlier click."""
+    if point.moved:
+        return "moved"
+    if point.placed:
+        return "placed"
+    return "judged" if point.judged else "accepted"
