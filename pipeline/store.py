@@ -96,6 +96,16 @@ class Store:
                 stream.write(data)
             self.filesystem.move(unfinished, str(path))
 
+    def delete(self, name: str) -> None:
+        """Remove a file, or a folder with all that is below it; nothing happens if it is not there."""
+        path = self.path_of(name)
+        with self._explained("deleted", name):
+            kind = self.filesystem.get_file_info(path).type
+            if kind == fs.FileType.Directory:
+                self.filesystem.delete_dir(path)
+            elif kind == fs.FileType.File:
+                self.filesystem.delete_file(path)
+
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file; StoreError if it is missing or broken."""
         try:

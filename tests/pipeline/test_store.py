@@ -136,18 +136,15 @@ def test_a_local_folder_is_used_in_place(tmp_path) -> None:
         local_folder(tmp_path / "nowhere")
 
 
-def test_a_remote_folder_is_copied_once(store, tmp_path, monkeypatch) -> None:
-    if store.is_local:
-        pytest.skip("a local folder needs no copy")
-    store.write_bytes("models/v1/config.json", b"{}")
-    remote = Store("mock:///bucket/root/models/v1")
-    remote.filesystem = store.filesystem
+def test_a_remote_folder_is_copied_once(tmp_path, monkeypatch) -> None:
+    remote = Store("mock:///bucket/models/v1")
+    remote.write_bytes("config.json", b"{}")
     monkeypatch.setattr("pipeline.store.Store", lambda uri: remote)
 
-    copy = local_folder("mock:///bucket/root/models/v1", tmp_path)
+    copy = local_folder(remote.uri, tmp_path)
     (copy / "config.json").write_text("kept")
 
     assert copy.name == "v1"
-    assert local_folder("mock:///bucket/root/models/v1", tmp_path) == copy
+    assert local_folder(remote.uri, tmp_path) == copy
     assert (copy / "config.json").read_text() == "kept"
     assert [path.name for path in copy.parent.iterdir()] == ["v1"]

@@ -1,0 +1,45 @@
+"""What killed a worker: remembered outside of it, so that one picture does not take worker after worker down.
+
+Ray gives a shard whose worker died to another worker, again and again. A shard therefore leaves a crumb when work on
+it begins. Finding one, the next worker knows that somebody died here, and notes each picture before it touches it;
+the worker after that one passes the noted picture over and lists it as failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.store import Store
+
+CRUMBS = ".attempts"
+
+
+class Breadcrumbs:
+    """The crumbs of one shard. Use as ``with Breadcrumbs(store, shard) as crumbs``; success removes them."""
+
+    def __init__(self, store: Store, shard: str) -> None:
+        self.store, self.name = store, f"{CRUMBS}/{shard}.json"
+        self.is_careful = store.exists(self.name)
+        left: dict[str, Any] = store.read_json(self.name) if self.is_careful else {"at": None, "blamed": []}
+        self.blamed: list[str] = left["blamed"] + ([left["at"]] if left["at"] else [])
+
+    def __enter__(self) -> Breadcrumbs:
+        self._drop(at=None)
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is None:
+            self.store.delete(self.name)
+
+    def reach(self, picture: str) -> None:
+        """Note, if somebody died on this shard, that work on a picture begins."""
+        if self.is_careful:
+            self._drop(at=picture)
+
+    def _drop(self, at: str | None) -> None:
+        self.store.write_json(self.name, {"at": at, "blamed": self.blamed})
+
+
+def sweep(store: Store) -> None:
+    """Remove every crumb: what an interrupted run left behind means that it was stopped, not that anybody died."""
+    store.delete(CRUMBS)

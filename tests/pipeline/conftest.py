@@ -1,0 +1,69 @@
+import os
+
+os.environ.update(  # before Ray is imported: the home folder stays untouched, and training answers quickly
+    RAY_AUTH_MODE="disabled",
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
+    RAY_TRAIN_ENABLE_PREEMPTION_WATCHER="0",
+    RAY_TRAIN_ENABLE_PRINT_PATCH="0",
+)
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clickpose.annotations import Pose
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """One small Ray for all tests that need a real one; four logical CPUs, so that nothing waits for room."""
+    import ray
+
+    root = str(Path(__file__).parents[2])
+    ray.init(
+        num_cpus=4,
+        include_dashboard=False,
+        object_store_memory=200 * 2**20,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def make_pictures(tmp_path):
+    """Write grey pictures and return their folder; a picture's brightness is its place in the list."""
+
+    def make(*names: str) -> Path:
+        folder = tmp_path / "pictures"
+        for index, name in enumerate(names):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 24), (index,) * 3).save(folder / name)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_pose():
+    """A pose of ``num_keypoints`` keypoints at random places, the same for the same seed."""
+
+    def make(num_keypoints: int = 3, seed: int = 0) -> Pose:
+        rng = np.random.default_rng(seed)
+        return Pose(
+            keypoints_px=rng.uniform(0, 24, (num_keypoints, 2)).astype(np.float32),
+            visibility=rng.integers(0, 3, num_keypoints),
+            scores=rng.random(num_keypoints).astype(np.float32),
+            box_px=np.array([0, 0, 32, 24], np.float32),
+            score=0.75,
+            held=rng.random(num_keypoints) < 0.5,
+        )
+
+    return make

@@ -1,0 +1,254 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from clickpose.errors import ClickPoseError, InvalidConfig, StoreError
+from pipeline.breadcrumbs import CRUMBS, Breadcrumbs
+from pipeline.labeller import Labeller
+from pipeline.prelabel import prelabel, read_failures, read_prelabels
+from pipeline.shards import Model, Shard
+from pipeline.store import Store
+
+
+class FakePredictor:
+    """Sees one person in every picture but black ones; counts what it was asked."""
+
+    def __init__(self, pose, on_encode=lambda brightness: None) -> None:
+        self.pose, self.on_encode, self.seen = pose, on_encode, []
+
+    def encode(self, image):
+        brightness = int(np.asarray(image)[0, 0, 0])
+        self.seen.append(brightness)
+        self.on_encode(brightness)
+        return brightness
+
+    def detect(self, encoded):
+        return [self.pose] if encoded else []
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "models" / "v0001-abc"
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def label(tmp_path, model, make_pose):
+    """Run ``prelabel`` in this process into ``tmp_path / "out"``."""
+
+    def run(images, predictor=None, **options):
+        predictor = predictor or FakePredictor(make_pose())
+        options = {"shard_size": 2, "num_workers": 0, "load": lambda _: predictor} | options
+        return prelabel(images, tmp_path / "out", model, **options)
+
+    return run
+
+
+def labelled(out) -> Counter[str]:
+    return Counter(prelabel.uri.rpartition("/")[2] for prelabel in read_prelabels(str(out)))
+
+
+def failed(out) -> dict[str, str]:
+    return {failure.uri.rpartition("/")[2]: failure.reason for failure in read_failures(str(out))}
+
+
+def raise_at(place: int, error: BaseException):
+    def check(brightness: int) -> None:
+        if brightness == place:
+            raise error
+
+    return check
+
+
+def test_every_picture_is_labelled_once(label, make_pictures, tmp_path) -> None:
+    summary = label(make_pictures("a.png", "b.png", "c.png"))
+    assert labelled(tmp_path / "out") == {"a.png": 1, "b.png": 1, "c.png": 1}
+    assert (summary.num_pictures, summary.num_labelled, summary.num_kept, summary.num_failed) == (3, 3, 0, 0)
+    assert summary.model_version == "v0001-abc"
+    assert failed(tmp_path / "out") == {}
+
+
+def test_a_picture_without_people_has_no_poses(label, make_pictures, tmp_path) -> None:
+    label(make_pictures("black.png", "grey.png"))
+    assert [len(prelabel.poses) for prelabel in read_prelabels(str(tmp_path / "out"))] == [0, 1]
+
+
+def test_broken_and_missing_pictures_are_listed_with_the_reason(label, make_pictures, tmp_path) -> None:
+    folder = make_pictures("a.png", "b.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    summary = label([folder / name for name in ("a.png", "broken.png", "missing.png", "b.png")])
+    reasons = failed(tmp_path / "out")
+    assert labelled(tmp_path / "out") == {"a.png": 1, "b.png": 1}
+    assert set(reasons) == {"broken.png", "missing.png"}
+    assert "cannot be decoded" in reasons["broken.png"]
+    assert "No such file" in reasons["missing.png"]
+    assert (summary.num_labelled, summary.num_failed) == (2, 2)
+
+
+def test_a_picture_that_upsets_the_model_stays_alone(label, make_pictures, make_pose, tmp_path) -> None:
+    predictor = FakePredictor(make_pose(), raise_at(1, RuntimeError("out of memory")))
+    label(make_pictures("a.png", "b.png", "c.png"), predictor)
+    assert labelled(tmp_path / "out") == {"a.png": 1, "c.png": 1}
+    assert "RuntimeError: out of memory" in failed(tmp_path / "out")["b.png"]
+
+
+def test_a_lost_device_stops_the_run(label, make_pictures, make_pose) -> None:
+    predictor = FakePredictor(make_pose(), raise_at(0, torch.AcceleratorError("the GPU fell off the bus")))
+    with pytest.raises(torch.AcceleratorError):
+        label(make_pictures("a.png", "b.png"), predictor)
+    assert predictor.seen == [0]
+
+
+def test_a_second_run_has_nothing_to_do(label, make_pictures, make_pose, tmp_path) -> None:
+    folder = make_pictures("a.png", "b.png", "c.png")
+    label(folder)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("part-*")}
+    predictor = FakePredictor(make_pose())
+    summary = label(folder, predictor)
+    assert predictor.seen == []
+    assert (summary.num_labelled, summary.num_kept) == (0, 3)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("part-*")} == before
+
+
+def test_an_interrupted_run_goes_on_where_it_was(label, make_pictures, make_pose, tmp_path) -> None:
+    folder = make_pictures(*(f"{i}.png" for i in range(7)))
+    with pytest.raises(KeyboardInterrupt):
+        label(folder, FakePredictor(make_pose(), raise_at(5, KeyboardInterrupt())))
+    assert len(labelled(tmp_path / "out")) == 4  # two shards of two
+
+    predictor = FakePredictor(make_pose())
+    summary = label(folder, predictor, shard_size=3)
+    assert predictor.seen == [4, 5, 6]
+    assert labelled(tmp_path / "out") == {f"{i}.png": 1 for i in range(7)}
+    assert (summary.num_labelled, summary.num_kept, summary.num_failed) == (3, 4, 0)
+
+
+def test_pictures_that_came_later_are_added(label, make_pictures, make_pose, tmp_path) -> None:
+    label(make_pictures("b.png", "d.png"))
+    predictor = FakePredictor(make_pose())
+    summary = label(make_pictures("b.png", "d.png", "a.png", "c.png"), predictor)
+    assert sorted(predictor.seen) == [2, 3]
+    assert labelled(tmp_path / "out") == {f"{name}.png": 1 for name in "abcd"}
+    assert (summary.num_labelled, summary.num_kept) == (2, 2)
+
+
+def test_a_picture_that_failed_is_tried_again(label, make_pictures, tmp_path) -> None:
+    folder = tmp_path / "pictures"
+    label([folder / "late.png", folder / "never.png"])
+    make_pictures("late.png")
+    summary = label([folder / "late.png", folder / "never.png"])
+    assert (summary.num_labelled, summary.num_failed) == (1, 1)
+    assert set(failed(tmp_path / "out")) == {"never.png"}
+
+
+def test_failures_of_other_pictures_stay_listed(label, make_pictures, tmp_path) -> None:
+    label([tmp_path / "elsewhere.png"])
+    summary = label(make_pictures("a.png"))
+    assert summary.num_failed == 0
+    assert set(failed(tmp_path / "out")) == {"elsewhere.png"}
+
+
+def test_one_folder_holds_the_labels_of_one_model(label, make_pictures, model, tmp_path) -> None:
+    folder = make_pictures("a.png")
+    label(folder)
+    (model / "weights.safetensors").write_bytes(b"trained a little more")
+    with pytest.raises(StoreError, match="another model"):
+        label(folder)
+
+
+def test_the_manifest_adds_up(label, make_pictures, tmp_path) -> None:
+    label(make_pictures("a.png"))
+    label(make_pictures("a.png", "b.png", "c.png", "d.png"))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["num_labelled"] == 4
+    assert {f"part-{name}.parquet" for name in manifest["parts"]} == {
+        path.name for path in (tmp_path / "out").glob("part-*")
+    }
+    assert sum(part["pictures"] for part in manifest["parts"].values()) == 4
+    assert manifest["last_run"]["num_kept"] == 1
+
+
+def test_a_finished_run_leaves_no_crumbs(label, make_pictures, tmp_path) -> None:
+    label(make_pictures("a.png"))
+    assert not (tmp_path / "out" / CRUMBS).exists()
+
+
+@pytest.mark.parametrize("options", [{"shard_size": 0}, {"num_workers": -1}])
+def test_numbers_out_of_range_are_refused(label, make_pictures, options) -> None:
+    with pytest.raises(InvalidConfig):
+        label(make_pictures("a.png"), **options)
+
+
+def test_a_picture_that_kills_is_found_out_in_three_lives(make_pictures, make_pose, tmp_path) -> None:
+    class Death(BaseException):
+        """What a worker process raises nowhere: it is just gone, and Ray starts the next one."""
+
+    folder = make_pictures("a.png", "b.png", "c.png")
+    shard = Shard("s0", tuple(str(folder / name) for name in ("a.png", "b.png", "c.png")))
+
+    def live():
+        predictor = FakePredictor(make_pose(), raise_at(1, Death()))
+        return Labeller(Model("v1", "", ""), str(tmp_path / "out"), lambda _: predictor).label(shard)
+
+    for _ in range(2):
+        with pytest.raises(Death):
+            live()
+    result = live()
+
+    assert result.num_labelled == 2
+    assert [failure.uri for failure in result.failures] == [str(folder / "b.png")]
+    assert labelled(tmp_path / "out") == {"a.png": 1, "c.png": 1}
+
+
+def test_no_picture_is_blamed_for_one_death(tmp_path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt), Breadcrumbs(store, "s0") as crumbs:
+        crumbs.reach("a.png")
+        raise KeyboardInterrupt
+    with Breadcrumbs(store, "s0") as crumbs:
+        assert crumbs.blamed == []
+    assert store.names(CRUMBS) == []
+
+
+@pytest.mark.cluster
+def test_pre_labelling_on_ray(ray_cluster, make_pictures, make_pose, model, tmp_path) -> None:
+    """Two actors; a picture that is broken, one that is missing and one that kills; then again with more pictures."""
+    pose, deaths = make_pose(), tmp_path / "deaths"
+
+    class Deadly(FakePredictor):
+        def encode(self, image):
+            import os
+
+            if int(np.asarray(image)[0, 0, 0]) == 3:
+                with deaths.open("a") as file:
+                    file.write("x")
+                os._exit(1)
+            return super().encode(image)
+
+    folder = make_pictures(*(f"{i}.png" for i in range(8)))
+    (folder / "broken.png").write_bytes(b"no picture")
+    asked = [*sorted(folder.iterdir()), folder / "missing.png"]
+    options = {"shard_size": 3, "num_workers": 2, "load": lambda _: Deadly(pose)}
+
+    summary = prelabel(asked, tmp_path / "out", model, **options)
+    assert (summary.num_labelled, summary.num_failed) == (7, 3)
+    assert labelled(tmp_path / "out") == {f"{i}.png": 1 for i in (0, 1, 2, 4, 5, 6, 7)}
+    assert set(failed(tmp_path / "out")) == {"3.png", "broken.png", "missing.png"}
+    assert len(deaths.read_text()) == 2
+
+    (folder / "3.png").unlink()
+    make_pictures("broken.png", "new.png")
+    summary = prelabel(folder, tmp_path / "out", model, **options)
+    assert (summary.num_labelled, summary.num_kept, summary.num_failed) == (2, 7, 0)
+
+    with pytest.raises(ClickPoseError, match="no such model"):
+        prelabel(make_pictures("more.png"), tmp_path / "out", model, **options | {"load": refuse_to_load})
+
+
+def refuse_to_load(_):
+    raise ValueError("no such model")
