@@ -1,0 +1,123 @@
+"""Pictures of results: poses on a photograph, the click curve, and bars of clicks.
+
+Figures are made without pyplot, so nothing is shown, kept open or shared between threads; save one with
+``figure.savefig(path)``. Matplotlib is imported when a figure is made.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from clickpose.annotations import ABSENT, OCCLUDED, Pose
+from clickpose.evaluation.report import Metrics
+from clickpose.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GOLDEN_RATIO = 0.618034  # hues this far apart never come close to each other
+RING = (255, 255, 255)
+
+
+def draw_poses(image: Image.Image, poses: Sequence[Pose], skeleton: Skeleton) -> Image.Image:
+    """Return a copy of the picture with every pose on it, a colour for each person.
+
+    Limbs are the skeleton's links; an occluded keypoint is a hollow dot, an absent one is left out, and one placed
+    by a human wears a white ring.
+    """
+    drawn = image.convert("RGB")
+    canvas = ImageDraw.Draw(drawn)
+    radius_px = max(2.0, 0.006 * max(image.size))
+    for index, pose in enumerate(poses):
+        color = _color(index)
+        _draw_limbs(canvas, pose, skeleton, color, round(radius_px))
+        _draw_keypoints(canvas, pose, color, radius_px)
+    return drawn
+
+
+def _draw_limbs(
+    canvas: ImageDraw.ImageDraw, pose: Pose, skeleton: Skeleton, color: tuple[int, int, int], width_px: int
+) -> None:
+    for start, end in skeleton.links:
+        if pose.visibility[start] != ABSENT and pose.visibility[end] != ABSENT:
+            ends_px = [tuple(pose.keypoints_px[index].tolist()) for index in (start, end)]
+            canvas.line(ends_px, fill=color, width=width_px)
+
+
+def _draw_keypoints(canvas: ImageDraw.ImageDraw, pose: Pose, color: tuple[int, int, int], radius_px: float) -> None:
+    for (x, y), visibility, held in zip(pose.keypoints_px.tolist(), pose.visibility, pose.held, strict=True):
+        if visibility == ABSENT:
+            continue
+        fill = None if visibility == OCCLUDED else color
+        canvas.ellipse(_circle(x, y, radius_px), fill=fill, outline=color, width=max(1, round(radius_px / 3)))
+        if held:
+            canvas.ellipse(_circle(x, y, 2 * radius_px), outline=RING, width=max(1, round(radius_px / 2)))
+
+
+def _circle(x: float, y: float, radius: float) -> tuple[float, float, float, float]:
+    return x - radius, y - radius, x + radius, y + radius
+
+
+def _color(index: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1.0, 0.85, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
+    """Plot AP over clicks a person, one line for each model: name -> what ``evaluate`` returned."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, values in metrics.items():
+        numbers = _numbers(values, r"AP@C(\d+)")
+        axes.plot(list(numbers), list(numbers.values()), marker="o", label=name)
+    axes.set(xlabel="clicks on each person", ylabel="keypoint AP")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def click_bars(metrics: Mapping[str, Metrics]) -> Figure:
+    """Plot the published NoC and, apart from it, clicks a person with each model and by hand.
+
+    Args:
+        metrics: name of a model -> what ``evaluate`` returned for it.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    published, per_person = figure.subplots(1, 2)
+    _plot_bars(published, {name: _numbers(values, r"NoC@(\d+)") for name, values in metrics.items()})
+    published.set(title="published NoC", xlabel="AP of a picture", ylabel="rounds a picture")
+    bars = {name: _numbers(values, r"clicks@(\d+)") for name, values in metrics.items()}
+    by_hand = {f"{name}, by hand": _numbers(values, r"manual_clicks@(\d+)") for name, values in metrics.items()}
+    _plot_bars(per_person, bars | by_hand)
+    per_person.set(title="clicks a person", xlabel="OKS of a person", ylabel="clicks a person")
+    return figure
+
+
+def _plot_bars(axes: Axes, groups: Mapping[str, Mapping[int, float]]) -> None:
+    goals = sorted({goal for numbers in groups.values() for goal in numbers})
+    width = 0.8 / max(1, len(groups))
+    for index, (name, numbers) in enumerate(groups.items()):
+        left = np.arange(len(goals)) + (index - (len(groups) - 1) / 2) * width
+        bars = axes.bar(left, [numbers.get(goal, np.nan) for goal in goals], width, label=name)
+        axes.bar_label(bars, fmt="%.1f", fontsize=7)
+    axes.set_xticks(range(len(goals)), [f".{goal}" for goal in goals])
+    axes.legend(fontsize=8)
+
+
+def _numbers(metrics: Metrics, pattern: str) -> dict[int, float]:
+    """Collect the metrics whose whole name matches, by the number in it."""
+    found = ((re.fullmatch(pattern, name), value) for name, value in metrics.items())
+    return {int(match[1]): value for match, value in found if match and value is not None}

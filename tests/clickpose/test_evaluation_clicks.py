@@ -1,0 +1,397 @@
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet, Click, PersonAnnotation, Pose
+from clickpose.errors import InvalidAnnotation, InvalidClick, InvalidConfig
+from clickpose.evaluation import (
+    STRATEGIES,
+    ClickStyle,
+    RecordedResults,
+    SimulatedAnnotator,
+    annotate,
+    ap_at_clicks,
+    clicks_per_person,
+    evaluate,
+    number_of_clicks,
+)
+from clickpose.evaluation.clicks import EVERY_KEYPOINT
+from clickpose.evaluation.published import rounds_needed
+from clickpose.oks import keypoint_similarity, within_tolerance
+from clickpose.skeleton import Skeleton
+from clickpose.synthetic import DrawnPeople
+
+COCO17 = Skeleton.load("coco17")
+FAR_PX = 300.0
+
+
+def make_pose(person: PersonAnnotation, wrong: Sequence[int] = (), score: float = 0.9) -> Pose:
+    """A pose that is right but for some keypoints."""
+    keypoints_px = person.keypoints_px.copy()
+    keypoints_px[list(wrong)] += FAR_PX
+    num_keypoints = len(keypoints_px)
+    return Pose(
+        keypoints_px=keypoints_px,
+        visibility=np.full(num_keypoints, 2),
+        scores=np.linspace(0.9, 0.1, num_keypoints, dtype=np.float32),
+        box_px=person.box_px,
+        score=score,
+        held=np.zeros(num_keypoints, bool),
+    )
+
+
+def labelled(person: PersonAnnotation) -> list[int]:
+    return np.flatnonzero(person.visibility).tolist()
+
+
+def by_hand(annotations: AnnotationSet, num_wrong: int) -> RecordedResults:
+    """Persons with their first labelled keypoints wrong, and a model that does not listen."""
+    poses = {
+        image.id: [make_pose(p, labelled(p)[:num_wrong], score=0.9 - 0.1 * i) for i, p in enumerate(image.persons)]
+        for image in annotations.images
+    }
+    return RecordedResults(annotations.skeleton, poses)
+
+
+class Listener(RecordedResults):
+    """Knows the truth: one click on a person, and every free keypoint is right. Shifts placed ones by ``drift_px``."""
+
+    def __init__(self, annotations: AnnotationSet, results: RecordedResults, drift_px: float = 0.0) -> None:
+        super().__init__(results.skeleton, results.poses)
+        self.persons = {image.id: image.persons for image in annotations.images}
+        self.drift_px = drift_px
+        self.num_encoded = 0
+
+    def encode(self, image: AnnotatedImage) -> AnnotatedImage:
+        self.num_encoded += 1
+        return image
+
+    def refine(
+        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        clicked = super().refine(encoded, poses, clicks)
+        return [
+            self._answer(pose, encoded) if any(click.person == index for click in clicks) else pose
+            for index, pose in enumerate(clicked)
+        ]
+
+    def _answer(self, pose: Pose, image: AnnotatedImage) -> Pose:
+        truth = min(self.persons[image.id], key=lambda person: np.abs(person.box_px - pose.box_px).sum())
+        placed_px = pose.keypoints_px + np.float32(self.drift_px)
+        keypoints_px = np.where(pose.held[:, None], placed_px, truth.keypoints_px)
+        return replace(pose, keypoints_px=keypoints_px, score=0.5 * pose.score)
+
+
+def record(image: AnnotatedImage) -> AnnotatedImage:
+    """Recorded results need no picture."""
+    return image
+
+
+@pytest.fixture(scope="module")
+def people() -> AnnotationSet:
+    return DrawnPeople(COCO17, num_images=6, seed=3).annotations
+
+
+# --- annotators
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_unlabelled_keypoints_are_never_clicked(people: AnnotationSet, strategy: str) -> None:
+    for image in people.images:
+        persons = tuple(unlabel(person, [0, 5, 9]) for person in image.persons)
+        annotator = SimulatedAnnotator(replace(image, persons=persons), COCO17, strategy, EVERY_KEYPOINT)
+        poses = [make_pose(person, wrong=[0, 5, 9, 11]) for person in persons]
+        annotator.find_missed(poses)
+        clicked = {click.keypoint for _ in range(30) for click in annotator.correct_each(poses)}
+        assert clicked and not clicked & {0, 5, 9}
+
+
+def unlabel(person: PersonAnnotation, keypoints: list[int]) -> PersonAnnotation:
+    visibility, keypoints_px = person.visibility.copy(), person.keypoints_px.copy()
+    visibility[keypoints], keypoints_px[keypoints] = 0, 0.0
+    return replace(person, visibility=visibility, keypoints_px=keypoints_px)
+
+
+def test_worst_clicks_by_tolerance_and_farthest_by_distance(people: AnnotationSet) -> None:
+    image = people.images[0]
+    pose = make_pose(image.persons[0])
+    pose.keypoints_px[0] += 4.0  # the nose: small sigma
+    pose.keypoints_px[11] += 6.0  # a hip: large sigma, farther away
+    clicked = {}
+    for strategy in ("worst", "farthest"):
+        annotator = SimulatedAnnotator(image, COCO17, strategy, EVERY_KEYPOINT)
+        annotator.find_missed([pose])
+        clicked[strategy] = annotator.correct([pose])
+    assert clicked["worst"] is not None and clicked["worst"].keypoint == 0
+    assert clicked["farthest"] is not None and clicked["farthest"].keypoint == 11
+
+
+def test_low_score_clicks_where_the_model_is_least_sure(people: AnnotationSet) -> None:
+    image = people.images[0]
+    wrong = labelled(image.persons[0])[:5]
+    poses = [make_pose(image.persons[0], wrong)]
+    annotator = SimulatedAnnotator(image, COCO17, "low-score")
+    annotator.find_missed(poses)
+    click = annotator.correct(poses)
+    assert click is not None and click.keypoint == wrong[-1]  # scores fall with the index
+
+
+def test_an_occluded_keypoint_is_clicked_as_occluded(people: AnnotationSet) -> None:
+    image = people.images[0]
+    visibility = np.where(np.arange(17) == 7, 1, image.persons[0].visibility)
+    image = replace(image, persons=(replace(image.persons[0], visibility=visibility),))
+    poses = [make_pose(image.persons[0], wrong=[7])]
+    annotator = SimulatedAnnotator(image, COCO17)
+    annotator.find_missed(poses)
+    click = annotator.correct(poses)
+    assert click is not None and (click.keypoint, click.visibility) == (7, 1)
+
+
+def test_nothing_outside_tolerance_is_nothing_to_click(people: AnnotationSet) -> None:
+    image = people.images[2]
+    annotator = SimulatedAnnotator(image, COCO17)
+    poses = [make_pose(person) for person in image.persons]
+    assert annotator.find_missed(poses) == []
+    assert annotator.correct(poses) is None and annotator.correct_each(poses) == []
+
+
+def test_clicks_stay_inside_the_picture(people: AnnotationSet) -> None:
+    image = replace(people.images[0], size_wh=(100, 60))
+    poses = [make_pose(image.persons[0], wrong=labelled(image.persons[0])[3:])]
+    annotator = SimulatedAnnotator(image, COCO17, tolerance=EVERY_KEYPOINT)
+    annotator.match_as_published(poses)
+    x, y = annotator.correct_each(poses)[0].xy_px
+    assert 0 <= x <= 100 and 0 <= y <= 60
+
+
+def test_noise_is_that_of_cocos_annotators(people: AnnotationSet) -> None:
+    image = people.images[0]
+    similarities = []
+    for seed in range(200):
+        annotator = SimulatedAnnotator(image, COCO17, tolerance=EVERY_KEYPOINT, noise=1.0, seed=seed)
+        poses = [make_pose(image.persons[0])]
+        annotator.find_missed(poses)
+        click = annotator.correct(poses)
+        assert click is not None and click == annotator.correct(poses)  # an opinion, held
+        truth = image.persons[0].keypoints_px.copy()
+        truth[click.keypoint] = click.xy_px
+        similarities.append(keypoint_similarity(truth, image.persons[0], COCO17.sigmas)[int(click.keypoint)])
+    assert 0.4 < np.mean(similarities) < 0.88  # the worst of 17 joints, each about .88
+
+
+def test_an_unknown_strategy_or_loop_is_refused(people: AnnotationSet) -> None:
+    with pytest.raises(InvalidConfig, match="low-score"):
+        SimulatedAnnotator(people.images[0], COCO17, "best")
+    with pytest.raises(InvalidConfig, match="at-once"):
+        ClickStyle(loop="backwards")
+
+
+# --- the loop
+
+
+def test_annotate_ends_with_every_person_within_tolerance(people: AnnotationSet) -> None:
+    predictor = by_hand(people, num_wrong=4)
+    image = people.images[2]
+    poses = annotate(predictor, image, SimulatedAnnotator(image, COCO17), max_clicks=100)
+    for pose, person in zip(poses, image.persons, strict=True):
+        close = within_tolerance(pose.keypoints_px, person, COCO17.sigmas)
+        assert close[person.visibility > 0].all()
+        assert np.flatnonzero(pose.held).tolist() == labelled(person)[:4]
+
+
+def test_annotate_stops_after_the_clicks_allowed(people: AnnotationSet) -> None:
+    image = people.images[2]
+    poses = annotate(by_hand(people, 4), image, SimulatedAnnotator(image, COCO17), max_clicks=5)
+    assert sum(int(pose.held.sum()) for pose in poses) == 5
+
+
+def test_annotate_adds_missed_persons(people: AnnotationSet) -> None:
+    image = people.images[2]
+    poses = annotate(RecordedResults(COCO17, {}), image, SimulatedAnnotator(image, COCO17), max_clicks=100)
+    assert len(poses) == len(image.persons) == 3
+    for pose, person in zip(poses, image.persons, strict=True):
+        assert within_tolerance(pose.keypoints_px, person, COCO17.sigmas)[person.visibility > 0].all()
+
+
+def test_rounds_all_at_once_equal_progressive_ones_if_nobody_listens(people: AnnotationSet) -> None:
+    predictor = by_hand(people, num_wrong=3)
+    image = people.images[1]
+    played = []
+    for loop in ("progressive", "at-once"):
+        style = ClickStyle(loop=loop)
+        annotator = style.annotator(image, COCO17, EVERY_KEYPOINT)
+        poses = predictor.detect(image)
+        annotator.find_missed(poses)
+        played.append(list(islice(style.play(predictor, image, poses, annotator), 5)))
+    for one, other in zip(*played, strict=True):
+        for pose, twin in zip(one, other, strict=True):
+            assert np.array_equal(pose.keypoints_px, twin.keypoints_px)
+    assert [int(poses[0].held.sum()) for poses in played[1]] == [0, 1, 2, 3, 3]
+
+
+# --- the published measures
+
+
+def test_ap_rises_with_clicks_to_one(people: AnnotationSet) -> None:
+    curve = ap_at_clicks(by_hand(people, 4), people, record, max_clicks=4)
+    ap = [numbers["AP"] for numbers in curve.rounds]
+    assert len(ap) == 5 and ap == sorted(ap)
+    assert ap[0] < 0.9 and ap[4] == pytest.approx(1.0)
+    assert curve.first_scores == curve.rounds
+
+
+def test_scores_of_the_first_pass_and_of_the_loop_are_kept_apart(people: AnnotationSet) -> None:
+    class Confused(Listener):
+        """After a click the person found wrongly has the best score of all."""
+
+        def detect(self, encoded: AnnotatedImage, *, min_score: float | None = None) -> list[Pose]:
+            poses = super().detect(encoded)
+            stray = replace(poses[0], keypoints_px=poses[0].keypoints_px + FAR_PX, score=0.6)
+            return [*poses, stray]
+
+    curve = ap_at_clicks(Confused(people, by_hand(people, 1)), people, record, max_clicks=1)
+    assert curve.rounds[0] == curve.first_scores[0]
+    assert curve.rounds[1]["AP"] < curve.first_scores[1]["AP"] == pytest.approx(1.0)
+
+
+def test_number_of_clicks_is_that_of_the_wrong_keypoints(people: AnnotationSet) -> None:
+    right, wrong = by_hand(people, 0), by_hand(people, 3)
+    assert number_of_clicks(right, people, record, thresholds=[0.95]) == {0.95: 0.0}
+    # one wrong keypoint of 17 leaves an OKS of .94 (9 of 10 thresholds, AP .9), two .88 (AP .8)
+    assert full(people), "a person with fewer labels reaches less"
+    counts = number_of_clicks(wrong, full(people), record, thresholds=[0.85, 0.95])
+    assert counts == {0.85: 2.0, 0.95: 3.0}
+
+
+def full(annotations: AnnotationSet) -> AnnotationSet:
+    """Only the pictures whose persons have every keypoint labelled."""
+    images = [image for image in annotations.images if all(p.num_labelled == 17 for p in image.persons)]
+    return AnnotationSet(annotations.skeleton, tuple(images))
+
+
+def test_a_picture_that_never_gets_there_counts_all_keypoints(people: AnnotationSet) -> None:
+    image = people.images[0]
+    hopeless = [make_pose(image.persons[0], wrong=range(17))]
+    right = [make_pose(image.persons[0])]
+    assert rounds_needed(image, COCO17, iter([hopeless] * 40), [0.85]) == {0.85: 17}
+    assert rounds_needed(image, COCO17, iter([hopeless] * 16 + [right]), [0.85]) == {0.85: 16}
+    assert rounds_needed(image, COCO17, iter([hopeless] * 17 + [right]), [0.85]) == {0.85: 17}
+    assert rounds_needed(replace(image, persons=()), COCO17, iter([right] * 40), [0.85]) == {0.85: 17}
+
+
+def test_pictures_without_persons_are_left_out_of_the_published_measures(people: AnnotationSet) -> None:
+    empty = AnnotatedImage(99, "empty.png", (320, 240))
+    more = AnnotationSet(COCO17, (*people.images, empty))
+    predictor = by_hand(people, 0)
+    assert number_of_clicks(predictor, more, record, thresholds=[0.9]) == {0.9: 0.0}
+
+
+# --- clicks a person
+
+
+def test_clicks_by_hand_are_the_wrong_keypoints(people: AnnotationSet) -> None:
+    cost = clicks_per_person(by_hand(people, 3), people, record, oks_threshold=0.99)
+    assert cost.mean_clicks == cost.manual_mean_clicks == 3.0
+    assert cost.num_persons == people.num_persons == 12
+    assert (cost.num_failed, cost.num_added, cost.num_spurious) == (0, 0, 0)
+
+
+def test_a_model_that_listens_needs_fewer_clicks(people: AnnotationSet) -> None:
+    cost = clicks_per_person(Listener(people, by_hand(people, 3)), people, record, oks_threshold=0.99)
+    assert cost.mean_clicks == 1.0
+    assert cost.manual_mean_clicks == 3.0
+    assert (cost.harm, cost.help) == (0.0, 1.0)
+    assert cost.max_held_drift_px == 0.0
+    assert 0 < cost.answer_ms <= cost.answer_ms_p95
+
+
+def test_a_placed_keypoint_that_moves_is_noticed(people: AnnotationSet) -> None:
+    listener = Listener(people, by_hand(people, 3), drift_px=0.5)
+    cost = clicks_per_person(listener, people, record, oks_threshold=0.99, cap=1)
+    assert cost.max_held_drift_px == pytest.approx(0.5 * np.sqrt(2))
+
+
+def test_harm_is_the_share_of_good_keypoints_that_a_refine_spoils(people: AnnotationSet) -> None:
+    class Clumsy(RecordedResults):
+        """Every refine throws away the last keypoint that nobody placed."""
+
+        def refine(
+            self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+        ) -> list[Pose]:
+            poses = super().refine(encoded, poses, clicks)
+            for click in clicks:
+                free = np.flatnonzero(~poses[click.person].held)
+                poses[click.person].keypoints_px[free[-1]] += FAR_PX
+            return poses
+
+    annotations = full(people)
+    clumsy = Clumsy(COCO17, by_hand(annotations, 1).poses)
+    cost = clicks_per_person(clumsy, annotations, record, oks_threshold=0.99, cap=1)
+    assert cost.harm == pytest.approx(1 / 16)
+    assert cost.help != cost.help  # nothing was outside tolerance: NaN
+
+
+def test_a_missed_person_costs_two_clicks_more(people: AnnotationSet) -> None:
+    predictor = by_hand(people, 0)
+    image = people.images[2]
+    predictor.poses[image.id] = predictor.poses[image.id][1:]
+    alone = AnnotationSet(COCO17, (image,))
+    cost = clicks_per_person(Listener(alone, predictor), alone, record, oks_threshold=0.9)
+    assert cost.num_added == 1
+    assert cost.mean_clicks == pytest.approx((2 + 1) / 3)
+    assert cost.manual_mean_clicks > cost.mean_clicks
+
+
+def test_a_pose_that_shows_nobody_is_counted_apart(people: AnnotationSet) -> None:
+    predictor = by_hand(people, 0)
+    image = people.images[0]
+    predictor.poses[image.id].append(make_pose(image.persons[0], wrong=range(17)))
+    cost = clicks_per_person(predictor, AnnotationSet(COCO17, (image,)), record)
+    assert (cost.num_spurious, cost.mean_clicks) == (1, 0.0)
+
+
+def test_persons_beyond_the_cap_fail_and_count_the_cap(people: AnnotationSet) -> None:
+    cost = clicks_per_person(by_hand(people, 5), people, record, oks_threshold=0.99, cap=2)
+    assert cost.num_failed == cost.manual_num_failed == cost.num_persons
+    assert cost.mean_clicks == 2.0
+
+
+def test_a_careless_annotator_fails_more_often(people: AnnotationSet) -> None:
+    predictor = by_hand(people, 4)
+    careless = clicks_per_person(predictor, people, record, oks_threshold=0.95, style=ClickStyle(noise=3.0))
+    assert careless.num_failed > clicks_per_person(predictor, people, record, oks_threshold=0.95).num_failed == 0
+
+
+# --- everything at once
+
+
+def test_evaluate_encodes_each_picture_once_and_gives_plain_json(people: AnnotationSet) -> None:
+    listener = Listener(people, by_hand(people, 2))
+    steps: list[tuple[int, int]] = []
+    metrics = evaluate(listener, people, record, progress=lambda done, total: steps.append((done, total)))
+    assert listener.num_encoded == len(people) == 6
+    assert steps == [(n, 6) for n in range(1, 7)]
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert metrics["AP"] == metrics["AP@C0"]
+    assert metrics["AP@C4"] == pytest.approx(1.0)
+    assert metrics["clicks@95"] == 1.0 and metrics["manual_clicks@95"] == 2.0
+    assert metrics["max_held_drift_px@95"] == 0.0
+    assert {"NoC@85", "NoC@90", "NoC@95", "AP_M", "AP_L", "box/AP", "harm@90", "num_persons"} <= set(metrics)
+
+
+def test_other_keypoints_than_the_models_are_refused(people: AnnotationSet) -> None:
+    with pytest.raises(InvalidAnnotation, match="convert_set"):
+        evaluate(RecordedResults(Skeleton.load("crowdpose14"), {}), people, record)
+
+
+def test_a_click_on_nobody_is_refused(people: AnnotationSet) -> None:
+    predictor = by_hand(people, 0)
+    poses = predictor.detect(people.images[0])
+    with pytest.raises(InvalidClick, match="person 7"):
+        predictor.refine(people.images[0], poses, [Click(7, "nose", (1.0, 1.0))])
+    with pytest.raises(InvalidClick, match="tail"):
+        predictor.refine(people.images[0], poses, [Click(0, "tail", (1.0, 1.0))])

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from clickpose.annotations import Pose
+from clickpose.evaluation.plots import click_bars, click_curve, draw_poses
+from clickpose.skeleton import Skeleton
+
+SKELETON = Skeleton("stick", ("top", "end"), (0.1, 0.1), links=((0, 1),))
+POSE = Pose(
+    keypoints_px=np.array([[20, 20], [80, 80]], np.float32),
+    visibility=np.array([2, 2]),
+    scores=np.ones(2, np.float32),
+    box_px=np.array([20, 20, 80, 80], np.float32),
+    score=1.0,
+    held=np.array([False, False]),
+)
+METRICS = {"AP@C0": 0.5, "AP@C1": 0.7, "AP@C10": 0.9, "NoC@85": 3.0, "clicks@85": 2.0, "manual_clicks@85": 4.0}
+
+
+def grey() -> Image.Image:
+    return Image.new("RGB", (100, 100), (50, 50, 50))
+
+
+def changed(pose: Pose) -> np.ndarray:
+    """(H, W) pixels that drawing the pose changes."""
+    return (np.asarray(draw_poses(grey(), [pose], SKELETON)) != 50).any(-1)
+
+
+def test_limbs_and_keypoints_are_drawn_on_a_copy() -> None:
+    picture = grey()
+    drawn = draw_poses(picture, [POSE], SKELETON)
+    assert np.array_equal(picture, grey())
+    assert drawn.getpixel((50, 50)) != (50, 50, 50) != drawn.getpixel((20, 20))
+
+
+def test_an_absent_keypoint_is_left_out_with_its_limb() -> None:
+    pixels = changed(replace(POSE, visibility=np.array([2, 0])))
+    assert pixels[20, 20] and not pixels[50, 50] and not pixels[80, 80]
+
+
+def test_an_occluded_keypoint_is_hollow() -> None:
+    pixels = changed(replace(POSE, visibility=np.array([0, 1])))
+    assert not pixels[80, 80] and pixels[80, 82]
+
+
+def test_a_placed_keypoint_wears_a_white_ring() -> None:
+    drawn = np.asarray(draw_poses(grey(), [replace(POSE, held=np.array([True, False]))], SKELETON))
+    white = (drawn == 255).all(-1)
+    assert white[10:30, 10:30].any() and not white[70:90, 70:90].any()
+
+
+def test_the_click_curve_shows_every_model_in_order_of_clicks() -> None:
+    figure = click_curve({"champion": METRICS, "challenger": METRICS | {"AP@C0": None}})
+    champion, challenger = figure.axes[0].lines
+    assert champion.get_xydata().tolist() == [[0, 0.5], [1, 0.7], [10, 0.9]]
+    assert challenger.get_xydata().tolist() == [[1, 0.7], [10, 0.9]]
+
+
+def test_bars_keep_the_published_measure_apart(tmp_path: Path) -> None:
+    figure = click_bars({"model": METRICS})
+    published, per_person = figure.axes
+    assert [bar.get_height() for bar in published.patches] == [3.0]
+    assert [bar.get_height() for bar in per_person.patches] == [2.0, 4.0]
+    figure.savefig(tmp_path / "bars.png")
+    assert Image.open(tmp_path / "bars.png").width > 100
+
+
+def test_matplotlib_is_imported_only_for_a_figure() -> None:
+    check = "import sys, clickpose.evaluation.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
