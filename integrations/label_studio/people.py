@@ -6,7 +6,7 @@ box it lies and who lacks just this keypoint. What fits nowhere is flagged, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,10 @@ class Person:
     points: Mapping[int, Point]
     box: Region | None
     box_id: str
+
+    def ids(self) -> set[str]:
+        """Return the ids of the regions that show this person."""
+        return {self.box_id, *(point.id for point in self.points.values())}
 
     @property
     def model_version(self) -> str:
@@ -71,12 +75,13 @@ class People:
             for number in range(max(self.persons, default=-1) + 1)
         ]
 
-    def seen(self) -> list[SeenKeypoint]:
-        """Return every keypoint on the screen."""
+    def seen(self, ids: Set[str]) -> list[SeenKeypoint]:
+        """Return the keypoints that the regions with these ids show."""
         return [
             SeenKeypoint(number, point.keypoint, point.xy_px, point.visibility, point.held)
             for number, person in self.persons.items()
             for point in person.points.values()
+            if point.id in ids
         ]
 
     def ids(self, skeleton: Skeleton) -> RegionIds:
@@ -105,18 +110,16 @@ def read_people(result: Sequence[RawRegion], skeleton: Skeleton) -> People:
     return People(people.persons(), tuple(flagged))
 
 
-def _number_boxes(boxes: Iterable[Region], regions: Iterable[Region]) -> dict[str, int]:
-    """Number the boxes by id: ours by the number in it, others by the next numbers that nobody uses."""
+def _number_boxes(boxes: Sequence[Region], regions: Iterable[Region]) -> dict[str, int]:
+    """Number the boxes by id: ours say it themselves, others say it in ``meta`` once we have answered about them."""
     ids = [name for region in regions for name in (region.id, region.parent_id) if name]
-    used = [parsed[0] for parsed in map(parse_id, ids) if parsed]
-    following = max(used, default=-1) + 1
-    numbers: dict[str, int] = {}
+    used = {parsed[0] for parsed in map(parse_id, ids) if parsed}
+    numbers = {box.id: parsed[0] for box in boxes if (parsed := parse_id(box.id))}
     for box in boxes:
-        parsed = parse_id(box.id)
-        if parsed is None:
-            numbers[box.id], following = following, following + 1
-        else:
-            numbers[box.id] = parsed[0]
+        if box.id not in numbers:
+            told = box.meta.person
+            numbers[box.id] = max(used, default=-1) + 1 if told is None or told in used else told
+            used.add(numbers[box.id])
     return numbers
 
 

@@ -10,8 +10,7 @@ from clickpose.annotations import ABSENT
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.people import People
 from integrations.label_studio.points import Point
-
-MAX_PERSONS = 10_000
+from integrations.label_studio.schemas import MAX_PERSONS
 
 Source = Literal["placed", "moved", "judged", "accepted", "deleted"]
 

@@ -30,7 +30,7 @@ from integrations.label_studio.schemas import RawRegion
 from integrations.label_studio.service import is_gap
 
 DOT_WIDTH_PCT = 0.6
-OUR_ID = re.compile(r"p(0|[1-9]\d{0,3})(?:_(.+))?")  # ten thousand people are enough for one picture
+OUR_ID = re.compile(r"p(0|[1-9]\d{0,3})(?:_(.+))?")  # below MAX_PERSONS
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveInt
 
+MAX_PERSONS = 10_000  # enough for one picture
+
 RawRegion = dict[str, Any]
-Regions = Annotated[list[RawRegion], BeforeValidator(lambda items: [i for i in items or () if isinstance(i, dict)])]
+
+
+def clean_regions(items: Any) -> list[RawRegion]:
+    """Return the records of a ``result`` list that have an id; the list may be null."""
+    records = items if isinstance(items, list) else []
+    return [item for item in records if isinstance(item, dict) and isinstance(item.get("id"), str)]
+
+
+Regions = Annotated[list[RawRegion], BeforeValidator(clean_regions)]
 
 
 class RegionValue(BaseModel):
@@ -28,6 +38,7 @@ class RegionMeta(BaseModel):
     """What we keep with a region; it survives drafts, submission and export.
 
     Attributes:
+        person: the person's number.
         held: a human placed this keypoint.
         at: x and y in percent and the visibility that we answered with; a region elsewhere was moved by hand.
         skeleton: on a box, the schema of which every keypoint was shown; one that is missing was deleted by hand.
@@ -36,6 +47,7 @@ class RegionMeta(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    person: Annotated[int, Field(ge=0, lt=MAX_PERSONS)] | None = None
     held: bool = False
     at: tuple[FiniteFloat, FiniteFloat, int] | None = None
     skeleton: str = ""
@@ -63,7 +75,7 @@ class SavedResult(BaseModel):
     result: Regions = []
     user: str | int | None = None
     was_cancelled: bool | None = None
-    model_version: str | None = None
+    updated_at: str | None = None
 
 
 Saved = Annotated[list[SavedResult], BeforeValidator(lambda value: value or [])]

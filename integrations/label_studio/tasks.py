@@ -19,6 +19,8 @@ from integrations.coco import area_from_box
 from integrations.label_studio.people import Person, read_people
 from integrations.label_studio.provenance import KeypointRecord, Submission
 from integrations.label_studio.regions import poses_to_result
+from integrations.label_studio.schemas import clean_regions
+from integrations.label_studio.service import is_gap
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def make_prediction(
 
 def mean_confidence(poses: Sequence[Pose]) -> float:
     """Return the mean confidence of all keypoints in [0, 1]; 0 if nobody was found."""
-    return float(np.mean([pose.scores.mean() for pose in poses])) if poses else 0.0
+    found = [pose.scores.mean() for pose in poses if not is_gap(pose)]
+    return float(np.mean(found)) if found else 0.0
 
 
 def read_export(
@@ -104,7 +107,7 @@ def read_annotation(
     """
     where = f"task {task.get('id')}, annotation {annotation.get('id')}"
     task_id, annotation_id = _whole(task, "id", where), _whole(annotation, "id", where)
-    people = read_people(annotation.get("result") or [], skeleton)
+    people = read_people(clean_regions(annotation.get("result")), skeleton)
     submission = Submission(task_id, annotation_id, annotation)
     image = AnnotatedImage(
         id=task_id,
@@ -155,7 +158,7 @@ def name_in_url(image_url: str) -> str:
 
 def _size_wh(task: Mapping[str, Any], annotation: Mapping[str, Any], where: str) -> tuple[int, int]:
     """Return the picture's size as the browser saw it, else as our import noted it."""
-    for region in annotation.get("result") or ():
+    for region in clean_regions(annotation.get("result")):
         if region.get("original_width") and region.get("original_height"):
             return int(region["original_width"]), int(region["original_height"])
     data = task.get("data") or {}

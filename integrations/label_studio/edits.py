@@ -1,0 +1,84 @@
+"""A drawn or moved region read as an edit: which keypoint of whom goes where, or around whom goes a new box."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+
+from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE
+from clickpose.errors import InvalidClick
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.people import People
+from integrations.label_studio.points import box_of, off_centre, place_of
+from integrations.label_studio.schemas import Region
+from integrations.label_studio.service import KeypointEdit, PersonEdit
+
+Edit: TypeAlias = KeypointEdit | PersonEdit
+
+
+def read_edit(region: Region, people: People, present: frozenset[int], skeleton: Skeleton) -> Edit:
+    """Return the edit that a region means.
+
+    Args:
+        region: a new or moved point, or a new box.
+        people: everybody known to be, or to have been, on the screen.
+        present: numbers of those who certainly are.
+        skeleton: the keypoints there are.
+
+    Raises:
+        InvalidClick: the label is no keypoint of the skeleton, or the place lies outside the picture.
+    """
+    if region.type == "rectanglelabels":
+        return _read_box(region)
+    label = region.value.keypointlabels[0] if region.value.keypointlabels else "nothing"
+    if label not in skeleton.keypoints:
+        raise InvalidClick(f"label {label} is no keypoint of skeleton {skeleton.name}")
+    if not (0 <= region.value.x <= 100 and 0 <= region.value.y <= 100):
+        raise InvalidClick(f"({region.value.x:.1f} %, {region.value.y:.1f} %) lies outside the picture")
+    keypoint, xy_px = skeleton.index(label), place_of(region)
+    person = _owner(people, region.id)
+    if person is None:
+        person = choose_person(people, present, keypoint, xy_px)
+    visibility = ABSENT if region.is_positive is False else _kept_visibility(people, person, keypoint)
+    return KeypointEdit(keypoint, xy_px, visibility, person)
+
+
+def choose_person(people: People, present: frozenset[int], keypoint: int, xy_px: tuple[float, float]) -> int | None:
+    """Return whom a click means, or None if there is nobody.
+
+    Those whose box holds the click come first, then those who are certainly on the screen; among equals it is the
+    one whose same keypoint is nearest to the click, because that is where the annotator saw it.
+    """
+
+    def rank(number: int) -> tuple[bool, bool, float]:
+        person = people.persons[number]
+        outside = person.box is None or off_centre(box_of(person.box), xy_px) > 1
+        point = person.points.get(keypoint)
+        distance = math.dist(point.xy_px, xy_px) if point else math.inf
+        return outside, number not in present, distance
+
+    return min(people.persons, key=rank, default=None)
+
+
+def _read_box(region: Region) -> PersonEdit:
+    size_wh = np.array([region.original_width, region.original_height], np.float32)
+    corners = np.sort(box_of(region).reshape(2, 2), axis=0)  # it may have been drawn from any corner
+    corners = np.clip(corners, 0, size_wh)
+    if not (corners[1] - corners[0] >= 1).all():
+        raise InvalidClick("the box is smaller than a pixel, or lies outside the picture")
+    return PersonEdit(corners.reshape(4))
+
+
+def _owner(people: People, region_id: str) -> int | None:
+    for number, person in people.persons.items():
+        if any(point.id == region_id for point in person.points.values()):
+            return number
+    return None
+
+
+def _kept_visibility(people: People, person: int | None, keypoint: int) -> int:
+    """A keypoint that is occluded stays so when it is corrected; any other becomes visible."""
+    point = people.persons[person].points.get(keypoint) if person is not None else None
+    return OCCLUDED if point is not None and point.visibility == OCCLUDED else VISIBLE

@@ -1,0 +1,193 @@
+"""What the annotator just did, found out from the one request that Label Studio sends about it.
+
+Three kinds of requests arrive, told apart in this order by the region that triggered them:
+
+    scripted   a page script saw a point move: the context names it in ``moved`` and holds the whole screen
+    drawn      a smart tool drew something: a point that carries ``is_positive`` (false with Alt: absent) and no
+               ``parentID``, or a box whose id is not ours
+    dynamic    a prediction marked "dynamic" was dragged: its origin is prediction-changed
+
+Unless scripted, the context holds only the regions with the same label. The rest is known from drafts, which lag by
+seconds: nothing that is only known from there may be sent back as news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from clickpose.annotations import Pose
+from clickpose.errors import InvalidAnnotation, InvalidClick
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.edits import Edit, read_edit
+from integrations.label_studio.people import read_people
+from integrations.label_studio.regions import RegionIds, parse_id
+from integrations.label_studio.schemas import Context, PredictRequest, RawRegion, Region, Task
+from integrations.label_studio.service import PersonEdit, Screen, gap, is_gap
+
+Kind = Literal["scripted", "drawn", "dynamic"]
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The region that made Label Studio ask."""
+
+    item: RawRegion
+    kind: Kind
+
+    @property
+    def id(self) -> str:
+        """Its id: random if it was drawn, and then it vanishes once we answer."""
+        return str(self.item["id"])
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """An edit, the screen it was made on, and how the answer must fit on that screen.
+
+    Attributes:
+        screen: for the service.
+        edit: for the service.
+        ids: the regions on the screen.
+        present: numbers of the persons on the screen; None when the answer must hold everybody.
+    """
+
+    screen: Screen
+    edit: Edit
+    ids: RegionIds
+    present: frozenset[int] | None
+
+    def shown(self, poses: Sequence[Pose]) -> list[Pose]:
+        """Return the poses with a gap for everybody whom the annotator deleted: they must not come back."""
+        if self.present is None:
+            return list(poses)
+        new = max((number for number, pose in enumerate(poses) if not is_gap(pose)), default=0)
+        edited = new if isinstance(self.edit, PersonEdit) else self.edit.person
+        return [
+            pose if number in self.present or number == edited else gap(len(pose.visibility))
+            for number, pose in enumerate(poses)
+        ]
+
+
+def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str) -> Interaction:
+    """Find out what the annotator did.
+
+    Raises:
+        InvalidAnnotation: the task has no picture, or nothing in the context looks like an edit.
+        InvalidClick: the edit has an unknown label, or lies outside the picture.
+    """
+    task, context = request.tasks[0], _with_held_marks(request.params.context or Context())
+    trigger = find_trigger(context)
+    if trigger is None:
+        raise InvalidAnnotation("no region of the context looks like an edit")
+    saved = context.result if trigger.kind == "scripted" else saved_result(task)
+    others = _others(context, trigger)
+    people = read_people(overlay(saved, others), skeleton)
+    shown = {str(item["id"]) for item in others}
+    present = frozenset(n for n, person in people.persons.items() if person.ids() & shown)
+    session, earlier_session = session_names(request)
+    screen = Screen(
+        session=session,
+        image_url=image_url_of(task, image_key),
+        saved=read_people(saved, skeleton).poses(skeleton),
+        fresh=people.seen(shown - {trigger.id}),
+        earlier_session=earlier_session,
+    )
+    return Interaction(
+        screen=screen,
+        edit=read_edit(_parse(trigger), people, present, skeleton),
+        ids=people.ids(skeleton),
+        present=present if people.persons and trigger.kind != "dynamic" else None,
+    )
+
+
+def unchanged_result(request: PredictRequest) -> list[RawRegion]:
+    """Return the answer that leaves the screen as it is, without the click that led to nothing.
+
+    It repeats what the screen itself told, and nothing older. Only a dynamic prediction needs everybody, because
+    the browser deletes every dynamic region that an answer lacks.
+    """
+    context = request.params.context or Context()
+    trigger = find_trigger(context)
+    if trigger is not None and trigger.kind == "dynamic":
+        return overlay(saved_result(request.tasks[0]), context.result)
+    return _others(context, trigger)
+
+
+def find_trigger(context: Context) -> Trigger | None:
+    """Return the region that made Label Studio ask, or None."""
+    points = [item for item in context.result if item.get("type") == "keypointlabels"]
+    scripted = [item for item in points if context.moved and item["id"] == context.moved]
+    drawn = [item for item in points if item.get("is_positive") is not None and _is_strange(item)]
+    boxes = [item for item in context.result if item.get("type") == "rectanglelabels" and _is_strange(item)]
+    dynamic = [item for item in points if item.get("origin") == "prediction-changed"]
+    kinds: list[tuple[Kind, list[RawRegion]]] = [
+        ("scripted", scripted),
+        ("drawn", drawn),
+        ("drawn", boxes),
+        ("dynamic", dynamic),
+    ]
+    return next((Trigger(items[-1], kind) for kind, items in kinds if items), None)
+
+
+def saved_result(task: Task) -> list[RawRegion]:
+    """Return what was saved last for a task: its draft, else its annotation, else its prediction."""
+    for kind in (task.drafts, task.annotations, task.predictions):
+        saved = [one for one in kind if not one.was_cancelled]
+        if saved:
+            return max(saved, key=lambda one: one.updated_at or "").result
+    return []
+
+
+def overlay(result: Sequence[RawRegion], newer: Sequence[RawRegion]) -> list[RawRegion]:
+    """Return a result in which the regions of a newer one replace those with the same id."""
+    replaced = {item["id"] for item in newer}
+    return [item for item in result if item["id"] not in replaced] + list(newer)
+
+
+def session_names(request: PredictRequest) -> tuple[str, str]:
+    """Return the session's name, and the one it had while the user was unknown (empty if it still is).
+
+    Label Studio tells the user only through his drafts, and the first one is saved seconds after the first click.
+    """
+    task = request.tasks[0]
+    anonymous = f"{request.project}/{task.id}/"
+    user = next((draft.user for draft in task.drafts if draft.user), None)
+    return (f"{anonymous}{user}", anonymous) if user else (anonymous, "")
+
+
+def image_url_of(task: Task, image_key: str) -> str:
+    """Return the address of a task's picture; InvalidAnnotation if it has none."""
+    if not task.data.get(image_key):
+        raise InvalidAnnotation(f"the task's data have no {image_key!r}")
+    return str(task.data[image_key])
+
+
+def _others(context: Context, trigger: Trigger | None) -> list[RawRegion]:
+    """Return the regions on the screen, without one that was only drawn to ask."""
+    drawn_id = trigger.id if trigger is not None and trigger.kind == "drawn" else None
+    return [item for item in context.result if item["id"] != drawn_id]
+
+
+def _is_strange(item: RawRegion) -> bool:
+    return not item.get("parentID") and parse_id(item["id"]) is None
+
+
+def _with_held_marks(context: Context) -> Context:
+    """Return the context with ``meta.held`` on every region that a page script lists as held."""
+    held = set(context.held)
+    marked = [
+        item | {"meta": {**(item.get("meta") or {}), "held": True}} if item["id"] in held else item
+        for item in context.result
+    ]
+    return context.model_copy(update={"result": marked})
+
+
+def _parse(trigger: Trigger) -> Region:
+    try:
+        return Region.model_validate(trigger.item)
+    except ValidationError as error:
+        raise InvalidClick(f"region {trigger.id} is malformed: {error.errors()[0]['msg']}") from error

@@ -1,0 +1,160 @@
+"""The ML-backend protocol of Label Studio 1.23, spoken directly.
+
+    GET  /health     on every page that lists backends; Label Studio gives it one second
+    POST /setup      right after each good health, three seconds; tells the model version
+    GET  /versions   for the picker of model versions
+    POST /predict    batch without ``params.context``, one annotator's edit with it
+    POST /webhook    events, one second, never repeated
+
+An annotator never sees an error: Label Studio would show none, and leave the point she clicked as a stray that gets
+submitted. Whatever goes wrong with an edit, the answer is the screen as it was, and one line in our log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from fastapi import APIRouter, BackgroundTasks, Depends
+
+from clickpose.errors import ClickPoseError
+from integrations.label_studio.auth import Credentials, require, require_for_webhook
+from integrations.label_studio.interactions import image_url_of, read_interaction, unchanged_result
+from integrations.label_studio.regions import poses_to_result
+from integrations.label_studio.schemas import PredictRequest, Task, WebhookEvent
+from integrations.label_studio.service import PoseService
+from integrations.label_studio.tasks import make_prediction, mean_confidence
+
+STATUS_LIMIT_S = 0.5  # Label Studio waits one second for /health and then calls the backend dead
+MAX_PARALLEL_PREDICTIONS = 8  # of one batch; Label Studio waits 100 s for all of it
+
+Webhook: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[None] | None]
+
+logger = logging.getLogger(__name__)
+
+
+def build_router(
+    service: PoseService,
+    *,
+    credentials: Credentials | None = None,
+    webhook: Webhook | None = None,
+    webhook_secret: str | None = None,
+    image_key: str = "image",
+) -> APIRouter:
+    """Return the routes of an ML backend.
+
+    Args:
+        service: predicts pictures and applies edits.
+        credentials: what callers must show everywhere but at ``/health``; None lets everybody in.
+        webhook: called with the action and the body of each event, after Label Studio has had its answer.
+        webhook_secret: value of the ``X-Clickpose-Secret`` header that lets an event in without credentials.
+        image_key: the key of a task's data that holds the picture.
+    """
+    backend = _Backend(service, image_key)
+    router, guarded = APIRouter(), APIRouter(dependencies=[Depends(require(credentials))])
+    router.add_api_route("/health", backend.health, methods=["GET"])
+    guarded.add_api_route("/setup", backend.setup, methods=["POST"])
+    guarded.add_api_route("/versions", backend.versions, methods=["GET"])
+    guarded.add_api_route("/predict", backend.predict, methods=["POST"])
+    router.include_router(guarded)
+
+    @router.post("/webhook", dependencies=[Depends(require_for_webhook(credentials, webhook_secret))])
+    async def receive(event: WebhookEvent, after: BackgroundTasks) -> dict[str, Any]:
+        if webhook is not None:
+            after.add_task(webhook, event.action, event.model_dump())
+        return {}
+
+    return router
+
+
+class _Backend:
+    """The routes' handlers around one service."""
+
+    def __init__(self, service: PoseService, image_key: str) -> None:
+        self.service = service
+        self.image_key = image_key
+
+    async def health(self) -> dict[str, Any]:
+        """Answer that we are alive, and how the service is if it says so quickly."""
+        try:
+            async with asyncio.timeout(STATUS_LIMIT_S):
+                return {"status": "UP", "service": await self.service.status()}
+        except TimeoutError:
+            return {"status": "UP", "service": {"status": "busy"}}
+
+    async def setup(self) -> dict[str, Any]:
+        """Answer the current model version; a new one makes Label Studio ask for new predictions."""
+        return {"model_version": await self.service.model_version()}
+
+    async def versions(self) -> dict[str, Any]:
+        """Answer the model versions that the service knows."""
+        status = await self.service.status()
+        return {
+            "versions": status.get("versions") or [await self.service.model_version()],
+            "message": "ok",
+        }
+
+    async def predict(self, request: PredictRequest) -> dict[str, Any]:
+        """Predict a batch of tasks, or apply an annotator's edit to one."""
+        if request.params.context is not None and request.tasks:
+            results = [await self._edit(request)]
+        else:
+            results = await self._predict_all(request.tasks)
+        return {"results": results}
+
+    async def _predict_all(self, tasks: list[Task]) -> list[dict[str, Any]]:
+        """Return one entry for each task, always: with fewer, Label Studio drops them all."""
+        turns = asyncio.Semaphore(MAX_PARALLEL_PREDICTIONS)
+
+        async def predict_in_turn(task: Task) -> dict[str, Any]:
+            async with turns:
+                return await self._predict(task)
+
+        return await asyncio.gather(*(predict_in_turn(task) for task in tasks))
+
+    async def _predict(self, task: Task) -> dict[str, Any]:
+        try:
+            answer = await self.service.predict(image_url_of(task, self.image_key))
+        except Exception as error:
+            _log_failure("no prediction", task, error)
+            return {"result": [], "score": 0.0}
+        return make_prediction(answer.poses, self.service.skeleton, answer.size_wh, model_version=answer.model_version)
+
+    async def _edit(self, request: PredictRequest) -> dict[str, Any]:
+        try:
+            return await self._apply_edit(request)
+        except Exception as error:
+            _log_failure("the pose stays as it is", request.tasks[0], error)
+            return {"result": unchanged_result(request), "score": 0.0}
+
+    async def _apply_edit(self, request: PredictRequest) -> dict[str, Any]:
+        interaction = read_interaction(request, self.service.skeleton, self.image_key)
+        answer = await self.service.edit(interaction.screen, interaction.edit)
+        result = poses_to_result(
+            interaction.shown(answer.poses),
+            self.service.skeleton,
+            answer.size_wh,
+            model_version=answer.model_version,
+            ids=interaction.ids,
+        )
+        return {
+            "result": result,
+            "score": mean_confidence(answer.poses),
+            "model_version": answer.model_version,
+        }
+
+
+def _log_failure(consequence: str, task: Task, error: Exception) -> None:
+    """Log one line for what is expected to happen, and where it came from for what is not."""
+    expected = isinstance(error, ClickPoseError)
+    message = "task %s: %s: %s" if expected else "task %s: %s: %r"
+    logger.log(
+        logging.WARNING if expected else logging.ERROR,
+        message,
+        task.id,
+        consequence,
+        error,
+        exc_info=None if expected else error,
+    )

@@ -1,0 +1,90 @@
+"""A pose service that needs no model: what it answers can be told from what it was asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clickpose.annotations import Pose
+from clickpose.errors import InvalidClick
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
+
+SIZE_WH = (640, 480)
+
+
+def build_pose(skeleton: Skeleton, box_px: tuple[float, ...] = (64, 48, 256, 432), seed: int = 0) -> Pose:
+    """Return a pose with keypoints drawn at random inside the box, all visible and none held."""
+    box = np.array(box_px, np.float32)
+    random = np.random.default_rng(seed)
+    keypoints_px = (box[:2] + random.random((len(skeleton), 2)) * (box[2:] - box[:2])).astype(np.float32)
+    return Pose(
+        keypoints_px=keypoints_px,
+        visibility=np.full(len(skeleton), 2),
+        scores=np.full(len(skeleton), 0.5, np.float32),
+        box_px=box,
+        score=0.9,
+        held=np.zeros(len(skeleton), np.bool_),
+    )
+
+
+class FakeService:
+    """Finds the same two people in every picture, and shifts whoever is edited by one pixel."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.skeleton = skeleton
+        self.found = [build_pose(skeleton), build_pose(skeleton, (340, 48, 560, 432), seed=1)]
+        self.edits: list[tuple[Screen, KeypointEdit | PersonEdit]] = []
+        self.failure: Exception | None = None
+
+    async def model_version(self) -> str:
+        return "fake-v1"
+
+    async def status(self) -> dict[str, Any]:
+        return {"status": "ready", "versions": ["fake-v1", "fake-v0"]}
+
+    async def predict(self, image_url: str) -> PoseAnswer:
+        if "broken" in image_url and self.failure is not None:
+            raise self.failure
+        return PoseAnswer(self.found, SIZE_WH, "fake-v1")
+
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
+        if self.failure is not None:
+            raise self.failure
+        self.edits.append((screen, edit))
+        poses = list(screen.saved or self.found)
+        if isinstance(edit, PersonEdit):
+            x0, y0, x1, y1 = (float(edge) for edge in edit.box_px)
+            poses.append(build_pose(self.skeleton, (x0, y0, x1, y1), seed=len(poses)))
+        else:
+            person = edit.person or 0
+            if person >= len(poses):
+                raise InvalidClick(f"person {person} is not there")
+            poses[person] = _placed(poses[person], edit)
+        return PoseAnswer(poses, SIZE_WH, "fake-v1")
+
+
+def _placed(pose: Pose, edit: KeypointEdit) -> Pose:
+    held, visibility = pose.held.copy(), pose.visibility.copy()
+    keypoints_px = pose.keypoints_px + np.where(held, 0, 1)[:, None].astype(np.float32)
+    held[edit.keypoint], visibility[edit.keypoint] = True, edit.visibility
+    keypoints_px[edit.keypoint] = edit.xy_px
+    return replace(pose, keypoints_px=keypoints_px, visibility=visibility, held=held)
+
+
+@pytest.fixture
+def skeleton() -> Skeleton:
+    return Skeleton.load("coco17")
+
+
+@pytest.fixture
+def service(skeleton: Skeleton) -> FakeService:
+    return FakeService(skeleton)
+
+
+@pytest.fixture
+def make_pose(skeleton: Skeleton) -> Any:
+    return lambda *args, **kwargs: build_pose(skeleton, *args, **kwargs)
