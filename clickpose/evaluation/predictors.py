@@ -68,18 +68,20 @@ class RecordedResults:
     Its ``encode`` takes the ``AnnotatedImage`` itself, so evaluate it with ``load_image=lambda image: image``.
     """
 
-    def __init__(self, skeleton: Skeleton, poses: Mapping[int, Sequence[Pose]]) -> None:
-        """Serve ``poses``, by image id."""
+    def __init__(self, skeleton: Skeleton, poses: Mapping[int, Sequence[Pose]], *, min_score: float = 0.0) -> None:
+        """Serve ``poses``, by image id; an annotator is shown those of at least ``min_score``."""
         self.skeleton = skeleton
         self.poses = poses
+        self.min_score = min_score
 
     def encode(self, image: AnnotatedImage) -> AnnotatedImage:
         """Return the picture's record: nothing is computed."""
         return image
 
     def detect(self, encoded: AnnotatedImage, *, min_score: float | None = None) -> list[Pose]:
-        """Return the recorded persons of at least ``min_score`` (None: all), best first."""
-        kept = [pose for pose in self.poses.get(encoded.id, ()) if pose.score >= (min_score or 0.0)]
+        """Return the recorded persons of at least ``min_score`` (None: as set in the beginning), best first."""
+        lowest = self.min_score if min_score is None else min_score
+        kept = [pose for pose in self.poses.get(encoded.id, ()) if pose.score >= lowest]
         return sorted(kept, key=lambda pose: -pose.score)
 
     def refine(

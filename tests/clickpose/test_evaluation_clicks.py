@@ -21,7 +21,7 @@ from clickpose.evaluation import (
 )
 from clickpose.evaluation.clicks import EVERY_KEYPOINT
 from clickpose.evaluation.published import rounds_needed
-from clickpose.oks import keypoint_similarity, within_tolerance
+from clickpose.oks import keypoint_similarity, oks, within_tolerance
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 
@@ -84,6 +84,15 @@ class Listener(RecordedResults):
         placed_px = pose.keypoints_px + np.float32(self.drift_px)
         keypoints_px = np.where(pose.held[:, None], placed_px, truth.keypoints_px)
         return replace(pose, keypoints_px=keypoints_px, score=0.5 * pose.score)
+
+
+class Confused(Listener):
+    """After a click the person found wrongly has the best score of all."""
+
+    def detect(self, encoded: AnnotatedImage, *, min_score: float | None = None) -> list[Pose]:
+        poses = super().detect(encoded)
+        stray = replace(poses[0], keypoints_px=poses[0].keypoints_px + FAR_PX, score=0.6)
+        return [*poses, stray]
 
 
 def record(image: AnnotatedImage) -> AnnotatedImage:
@@ -155,8 +164,27 @@ def test_nothing_outside_tolerance_is_nothing_to_click(people: AnnotationSet) ->
     image = people.images[2]
     annotator = SimulatedAnnotator(image, COCO17)
     poses = [make_pose(person) for person in image.persons]
+    for pose in poses:
+        pose.keypoints_px[3:] += 0.1
     assert annotator.find_missed(poses) == []
     assert annotator.correct(poses) is None and annotator.correct_each(poses) == []
+
+
+def test_a_keypoint_that_lies_where_it_belongs_is_not_clicked_again(people: AnnotationSet) -> None:
+    annotator = SimulatedAnnotator(people.images[0], COCO17, "random", EVERY_KEYPOINT)
+    poses = [make_pose(people.images[0].persons[0])]
+    annotator.find_missed(poses)
+    assert annotator.correct(poses) is None
+
+
+def test_a_pose_too_far_away_shows_nobody(people: AnnotationSet) -> None:
+    image = people.images[0]
+    pose = make_pose(image.persons[0])
+    pose.keypoints_px[1:] += FAR_PX
+    assert 0 < oks(pose.keypoints_px, image.persons[0], COCO17.sigmas) < 0.1
+    annotator = SimulatedAnnotator(image, COCO17)
+    assert annotator.find_missed([pose]) == [tuple(image.persons[0].box_px)]
+    assert annotator.matches == {1: 0}
 
 
 def test_clicks_stay_inside_the_picture(people: AnnotationSet) -> None:
@@ -245,14 +273,6 @@ def test_ap_rises_with_clicks_to_one(people: AnnotationSet) -> None:
 
 
 def test_scores_of_the_first_pass_and_of_the_loop_are_kept_apart(people: AnnotationSet) -> None:
-    class Confused(Listener):
-        """After a click the person found wrongly has the best score of all."""
-
-        def detect(self, encoded: AnnotatedImage, *, min_score: float | None = None) -> list[Pose]:
-            poses = super().detect(encoded)
-            stray = replace(poses[0], keypoints_px=poses[0].keypoints_px + FAR_PX, score=0.6)
-            return [*poses, stray]
-
     curve = ap_at_clicks(Confused(people, by_hand(people, 1)), people, record, max_clicks=1)
     assert curve.rounds[0] == curve.first_scores[0]
     assert curve.rounds[1]["AP"] < curve.first_scores[1]["AP"] == pytest.approx(1.0)
@@ -298,6 +318,7 @@ def test_clicks_by_hand_are_the_wrong_keypoints(people: AnnotationSet) -> None:
     assert cost.mean_clicks == cost.manual_mean_clicks == 3.0
     assert cost.num_persons == people.num_persons == 12
     assert (cost.num_failed, cost.num_added, cost.num_spurious) == (0, 0, 0)
+    assert (cost.harm, cost.help) == (0.0, 0.0)
 
 
 def test_a_model_that_listens_needs_fewer_clicks(people: AnnotationSet) -> None:
@@ -380,7 +401,21 @@ def test_evaluate_encodes_each_picture_once_and_gives_plain_json(people: Annotat
     assert metrics["AP@C4"] == pytest.approx(1.0)
     assert metrics["clicks@95"] == 1.0 and metrics["manual_clicks@95"] == 2.0
     assert metrics["max_held_drift_px@95"] == 0.0
+    assert not any("first_scores" in name for name in metrics)
     assert {"NoC@85", "NoC@90", "NoC@95", "AP_M", "AP_L", "box/AP", "harm@90", "num_persons"} <= set(metrics)
+
+
+def test_evaluate_tells_when_a_refine_changes_scores(people: AnnotationSet) -> None:
+    metrics = evaluate(Confused(people, by_hand(people, 1)), people, record, max_clicks=1)
+    assert metrics["AP@C1"] != metrics["AP@C1/first_scores"] == pytest.approx(1.0)
+
+
+def test_recorded_results_come_best_first_and_from_a_score(people: AnnotationSet) -> None:
+    image = people.images[0]
+    poses = [make_pose(image.persons[0], score=score) for score in (0.2, 0.9, 0.5)]
+    results = RecordedResults(COCO17, {image.id: poses}, min_score=0.4)
+    assert [pose.score for pose in results.detect(image)] == [0.9, 0.5]
+    assert [pose.score for pose in results.detect(image, min_score=0.0)] == [0.9, 0.5, 0.2]
 
 
 def test_other_keypoints_than_the_models_are_refused(people: AnnotationSet) -> None:
