@@ -16,6 +16,11 @@ import torch
 from PIL import Image
 
 from clickpose.annotations import Pose
+from clickpose.model import ClickPose, tiny
+from clickpose.model_folder import save_model
+from clickpose.skeleton import Skeleton
+from clickpose.synthetic import DrawnPeople
+from integrations.coco import write_coco
 
 torch.set_num_threads(1)
 
@@ -67,3 +72,23 @@ def make_pose():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def drawn_people(tmp_path_factory):
+    """Eight pictures of drawn people on disk: a folder with ``annotations.json`` and the pictures."""
+    folder = tmp_path_factory.mktemp("drawn")
+    people = DrawnPeople(Skeleton.load("coco17"), num_images=8, size_wh=(96, 72), max_persons=2)
+    for image in people.annotations.images:
+        people.load_image(image).save(folder / image.file_name)
+    write_coco(people.annotations, folder / "annotations.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """The folder of a small untrained model."""
+    torch.manual_seed(0)
+    skeleton = Skeleton.load("coco17")
+    folder = tmp_path_factory.mktemp("models") / "v0001-tiny"
+    return save_model(folder, ClickPose(tiny(len(skeleton))), skeleton, metrics={}, card="# A small model")

@@ -1,0 +1,135 @@
+"""Train a model: in this process, on a GPU, on a cluster. Interrupted, the same call goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ray.train
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from clickpose.errors import ClickPoseError, InvalidAnnotation, InvalidConfig
+from clickpose.model_folder import load_model, save_model
+from pipeline.cluster import connect, has_gpu
+from pipeline.run_log import read_log, shown
+from pipeline.store import Store, local_folder
+from pipeline.train_worker import STATE, STATE_HERE, TrainJob, read_state, train_worker
+
+__all__ = ["TrainJob", "TrainResult", "train", "train_worker"]
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS_KEPT = 2  # the very last report may be lost with the worker that made it
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How training ended: the model folder, the mean losses of the last epoch, and the folder or URI of the run."""
+
+    folder: str
+    metrics: dict[str, float]
+    run: str
+
+
+def train(
+    job: TrainJob, out: str | Path, *, run: str | Path, num_workers: int = 0, max_failures: int = 3
+) -> TrainResult:
+    """Train a model and write it to a folder.
+
+    Args:
+        job: model to start from, data and settings.
+        out: the model folder to write, on this machine.
+        run: folder or URI for checkpoints and log. The same run goes on where it was interrupted, so every training
+            needs a fresh one.
+        num_workers: 0 trains in this process; else Ray workers with a GPU each, if the cluster has any. More than one
+            on several machines need a ``run`` that all of them can write.
+        max_failures: how often a worker may die before the training is given up.
+
+    Raises:
+        InvalidAnnotation: there is nobody to learn from.
+        InvalidConfig: ``run`` was begun with other settings.
+        ClickPoseError: a worker failed too often; the message holds its error.
+    """
+    store = Store(run)
+    settings = {"job": job.to_dict(), "run": store.uri, "here": num_workers == 0}
+    _check_annotations(job)
+    _remember(store, settings)
+    if num_workers:
+        connect()
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=settings,
+        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=num_workers > 0 and has_gpu()),
+        run_config=_run_config(store, max_failures),
+    )
+    with shown(store.uri, "training"):
+        checkpoint = _fit(trainer, store)
+    metrics = {name: value for name, value in read_log(store.uri)["epochs"][-1].items() if name != "epoch"}
+    _write_model(job, _final_state(checkpoint if num_workers else None, store), metrics, out)
+    return TrainResult(str(out), metrics, store.uri)
+
+
+def _check_annotations(job: TrainJob) -> None:
+    model, annotations = job.open()
+    if annotations.num_persons == 0:
+        names = ", ".join(model.skeleton.keypoints)
+        raise InvalidAnnotation(f"{job.annotations} has no person with a labelled keypoint among {names}")
+
+
+def _remember(store: Store, settings: dict[str, Any]) -> None:
+    """Refuse to go on with a run under other settings: its schedule and data would change on the way."""
+    settings = json.loads(json.dumps(settings))
+    if store.exists(SETTINGS) and store.read_json(SETTINGS) != settings:
+        raise InvalidConfig(f"{store.uri} was begun with other settings: see {SETTINGS} there, or choose a fresh run")
+    store.write_json(SETTINGS, settings)
+
+
+def _run_config(store: Store, max_failures: int) -> RunConfig:
+    """Let Ray keep the checkpoints of a run inside the run's own folder."""
+    root, _, name = store.path_of("").rpartition("/")
+    return RunConfig(
+        name=name,
+        storage_path=root or "/",
+        storage_filesystem=store.filesystem,
+        failure_config=FailureConfig(max_failures=max_failures),
+        checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+    )
+
+
+def _fit(trainer: TorchTrainer, store: Store) -> Checkpoint | None:
+    try:
+        return trainer.fit().checkpoint
+    except ray.train.TrainingFailedError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ClickPoseError(f"training {store.uri} stopped, start it again to go on: {reason}") from error
+
+
+def _final_state(checkpoint: Checkpoint | None, store: Store) -> dict[str, Any]:
+    """State after the last epoch, from Ray's checkpoint, or from the run's folder if Ray keeps none."""
+    if checkpoint is None:
+        return read_state(store.read_bytes(STATE_HERE))
+    with checkpoint.as_directory() as folder:
+        return read_state((Path(folder) / STATE).read_bytes())
+
+
+def _write_model(job: TrainJob, state: dict[str, Any], metrics: dict[str, float], out: str | Path) -> None:
+    """Write the moving average as a model like the one that training started from."""
+    model = load_model(local_folder(job.start))
+    model.network.load_state_dict(state["average"])
+    save_model(out, model.network, model.skeleton, metrics=metrics, card=_card(job, metrics))
+
+
+def _card(job: TrainJob, metrics: dict[str, float]) -> str:
+    """Tell people what a model was made of."""
+    numbers = "\n".join(f"| {name} | {value:.4f} |" for name, value in sorted(metrics.items()))
+    return (
+        f"# Model trained {datetime.now(UTC):%Y-%m-%d}\n\n"
+        f"- parent: `{job.start}`\n- data: `{job.annotations}`\n- epochs: {job.config.epochs}\n\n"
+        f"| last epoch | |\n|---|---|\n{numbers}\n"
+    )

@@ -1,0 +1,137 @@
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet
+from clickpose.engine import TrainConfig
+from clickpose.errors import InvalidAnnotation, InvalidConfig
+from clickpose.model_folder import load_model
+from clickpose.skeleton import Skeleton
+from clickpose.training.augment import AugmentConfig
+from integrations.coco import write_coco
+from pipeline import train_worker as worker
+from pipeline.run_log import read_log
+from pipeline.train import TrainJob, train
+
+
+@pytest.fixture
+def job(drawn_people, tiny_model) -> TrainJob:
+    config = TrainConfig(
+        epochs=3,
+        batch_size=2,
+        scenes_per_epoch=4,
+        learning_rate=1e-3,
+        num_denoised=4,
+        augment=AugmentConfig(canvas_sizes_px=((64, 64),), max_pictures=1),
+    )
+    return TrainJob(str(tiny_model), str(drawn_people / "annotations.json"), str(drawn_people), config)
+
+
+def weights_of(folder) -> dict[str, torch.Tensor]:
+    return load_model(folder).network.state_dict()
+
+
+def stop_before(epoch: int, monkeypatch) -> None:
+    """Let a run die after the epoch before ``epoch`` was reported."""
+
+    def draw_batches(job, model, annotations, now):
+        if now == epoch:
+            raise KeyboardInterrupt
+        return real(job, model, annotations, now)
+
+    real = worker.epoch_batches
+    monkeypatch.setattr(worker, "epoch_batches", draw_batches)
+
+
+def test_a_job_there_and_back(job) -> None:
+    assert TrainJob.from_dict(job.to_dict()) == job
+
+
+def test_training_writes_a_model_that_has_moved(job, tiny_model, tmp_path) -> None:
+    result = train(job, tmp_path / "out", run=tmp_path / "run")
+    before, after = weights_of(tiny_model), weights_of(tmp_path / "out")
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+    assert result.metrics["train/loss"] > 0
+    assert load_model(tmp_path / "out").metrics == result.metrics
+    assert str(tiny_model) in (tmp_path / "out" / "card.md").read_text()
+
+
+def test_the_log_tells_every_epoch(job, tmp_path) -> None:
+    train(job, tmp_path / "out", run=tmp_path / "run")
+    log = read_log(str(tmp_path / "run"))
+    assert [entry["epoch"] for entry in log["epochs"]] == [0, 1, 2]
+    assert (log["step"], log["total_steps"]) == (6, 6)
+
+
+def test_an_interrupted_run_ends_like_an_unbroken_one(job, tmp_path, monkeypatch) -> None:
+    train(job, tmp_path / "unbroken", run=tmp_path / "run1")
+    with monkeypatch.context() as dying:
+        stop_before(2, dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(job, tmp_path / "resumed", run=tmp_path / "run2")
+    assert not (tmp_path / "resumed").exists()
+
+    train(job, tmp_path / "resumed", run=tmp_path / "run2")
+
+    unbroken, resumed = weights_of(tmp_path / "unbroken"), weights_of(tmp_path / "resumed")
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+    assert [entry["epoch"] for entry in read_log(str(tmp_path / "run2"))["epochs"]] == [0, 1, 2]
+
+
+def test_a_finished_run_is_not_trained_again(job, tmp_path, monkeypatch) -> None:
+    first = train(job, tmp_path / "out", run=tmp_path / "run")
+    stop_before(0, monkeypatch)
+    assert train(job, tmp_path / "again", run=tmp_path / "run").metrics == first.metrics
+
+
+def test_a_run_is_not_continued_under_other_settings(job, tmp_path) -> None:
+    train(job, tmp_path / "out", run=tmp_path / "run")
+    longer = dataclasses.replace(job, config=dataclasses.replace(job.config, epochs=4))
+    with pytest.raises(InvalidConfig, match="run"):
+        train(longer, tmp_path / "out", run=tmp_path / "run")
+
+
+def test_nobody_to_learn_from_is_an_error_that_names_the_file(job, tmp_path) -> None:
+    skeleton = Skeleton("other", ("tail",), (0.1,))
+    write_coco(AnnotationSet(skeleton, (AnnotatedImage(1, "a.png", (8, 8)),)), tmp_path / "tails.json")
+    with pytest.raises(InvalidAnnotation, match=r"tails\.json"):
+        train(
+            dataclasses.replace(job, annotations=str(tmp_path / "tails.json")), tmp_path / "out", run=tmp_path / "run"
+        )
+
+
+@pytest.mark.cluster
+def test_training_on_ray_survives_the_death_of_a_worker(ray_cluster, job, tmp_path, monkeypatch) -> None:
+    """Two workers; one of them dies once, after the first epoch; the run resumes and ends."""
+    died = tmp_path / "died"
+    root = os.fspath(tmp_path)
+
+    def dying_worker(settings):
+        real = worker.epoch_batches
+
+        def draw_batches(job, model, annotations, epoch):
+            import ray.train
+
+            if epoch == 1 and ray.train.get_context().get_world_rank() == 1 and not died.exists():
+                died.touch()
+                os._exit(1)
+            return real(job, model, annotations, epoch)
+
+        worker.epoch_batches = draw_batches
+        worker.train_worker(settings)
+
+    monkeypatch.setattr("pipeline.train.train_worker", dying_worker)
+    result = train(job, tmp_path / "out", run=f"{root}/run", num_workers=2)
+
+    assert died.exists()
+    assert np.isfinite(result.metrics["train/loss"])
+    log = read_log(f"{root}/run")
+    assert [entry["epoch"] for entry in log["epochs"]] == [0, 1, 2]
+    assert log["total_steps"] == 3  # each of the two workers takes one of the two batches
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(weights_of(tmp_path / "out").values(), weights_of(job.start).values(), strict=True)
+    )
