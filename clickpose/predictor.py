@@ -1,1 +1,317 @@
-"""Pixels in, pixels out: encode a picture once, detect its persons, refine them click by click."""
+"""Pixels in, pixels out: encode a picture once, detect its persons, refine them click by click.
+
+The predictor holds weights and nothing else; what belongs to a picture or to an annotation is a value that the
+caller keeps, so one predictor serves any number of annotators and batch workers alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from clickpose.annotations import ABSENT, VISIBLE, Click, Floats, Pose
+from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from clickpose.errors import ImageError, InvalidClick, InvalidConfig
+from clickpose.model import ClickPose
+from clickpose.model.click_pose import Persons, extend_to_clicks
+from clickpose.model.decoder import LayerOutput, LayerValues
+from clickpose.model.inputs import input_size, to_tensor
+from clickpose.model.proposals import PERSON_CLASS
+from clickpose.model_folder import load_model
+from clickpose.skeleton import Skeleton
+
+Picture: TypeAlias = Image.Image | NDArray[np.uint8]
+
+SAME_PERSON_IOU = 0.7
+HOLDS = ("none", "current", "all")
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """What detect and refine need to know of a picture: its projected memory and the persons found, no pixels.
+
+    Attributes:
+        size_wh: width and height of the picture in pixels.
+        values: memory as the pose layers see it.
+        persons: found in the picture, before their keypoints.
+    """
+
+    size_wh: tuple[int, int]
+    values: LayerValues
+    persons: Persons
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory it keeps."""
+        tensors = (*self.values.values, self.persons.content, self.persons.boxes)
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+
+class Predictor:
+    """Encode, detect, refine; every coordinate in and out is in pixels of the picture.
+
+    Args:
+        model: in evaluation mode, on its device.
+        skeleton: of K keypoints, in the model's order.
+        version: what every answer of this model is labelled with.
+    """
+
+    def __init__(self, model: ClickPose, skeleton: Skeleton, version: str = "") -> None:
+        self.model, self.skeleton, self.version = model.eval(), skeleton, version
+        self.device = next(model.parameters()).device
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto", version: str | None = None) -> Predictor:
+        """Load a model folder; ``device`` "auto" takes a GPU where there is one.
+
+        Raises:
+            InvalidModel: the folder is incomplete or its weights do not fit.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        loaded = load_model(folder)
+        return cls(loaded.network.to(device), loaded.skeleton, version or Path(folder).name)
+
+    @torch.inference_mode()
+    def encode(self, image: Picture) -> EncodedImage:
+        """Look at a picture: an upright RGB ``PIL.Image`` or uint8 ``(H, W, 3)``. The only costly call.
+
+        Raises:
+            ImageError: it is neither.
+        """
+        picture = _as_pil(image)
+        config = self.model.config
+        resized = picture.resize(input_size(picture.size, config.short_side_px, config.long_side_px), Image.BILINEAR)
+        memory = self.model.encode(to_tensor(resized, config)[None].to(self.device))
+        return EncodedImage(picture.size, self.model.decoder.pose_values(memory), self.model.find_persons(memory))
+
+    @torch.inference_mode()
+    def detect(
+        self, encoded: EncodedImage, *, min_score: float | None = None, max_overlap: float = SAME_PERSON_IOU
+    ) -> list[Pose]:
+        """Return the poses of all persons, best first.
+
+        Args:
+            encoded: the picture.
+            min_score: leave out lower scores; None for the model's own threshold.
+            max_overlap: of two boxes with a higher IoU only the better is kept; 1 keeps every hypothesis.
+        """
+        layers = self.model.decoder.decode_poses(
+            *self.model.decoder.start_poses(encoded.persons.content, encoded.persons.boxes), encoded.values
+        )
+        poses = self._read(layers, encoded.size_wh)
+        least = self.model.config.min_score if min_score is None else min_score
+        poses = sorted((pose for pose in poses if pose.score >= least), key=lambda pose: -pose.score)
+        return drop_duplicates(poses, max_overlap)
+
+    @torch.inference_mode()
+    def refine(
+        self,
+        encoded: EncodedImage,
+        poses: Sequence[Pose],
+        clicks: Sequence[Click],
+        *,
+        hold: str = "all",
+        rescore: bool = False,
+    ) -> list[Pose]:
+        """Apply clicks and let each clicked person's other keypoints follow; one round of the feedback loop.
+
+        Args:
+            encoded: the picture.
+            poses: as the annotator sees them; persons without a click come back as they are.
+            clicks: any number, on any persons; of two clicks on one keypoint the later counts.
+            hold: "all" keeps every keypoint a human ever placed exactly where it is, "current" those of this call,
+                "none" uses clicks as a starting place only, as the published code does.
+            rescore: take the score from this round instead of the first pass, which ranks persons better.
+
+        Raises:
+            InvalidClick: a click names no person or keypoint of this picture, or lies outside it; nothing is changed.
+        """
+        if hold not in HOLDS:
+            raise InvalidConfig(f"hold is {hold!r}, must be one of {', '.join(HOLDS)}")
+        corrected = apply_clicks(poses, clicks, self.skeleton, encoded.size_wh, hold)
+        touched = sorted({click.person for click in clicks})
+        if not touched:
+            return list(poses)
+        refined = self._run_loop(encoded, [corrected[i] for i in touched])
+        answer = list(poses)
+        for i, pose in zip(touched, refined, strict=True):
+            answer[i] = pose if rescore else dataclasses.replace(pose, score=poses[i].score)
+        return answer
+
+    @torch.inference_mode()
+    def add_person(self, encoded: EncodedImage, poses: Sequence[Pose], box_px: Sequence[float] | Floats) -> list[Pose]:
+        """Append the person in a box ``x0, y0, x1, y1`` that a human drew around someone the model missed.
+
+        Starts from the hypothesis that fits the box best, else from a mean pose in the box, and refines it once.
+
+        Raises:
+            InvalidClick: the box is empty, not finite, or outside the picture.
+        """
+        box = _check_box(box_px, encoded.size_wh)
+        start = self._best_hypothesis(encoded, box)
+        pose = self._run_loop(encoded, [start])[0]
+        return [*poses, dataclasses.replace(pose, score=1.0, box_px=box)]
+
+    def _best_hypothesis(self, encoded: EncodedImage, box_px: Floats) -> Pose:
+        candidates = self.detect(encoded, min_score=0.0, max_overlap=1.0)
+        overlaps = box_overlaps(box_px[None], np.stack([pose.box_px for pose in candidates]))[0]
+        best = int(overlaps.argmax())
+        if overlaps[best] >= 0.5:
+            return dataclasses.replace(candidates[best], box_px=box_px)
+        boxes = self._normalise_boxes([box_px], encoded.size_wh)
+        content = encoded.persons.content[:, :1]
+        _, references = self.model.decoder.start_poses(content, boxes)
+        keypoints_px = (references[0, 0, 1:, :2].cpu().numpy() * encoded.size_wh).astype(np.float32)
+        return new_pose(keypoints_px, box_px, 1.0)
+
+    def _run_loop(self, encoded: EncodedImage, poses: Sequence[Pose]) -> list[Pose]:
+        """Refine poses together; keypoints they hold stay where they are to the last digit."""
+        held = np.stack([pose.held for pose in poses])
+        keypoints = np.stack([pose.keypoints_px for pose in poses]) / np.asarray(encoded.size_wh, np.float32)
+        keypoints_norm = torch.from_numpy(keypoints.astype(np.float32)).clamp(0, 1).to(self.device)[None]
+        boxes = self._normalise_boxes([pose.box_px for pose in poses], encoded.size_wh)
+        boxes = extend_to_clicks(boxes, keypoints_norm, torch.ones_like(boxes[..., 0], dtype=torch.bool))
+        free = torch.from_numpy(~held).float().to(self.device)[None]
+        refined = self._read(self.model.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
+        return [_keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
+
+    def _read(self, layers: Sequence[LayerOutput], size_wh: tuple[int, int]) -> list[Pose]:
+        """Turn the last layer's output for one picture into poses, unsorted.
+
+        A keypoint's score is the person's, lessened by how far the last layer still moved it (as an OKS).
+        """
+        last, before = layers[-1], layers[-2] if len(layers) > 1 else layers[-1]
+        assert last.keypoints is not None and before.keypoints is not None
+        wh = torch.tensor(size_wh, device=last.boxes.device)
+        scores = last.logits[0, :, PERSON_CLASS].sigmoid()
+        boxes = (cxcywh_to_xyxy(last.boxes[0]) * wh.repeat(2)).clamp(min=0).minimum(wh.repeat(2))
+        keypoints = last.keypoints[0] * wh
+        moved = ((keypoints - before.keypoints[0] * wh) ** 2).sum(-1)
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(-1).clamp(min=1.0)
+        sigmas = torch.from_numpy(self.skeleton.sigma_array).to(moved.device)
+        steadiness = torch.exp(-moved / (2 * area[:, None] * (2 * sigmas) ** 2))
+        return [
+            new_pose(
+                keypoints[i].cpu().numpy(),
+                boxes[i].cpu().numpy(),
+                float(scores[i]),
+                (scores[i] * steadiness[i]).cpu().numpy(),
+            )
+            for i in range(len(scores))
+        ]
+
+    def _normalise_boxes(self, boxes_px: Sequence[Floats], size_wh: tuple[int, int]) -> Tensor:
+        boxes = torch.from_numpy(np.stack(boxes_px) / np.tile(np.asarray(size_wh, np.float32), 2))
+        return xyxy_to_cxcywh(boxes.float().clamp(0, 1)).to(self.device)[None]
+
+
+def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:
+    """A pose nobody has touched: every keypoint visible, none held."""
+    count = len(keypoints_px)
+    return Pose(
+        keypoints_px=np.asarray(keypoints_px, np.float32),
+        visibility=np.full(count, VISIBLE, np.int64),
+        scores=np.full(count, score, np.float32) if scores is None else np.asarray(scores, np.float32),
+        box_px=np.asarray(box_px, np.float32),
+        score=score,
+        held=np.zeros(count, bool),
+    )
+
+
+def apply_clicks(
+    poses: Sequence[Pose], clicks: Sequence[Click], skeleton: Skeleton, size_wh: tuple[int, int], hold: str = "all"
+) -> list[Pose]:
+    """Put clicked keypoints where a human wants them and mark them held; nothing else moves.
+
+    Raises:
+        InvalidClick: as ``Predictor.refine``.
+    """
+    corrected = list(poses) if hold == "all" else [dataclasses.replace(p, held=np.zeros_like(p.held)) for p in poses]
+    for click in clicks:
+        keypoint = _check_click(click, len(poses), skeleton, size_wh)
+        pose = corrected[click.person]
+        xy = pose.keypoints_px[keypoint] if click.visibility == ABSENT else click.xy_px
+        corrected[click.person] = dataclasses.replace(
+            pose,
+            keypoints_px=_put(pose.keypoints_px, keypoint, xy),
+            visibility=_put(pose.visibility, keypoint, click.visibility),
+            scores=_put(pose.scores, keypoint, 1.0),
+            held=_put(pose.held, keypoint, hold != "none"),
+        )
+    return corrected
+
+
+def drop_duplicates(poses: Sequence[Pose], max_overlap: float) -> list[Pose]:
+    """Keep, of poses sorted best first, those whose box overlaps no better one by more than ``max_overlap`` IoU."""
+    kept: list[Pose] = []
+    for pose in poses:
+        others = np.stack([other.box_px for other in kept]) if kept else np.zeros((0, 4), np.float32)
+        if max_overlap >= 1 or not (box_overlaps(pose.box_px[None], others) > max_overlap).any():
+            kept.append(pose)
+    return kept
+
+
+def box_overlaps(boxes_px: Floats, others_px: Floats) -> Floats:
+    """IoU ``(M, N)`` of ``xyxy`` boxes ``(M, 4)`` and ``(N, 4)``; 0 for empty boxes."""
+    overlaps = box_iou(torch.from_numpy(boxes_px), torch.from_numpy(others_px))
+    return overlaps.nan_to_num(0.0).numpy()  # type: ignore[no-any-return]
+
+
+def _check_click(click: Click, num_poses: int, skeleton: Skeleton, size_wh: tuple[int, int]) -> int:
+    if not 0 <= click.person < num_poses:
+        raise InvalidClick(f"person {click.person} is outside 0..{num_poses - 1}")
+    try:
+        keypoint = skeleton.index(click.keypoint)
+    except KeyError:
+        raise InvalidClick(f"skeleton {skeleton.name!r} has no keypoint {click.keypoint!r}") from None
+    if click.visibility not in (0, 1, 2):
+        raise InvalidClick(f"visibility {click.visibility} of {skeleton.keypoints[keypoint]} is none of 0, 1, 2")
+    inside = all(0 <= value <= limit for value, limit in zip(click.xy_px, size_wh, strict=True))
+    if click.visibility != ABSENT and not inside:
+        raise InvalidClick(f"click at {click.xy_px} lies outside the picture of {size_wh[0]} x {size_wh[1]} pixels")
+    return keypoint
+
+
+def _check_box(box_px: Sequence[float] | Floats, size_wh: tuple[int, int]) -> Floats:
+    box = np.asarray(box_px, np.float32)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise InvalidClick(f"a person's box needs four finite numbers, not {box_px}")
+    box = np.clip(box, 0, np.tile(np.asarray(size_wh, np.float32), 2))
+    if (box[2:] - box[:2] < 1).any():
+        raise InvalidClick(f"the person's box {tuple(box_px)} is empty or outside the picture")
+    return box
+
+
+def _keep_held(old: Pose, new: Pose) -> Pose:
+    return dataclasses.replace(
+        new,
+        keypoints_px=np.where(old.held[:, None], old.keypoints_px, new.keypoints_px),
+        visibility=old.visibility,
+        scores=np.where(old.held, 1.0, new.scores).astype(np.float32),
+        held=old.held,
+    )
+
+
+def _put(array: NDArray[np.generic], index: int, value: object) -> NDArray[np.generic]:
+    copy = array.copy()
+    copy[index] = value
+    return copy
+
+
+def _as_pil(image: Picture) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image if image.mode == "RGB" else image.convert("RGB")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"a picture must be RGB uint8 of shape (H, W, 3), not {image.dtype} {image.shape}")
+    return Image.fromarray(image)

@@ -11,10 +11,12 @@ import numpy as np
 from clickpose.annotations import AnnotatedImage, Click, PersonAnnotation, Pose
 from clickpose.errors import InvalidConfig
 from clickpose.evaluation.matching import labelled_persons, match_as_published, match_by_oks
+from clickpose.evaluation.predictors import Box
 from clickpose.oks import DEFAULT_TOLERANCE, Doubles, keypoint_similarity
 from clickpose.skeleton import Skeleton
 
-Box = tuple[float, float, float, float]
+
+MIN_BOX_PX = 2
 
 
 class Annotator(Protocol):
@@ -106,7 +108,7 @@ class SimulatedAnnotator:
         self.matches = match_by_oks(poses, self.persons, self.skeleton)
         missed = sorted(set(range(len(self.persons))) - set(self.matches.values()))
         self.matches |= {len(poses) + index: person for index, person in enumerate(missed)}
-        return [_box(self.persons[person]) for person in missed]
+        return [_drawn_box(self.persons[person], self.image.size_wh) for person in missed]
 
     def match_as_published(self, poses: Sequence[Pose]) -> None:
         """Match as the published evaluation does, in place of ``find_missed``: no person is added."""
@@ -151,6 +153,9 @@ class SimulatedAnnotator:
         return replace(person, keypoints_px=np.clip(seen_px, 0, self.image.size_wh).astype(np.float32))
 
 
-def _box(person: PersonAnnotation) -> Box:
-    x0, y0, x1, y1 = (float(value) for value in person.box_px)
-    return x0, y0, x1, y1
+def _drawn_box(person: PersonAnnotation, size_wh: tuple[int, int]) -> Box:
+    """The person's box as a human can draw it: inside the picture, at least ``MIN_BOX_PX`` wide and high."""
+    limits = np.array(size_wh, np.float64)
+    corner = np.clip(person.box_px[:2], 0, limits - MIN_BOX_PX)
+    x1, y1 = np.clip(person.box_px[2:], corner + MIN_BOX_PX, limits)
+    return float(corner[0]), float(corner[1]), float(x1), float(y1)

@@ -96,7 +96,8 @@ class CostMeter:
         self, predictor: PosePredictor, visit: Visit, tally: Tally, ledger: RefineLedger
     ) -> SimulatedAnnotator:
         annotator = self.style.annotator(visit.image, predictor.skeleton, self.oks_threshold)
-        correction = Correction(predictor, visit, annotator, ledger, self.style.hold)
+        refine = self.style.refiner(predictor, visit.encoded)
+        correction = Correction(predictor, visit, annotator, refine, ledger)
         for index in sorted(annotator.matches):
             added = index >= len(visit.shown)
             clicks = correction.correct_person(index, self.oks_threshold, self.cap)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from clickpose.annotations import AnnotatedImage, Click, Pose
 from clickpose.errors import InvalidConfig
 from clickpose.evaluation.annotators import Annotator, SimulatedAnnotator
-from clickpose.evaluation.predictors import PosePredictor, apply_clicks
+from clickpose.evaluation.predictors import PosePredictor, move_keypoints
 from clickpose.skeleton import Skeleton
 
 GOALS = (0.85, 0.90, 0.95)  # AP of a picture for the published NoC, OKS of a person for clicks per person
@@ -21,6 +22,7 @@ CLICKS_TO_ADD_PERSON = 2  # two corners of a box
 EVERY_KEYPOINT = float("inf")  # a tolerance that no similarity reaches: even a tiny error is worth a click
 
 Rounds: TypeAlias = Iterator[list[Pose]]
+Refine: TypeAlias = Callable[[Sequence[Pose], Sequence[Click]], list[Pose]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ClickStyle:
         seed: of the noise and the random strategy.
         loop: ``progressive`` or ``at-once``.
         hold: which clicks a refine may not move: ``all``, ``current`` or ``none``.
+        rescore: take persons' scores from the last refine, not from the first pass.
 
     Raises:
         InvalidConfig: there is no such loop.
@@ -43,6 +46,7 @@ class ClickStyle:
     seed: int = 0
     loop: str = "progressive"
     hold: str = "all"
+    rescore: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a loop that does not exist."""
@@ -53,11 +57,13 @@ class ClickStyle:
         """Return an annotator of this style for one picture."""
         return SimulatedAnnotator(image, skeleton, self.strategy, tolerance, self.noise, self.seed)
 
-    def play(
-        self, predictor: PosePredictor, encoded: Any, poses: Sequence[Pose], annotator: SimulatedAnnotator
-    ) -> Rounds:
+    def refiner(self, predictor: PosePredictor, encoded: Any) -> Refine:
+        """Return ``predictor.refine`` for one picture, as this style wants it."""
+        return partial(predictor.refine, encoded, hold=self.hold, rescore=self.rescore)
+
+    def play(self, poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
         """Yield the poses before the first round and after each one, without end."""
-        return LOOPS[self.loop](predictor, encoded, poses, annotator, self.hold)
+        return LOOPS[self.loop](poses, annotator, refine)
 
 
 def annotate(predictor: PosePredictor, image: Any, annotator: Annotator, *, max_clicks: int) -> list[Pose]:
@@ -78,36 +84,31 @@ def annotate(predictor: PosePredictor, image: Any, annotator: Annotator, *, max_
     return poses
 
 
-def play_progressive(
-    predictor: PosePredictor, encoded: Any, poses: Sequence[Pose], annotator: SimulatedAnnotator, hold: str = "all"
-) -> Rounds:
+def play_progressive(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
     """Yield the poses before the first round and after each; every round clicks on the answer to the last."""
-    poses = list(poses)
     while True:
-        yield poses
+        yield list(poses)
         clicks = annotator.correct_each(poses)
         if clicks:
-            poses = predictor.refine(encoded, poses, clicks, hold=hold)
+            poses = refine(poses, clicks)
 
 
-def play_at_once(
-    predictor: PosePredictor, encoded: Any, poses: Sequence[Pose], annotator: SimulatedAnnotator, hold: str = "all"
-) -> Rounds:
+def play_at_once(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
     """Yield, for n = 0, 1, ..., the first pass refined once with the n most urgent clicks on each person."""
     clicks: list[Click] = []
-    marked = list(poses)
+    marked = poses
     while True:
-        yield predictor.refine(encoded, poses, clicks, hold=hold) if clicks else marked
+        yield refine(poses, clicks) if clicks else list(poses)
         more = annotator.correct_each(marked)
-        marked = apply_clicks(predictor.skeleton, marked, more)
+        marked = move_keypoints(annotator.skeleton, marked, more)
         clicks = clicks + more
 
 
-LOOPS: dict[str, Callable[[PosePredictor, Any, Sequence[Pose], SimulatedAnnotator, str], Rounds]] = {
+LOOPS: dict[str, Callable[[Sequence[Pose], SimulatedAnnotator, Refine], Rounds]] = {
     "progressive": play_progressive,
     "at-once": play_at_once,
 }
 
 DEFAULT_STYLE = ClickStyle()
 # what the published evaluation does, but for the hold, which it means to set and does not
-PUBLISHED_STYLE = ClickStyle(strategy="farthest")
+PUBLISHED_STYLE = ClickStyle(strategy="farthest", rescore=True)

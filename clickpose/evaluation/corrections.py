@@ -9,6 +9,7 @@ import numpy as np
 
 from clickpose.annotations import Click, PersonAnnotation, Pose
 from clickpose.evaluation.annotators import SimulatedAnnotator
+from clickpose.evaluation.clicks import Refine
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.visits import Visit
 from clickpose.oks import oks, within_tolerance
@@ -50,15 +51,20 @@ class Correction:
     """One picture being corrected by one annotator."""
 
     def __init__(
-        self, predictor: PosePredictor, visit: Visit, annotator: SimulatedAnnotator, ledger: RefineLedger, hold: str
+        self,
+        predictor: PosePredictor,
+        visit: Visit,
+        annotator: SimulatedAnnotator,
+        refine: Refine,
+        ledger: RefineLedger,
     ) -> None:
         """Add the persons that the model missed."""
-        self.predictor, self.encoded, self.hold = predictor, visit.encoded, hold
-        self.annotator, self.ledger = annotator, ledger
+        self.skeleton = predictor.skeleton
+        self.annotator, self.refine, self.ledger = annotator, refine, ledger
         self.placed_px: dict[tuple[int, int], tuple[float, float]] = {}
         self.poses = list(visit.shown)
         for box_px in annotator.find_missed(self.poses):
-            self.poses = self.predictor.add_person(self.encoded, self.poses, box_px)
+            self.poses = predictor.add_person(visit.encoded, self.poses, box_px)
 
     def correct_person(self, index: int, goal: float, cap: int) -> int:
         """Click on one person until its OKS reaches ``goal``; return the number of clicks, at most ``cap``."""
@@ -66,23 +72,22 @@ class Correction:
             click = None if self.reached(index, goal) else self.annotator.correct_person(self.poses, index)
             if click is None:
                 return num_clicks
-            self._refine(click)
+            self._place(click)
         return cap
 
     def reached(self, index: int, goal: float) -> bool:
         """Tell whether the OKS of one person is at least ``goal``."""
-        sigmas = self.predictor.skeleton.sigmas
-        return oks(self.poses[index].keypoints_px, self._person(index), sigmas) >= goal
+        return oks(self.poses[index].keypoints_px, self._person(index), self.skeleton.sigmas) >= goal
 
     def _person(self, index: int) -> PersonAnnotation:
         return self.annotator.persons[self.annotator.matches[index]]
 
-    def _refine(self, click: Click) -> None:
+    def _place(self, click: Click) -> None:
         before = self.poses[click.person]
         started_s = time.perf_counter()
-        self.poses = self.predictor.refine(self.encoded, self.poses, [click], hold=self.hold)
+        self.poses = self.refine(self.poses, [click])
         self.ledger.answers_ms.append(1000 * (time.perf_counter() - started_s))
-        self.placed_px[click.person, self.predictor.skeleton.index(click.keypoint)] = click.xy_px
+        self.placed_px[click.person, self.skeleton.index(click.keypoint)] = click.xy_px
         placed = {keypoint for person, keypoint in self.placed_px if person == click.person}
         self.ledger.record_keypoints(self._person(click.person), before, self.poses[click.person], placed)
         self.ledger.record_drift(self.placed_px, self.poses)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from clickpose.annotations import ABSENT, VISIBLE, AnnotatedImage, Click, Pose
 from clickpose.errors import InvalidClick
 from clickpose.skeleton import Skeleton
+
+SAME_PERSON_IOU = 0.7  # of two boxes that overlap more, a predictor shows the better one
+
+Box: TypeAlias = tuple[float, float, float, float]
 
 
 class PosePredictor(Protocol):
@@ -23,13 +27,23 @@ class PosePredictor(Protocol):
     def encode(self, image: Any) -> Any:
         """Do the costly part, once per picture."""
 
-    def detect(self, encoded: Any, *, min_score: float | None = None) -> list[Pose]:
-        """Return the persons, best first; None stands for the model's own threshold."""
+    def detect(
+        self, encoded: Any, *, min_score: float | None = None, max_overlap: float = SAME_PERSON_IOU
+    ) -> list[Pose]:
+        """Return the persons, best first; a score of None stands for the model's own threshold."""
 
-    def refine(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all") -> list[Pose]:
+    def refine(
+        self,
+        encoded: Any,
+        poses: Sequence[Pose],
+        clicks: Sequence[Click],
+        *,
+        hold: str = "all",
+        rescore: bool = False,
+    ) -> list[Pose]:
         """Return as many poses in the same order, after some clicks."""
 
-    def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: tuple[float, float, float, float]) -> list[Pose]:
+    def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Return the poses and, last, a person who was missed."""
 
 
@@ -49,15 +63,25 @@ class ManualCorrection:
         """Encode with the wrapped predictor."""
         return self.predictor.encode(image)
 
-    def detect(self, encoded: Any, *, min_score: float | None = None) -> list[Pose]:
+    def detect(
+        self, encoded: Any, *, min_score: float | None = None, max_overlap: float = SAME_PERSON_IOU
+    ) -> list[Pose]:
         """Detect with the wrapped predictor."""
-        return self.predictor.detect(encoded, min_score=min_score)
+        return self.predictor.detect(encoded, min_score=min_score, max_overlap=max_overlap)
 
-    def refine(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all") -> list[Pose]:
+    def refine(
+        self,
+        encoded: Any,
+        poses: Sequence[Pose],
+        clicks: Sequence[Click],
+        *,
+        hold: str = "all",
+        rescore: bool = False,
+    ) -> list[Pose]:
         """Move the clicked keypoints and nothing else."""
-        return apply_clicks(self.skeleton, poses, clicks)
+        return move_keypoints(self.skeleton, poses, clicks)
 
-    def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: tuple[float, float, float, float]) -> list[Pose]:
+    def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Add a person with the wrapped predictor."""
         return self.predictor.add_person(encoded, poses, box_px)
 
@@ -78,21 +102,34 @@ class RecordedResults:
         """Return the picture's record: nothing is computed."""
         return image
 
-    def detect(self, encoded: AnnotatedImage, *, min_score: float | None = None) -> list[Pose]:
-        """Return the recorded persons of at least ``min_score`` (None: as set in the beginning), best first."""
+    def detect(
+        self,
+        encoded: AnnotatedImage,
+        *,
+        min_score: float | None = None,
+        max_overlap: float = SAME_PERSON_IOU,
+    ) -> list[Pose]:
+        """Return the recorded persons of at least ``min_score`` (None: as set in the beginning), best first.
+
+        None is dropped for its overlap: that was up to whoever made the results.
+        """
         lowest = self.min_score if min_score is None else min_score
         kept = [pose for pose in self.poses.get(encoded.id, ()) if pose.score >= lowest]
         return sorted(kept, key=lambda pose: -pose.score)
 
     def refine(
-        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+        self,
+        encoded: AnnotatedImage,
+        poses: Sequence[Pose],
+        clicks: Sequence[Click],
+        *,
+        hold: str = "all",
+        rescore: bool = False,
     ) -> list[Pose]:
         """Move the clicked keypoints and nothing else."""
-        return apply_clicks(self.skeleton, poses, clicks)
+        return move_keypoints(self.skeleton, poses, clicks)
 
-    def add_person(
-        self, encoded: AnnotatedImage, poses: Sequence[Pose], box_px: tuple[float, float, float, float]
-    ) -> list[Pose]:
+    def add_person(self, encoded: AnnotatedImage, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Add a person whose keypoints all lie in the middle of the box: there is no model to place them."""
         x0, y0, x1, y1 = box_px
         num_keypoints = len(self.skeleton)
@@ -108,7 +145,7 @@ class RecordedResults:
         return [*poses, added]
 
 
-def apply_clicks(skeleton: Skeleton, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
+def move_keypoints(skeleton: Skeleton, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
     """Move each clicked keypoint to its click and mark it held; nothing else changes.
 
     Raises:

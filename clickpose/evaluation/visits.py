@@ -21,8 +21,9 @@ class Visit:
     Attributes:
         image: the truth.
         encoded: what the predictor made of it.
-        candidates: every person the model considers, best first, whatever the score: for average precision.
-        shown: the persons above the model's own threshold, as an annotator would find them.
+        candidates: every person the model considers, best first, whatever the score and overlap: as published,
+            average precision is that of all of them.
+        shown: the persons the model would show to an annotator, by its own thresholds.
     """
 
     image: AnnotatedImage
@@ -64,7 +65,8 @@ def visit_images(
         )
     for done, image in enumerate(annotations.images, start=1):
         encoded = predictor.encode(load_image(image))
-        visit = Visit(image, encoded, predictor.detect(encoded, min_score=0.0), predictor.detect(encoded))
+        candidates = predictor.detect(encoded, min_score=0.0, max_overlap=1.0)
+        visit = Visit(image, encoded, candidates, shown=predictor.detect(encoded))
         for meter in meters:
             meter.visit(visit)
         if progress is not None:

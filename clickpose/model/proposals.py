@@ -12,6 +12,7 @@ from clickpose.model.encoder import Tokens
 from clickpose.model.layers import MLP
 
 NUM_CLASSES = 2  # channel 1 is the person, channel 0 is never a positive
+PERSON_CLASS = NUM_CLASSES - 1
 BASE_SIZE = 0.05  # side of a proposal on the finest level, doubled on each next
 
 

@@ -23,7 +23,7 @@ class AugmentConfig:
 
     Attributes:
         canvas_sizes_px: (width, height) of scenes; all pictures of a batch share one, so nothing is padded.
-        max_pictures: up to this many pictures are pasted into the cells of one scene (1, 2 or 4 cells).
+        max_pictures: up to this many pictures are pasted into the cells of one scene; n of 1, 2, 4 with P(n) ~ 1/n.
         scale: range of a picture's size relative to fitting its cell.
         rotation_deg: largest turn either way.
         shift: largest move, in fractions of the cell.
@@ -33,9 +33,9 @@ class AugmentConfig:
 
     canvas_sizes_px: tuple[tuple[int, int], ...] = ((192, 192), (160, 224), (224, 160))
     max_pictures: int = 4
-    scale: tuple[float, float] = (0.6, 1.4)
-    rotation_deg: float = 30.0
-    shift: float = 0.15
+    scale: tuple[float, float] = (0.75, 1.35)
+    rotation_deg: float = 20.0
+    shift: float = 0.1
     flip: float = 0.5
     colour: float = 0.3
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.model.config import ModelConfig
+from clickpose.model.inputs import to_tensor
 from clickpose.training.augment import AugmentConfig, Sample, compose_scene
 from clickpose.training.targets import Target, make_target
 
@@ -79,8 +80,9 @@ class SceneBatches(Dataset[Batch]):
         return Batch(torch.stack([to_tensor(scene.image, self.model) for scene in scenes]), targets)
 
     def _scene(self, position: int, size_wh: tuple[int, int], rng: np.random.Generator) -> Sample:
-        allowed = [n for n in (1, 2, 4) if n <= self.augment.max_pictures]
-        others = rng.integers(len(self.images), size=int(rng.choice(allowed)) - 1)
+        counts = np.array([n for n in (1, 2, 4) if n <= self.augment.max_pictures])
+        count = int(rng.choice(counts, p=1 / counts / (1 / counts).sum()))
+        others = rng.integers(len(self.images), size=count - 1)
         chosen = [self.order[position % len(self.order)], *others]
         samples = [Sample(self.load_image(self.images[i]), self.images[i].persons) for i in chosen]
         return compose_scene(samples, size_wh, self.skeleton, self.augment, rng)
@@ -89,10 +91,3 @@ class SceneBatches(Dataset[Batch]):
 def load_batches(batches: SceneBatches, num_workers: int = 0) -> Iterator[Batch]:
     """Iterate over an epoch's batches in order, composing ahead in ``num_workers`` processes."""
     return iter(DataLoader(batches, batch_size=None, num_workers=num_workers))
-
-
-def to_tensor(image: Image.Image, model: ModelConfig) -> Tensor:
-    """Normalise an RGB picture to ``(3, H, W)`` float32."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
-    mean, std = torch.tensor(model.pixel_mean), torch.tensor(model.pixel_std)
-    return (pixels - mean[:, None, None]) / std[:, None, None]

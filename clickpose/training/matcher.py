@@ -11,10 +11,9 @@ from torch import Tensor
 
 from clickpose.boxes import cxcywh_to_xyxy, generalized_iou
 from clickpose.model.decoder import LayerOutput
-from clickpose.model.proposals import NUM_CLASSES
+from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.targets import Target
 
-PERSON_CLASS = NUM_CLASSES - 1
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 CLASS_COST, BOX_COST, IOU_COST, KEYPOINT_COST, OKS_COST = 2.0, 5.0, 2.0, 10.0, 4.0
 MIN_OKS = 1e-6

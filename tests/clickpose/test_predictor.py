@@ -1,0 +1,166 @@
+"""The predictor's promises, on a tiny random model."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clickpose.annotations import ABSENT, OCCLUDED, Click
+from clickpose.errors import ImageError, InvalidClick, InvalidModel
+from clickpose.model import ClickPose, tiny
+from clickpose.model_folder import load_model, save_model
+from clickpose.predictor import EncodedImage, Predictor
+from clickpose.skeleton import Skeleton
+
+SKELETON = Skeleton.load("crowdpose14")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    torch.manual_seed(0)
+    model = ClickPose(tiny())
+    for head in [*model.decoder.pose_heads, *model.decoder.box_heads, model.decoder.initial_pose_head]:
+        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
+    return Predictor(model, SKELETON, "v1")
+
+
+@pytest.fixture(scope="module")
+def image() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 200, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def encoded(predictor: Predictor, image: Image.Image) -> EncodedImage:
+    return predictor.encode(image)
+
+
+def test_detect_gives_poses_in_pixels_best_first(predictor, encoded) -> None:
+    poses = predictor.detect(encoded, max_overlap=1.0)
+    assert len(poses) == predictor.model.config.num_persons
+    assert [p.score for p in poses] == sorted((p.score for p in poses), reverse=True)
+    assert all(p.keypoints_px.shape == (14, 2) and (p.keypoints_px <= (200, 120)).all() for p in poses)
+
+
+def test_array_and_pil_picture_encode_alike(predictor, image, encoded) -> None:
+    again = predictor.encode(np.asarray(image))
+    assert torch.equal(again.persons.boxes, encoded.persons.boxes)
+
+
+def test_refine_without_clicks_changes_nothing(predictor, encoded) -> None:
+    poses = predictor.detect(encoded)
+    assert predictor.refine(encoded, poses, []) == poses
+
+
+def test_click_pins_its_keypoint_moves_others_and_spares_other_persons(predictor, encoded) -> None:
+    poses = predictor.detect(encoded, max_overlap=1.0)
+    refined = predictor.refine(encoded, poses, [Click(1, "left_wrist", (31.7, 88.3))])
+    wrist = SKELETON.index("left_wrist")
+    np.testing.assert_array_equal(refined[1].keypoints_px[wrist], np.float32([31.7, 88.3]))
+    assert refined[1].held.tolist() == [i == wrist for i in range(14)]
+    assert (refined[1].keypoints_px != poses[1].keypoints_px).any(1).sum() > 7
+    assert refined[0] is poses[0] and refined[2] is poses[2]
+
+
+def test_no_later_refine_moves_a_held_keypoint(predictor, encoded) -> None:
+    poses = predictor.detect(encoded)
+    placed = {}
+    for keypoint in range(14):
+        placed[keypoint] = (10.0 + keypoint * 13.3, 5.0 + keypoint * 7.7)
+        poses = predictor.refine(encoded, poses, [Click(0, keypoint, placed[keypoint])])
+        for index, xy in placed.items():
+            np.testing.assert_array_equal(poses[0].keypoints_px[index], np.float32(xy))
+
+
+def test_hold_none_lets_a_clicked_keypoint_move(predictor, encoded) -> None:
+    poses = predictor.detect(encoded)
+    refined = predictor.refine(encoded, poses, [Click(0, 3, (50.0, 50.0))], hold="none")
+    assert not np.allclose(refined[0].keypoints_px[3], (50.0, 50.0)) and not refined[0].held.any()
+
+
+def test_persons_are_independent_of_each_other(predictor, encoded) -> None:
+    poses = predictor.detect(encoded, max_overlap=1.0)
+    clicks = [Click(0, 0, (20.0, 30.0)), Click(2, 5, (99.0, 60.0))]
+    together = predictor.refine(encoded, poses, clicks)
+    apart = predictor.refine(encoded, predictor.refine(encoded, poses, clicks[:1]), clicks[1:])
+    for a, b in zip(together, apart, strict=True):
+        np.testing.assert_allclose(a.keypoints_px, b.keypoints_px, atol=1e-3)
+
+
+def test_visibility_is_the_annotators(predictor, encoded) -> None:
+    poses = predictor.detect(encoded)
+    clicks = [Click(0, 4, (0, 0), ABSENT), Click(0, 5, (12.0, 13.0), OCCLUDED)]
+    refined = predictor.refine(encoded, poses, clicks)
+    assert refined[0].visibility[[4, 5, 6]].tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(refined[0].keypoints_px[4], poses[0].keypoints_px[4])
+
+
+def test_added_person_comes_last_in_the_box_drawn(predictor, encoded) -> None:
+    poses = predictor.detect(encoded)
+    more = predictor.add_person(encoded, poses, (20, 10, 60, 110))
+    assert more[:-1] == poses
+    np.testing.assert_array_equal(more[-1].box_px, [20, 10, 60, 110])
+
+
+@pytest.mark.parametrize(
+    ("click", "said"),
+    [
+        (Click(99, 0, (1, 1)), "person 99 is outside 0.."),
+        (Click(0, "tail", (1, 1)), "has no keypoint 'tail'"),
+        (Click(0, 14, (1, 1)), "has no keypoint 14"),
+        (Click(0, 0, (201.0, 5)), "outside the picture of 200 x 120"),
+        (Click(0, 0, (float("nan"), 5)), "outside the picture"),
+        (Click(0, 0, (1, 1), 7), "visibility 7"),
+    ],
+)
+def test_bad_click_is_refused_by_name(predictor, encoded, click, said) -> None:
+    with pytest.raises(InvalidClick, match=said):
+        predictor.refine(encoded, predictor.detect(encoded), [click])
+
+
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (300, 0, 400, 50), (0, 0, float("inf"), 4)])
+def test_bad_box_is_refused(predictor, encoded, box) -> None:
+    with pytest.raises(InvalidClick, match="box"):
+        predictor.add_person(encoded, [], box)
+
+
+def test_grey_array_is_refused(predictor) -> None:
+    with pytest.raises(ImageError, match="RGB uint8"):
+        predictor.encode(np.zeros((9, 9), np.uint8))
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (7, 900), (900, 7)])
+def test_odd_pictures_are_encoded(predictor, size_wh) -> None:
+    assert predictor.detect(predictor.encode(Image.new("RGB", size_wh)))
+
+
+def test_padding_changes_nothing(predictor, image) -> None:
+    pixels = torch.randn(1, 3, 64, 96)
+    padded = torch.zeros(1, 3, 128, 160)
+    padded[..., :64, :96] = pixels
+    mask = torch.ones(1, 128, 160, dtype=torch.bool)
+    mask[:, :64, :96] = False
+    model = predictor.model
+    with torch.inference_mode():
+        plain = model.find_persons(model.encode(pixels)).boxes
+        masked = model.find_persons(model.encode(padded, mask)).boxes
+    assert plain.shape == masked.shape
+
+
+def test_model_folder_there_and_back(predictor, image, encoded, tmp_path) -> None:
+    save_model(tmp_path / "v7", predictor.model, SKELETON, metrics={"ap": 0.5}, card="# a card")
+    again = Predictor.load(tmp_path / "v7")
+    assert again.version == "v7" and load_model(tmp_path / "v7").metrics == {"ap": 0.5}
+    assert torch.equal(again.encode(image).persons.boxes, encoded.persons.boxes)
+
+
+def test_weights_that_do_not_fit_are_listed(predictor, tmp_path) -> None:
+    folder = save_model(tmp_path / "m", predictor.model, SKELETON, metrics={}, card="")
+    text = (folder / "config.json").read_text().replace('"width": 32', '"width": 64')
+    (folder / "config.json").write_text(text)
+    with pytest.raises(InvalidModel, match=r"encoder.level_embed has shape \(3, 32\), not \(3, 64\)"):
+        Predictor.load(folder)
+
+
+def test_folder_without_weights_is_refused(tmp_path) -> None:
+    with pytest.raises(InvalidModel, match=r"config.json, skeleton.json, weights.safetensors missing"):
+        Predictor.load(tmp_path)
