@@ -5,7 +5,7 @@ from clickpose.evaluation.click_cost import ClickCost, clicks_per_person
 from clickpose.evaluation.clicks import ClickStyle, annotate
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor, RecordedResults
-from clickpose.evaluation.published import ClickCurve, ap_at_clicks, number_of_clicks
+from clickpose.evaluation.published import ClickCurve, NumberOfClicks, ap_at_clicks, number_of_clicks
 from clickpose.evaluation.report import evaluate
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ClickCurve",
     "ClickStyle",
     "ManualCorrection",
+    "NumberOfClicks",
     "PosePredictor",
     "RecordedResults",
     "SimulatedAnnotator",

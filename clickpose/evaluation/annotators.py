@@ -15,7 +15,6 @@ from clickpose.evaluation.predictors import Box
 from clickpose.oks import DEFAULT_TOLERANCE, Doubles, keypoint_similarity
 from clickpose.skeleton import Skeleton
 
-
 MIN_BOX_PX = 2
 
 

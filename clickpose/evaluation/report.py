@@ -11,7 +11,7 @@ from clickpose.evaluation.click_cost import ClickCost, CostMeter
 from clickpose.evaluation.clicks import DEFAULT_STYLE, GOALS, ClickStyle
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.predictors import PosePredictor
-from clickpose.evaluation.published import ClickCurve, CurveMeter, NocMeter
+from clickpose.evaluation.published import ClickCurve, CurveMeter, NocMeter, NumberOfClicks
 from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
 
 Metrics: TypeAlias = dict[str, float | None]
@@ -47,9 +47,10 @@ def evaluate(
     """Measure a model; the keys are plain names, for a model card and ``metrics.json``.
 
     ``AP`` ... ``AR_L`` and ``box/AP`` ... of the first pass (-1 where nothing was counted) · ``AP@C0`` ...
-    ``AP@C4`` after rounds of clicks, with ``AP@C1/first_scores`` ... where a refine changes scores · ``NoC@85`` ...
-    rounds a picture, as published · ``clicks@85`` ... and ``manual_clicks@85`` ... a person, and what else
-    ``ClickCost`` tells · ``num_images``, ``num_persons``. None stands for a share of nothing.
+    ``AP@C4`` after rounds of clicks and ``NoC@85`` ... rounds a picture, both as published, and as
+    ``AP@C1/first_scores`` ... where persons' scores of the first pass give other numbers · ``clicks@85`` ... and
+    ``manual_clicks@85`` ... a person, and what else ``ClickCost`` tells · ``num_images``, ``num_persons``.
+    None stands for a share of nothing.
 
     Args:
         predictor: the model; ``ManualCorrection`` or ``RecordedResults`` for one that does not listen.
@@ -67,8 +68,7 @@ def evaluate(
     rounds = NocMeter(predictor, goals)
     costs = [CostMeter(predictor, goal, style=style) for goal in goals]
     visit_images(predictor, annotations, load_image, [precision, curve, rounds, *costs], progress)
-    metrics = precision.result(annotations) | _curve_metrics(curve.result())
-    metrics |= {f"NoC@{_percent(goal)}": value for goal, value in rounds.result().items()}
+    metrics = precision.result(annotations) | _curve_metrics(curve.result()) | _noc_metrics(rounds.result())
     for cost in costs:
         metrics |= _cost_metrics(cost.result())
     metrics |= {"num_images": len(annotations), "num_persons": annotations.num_persons}
@@ -79,6 +79,13 @@ def _curve_metrics(curve: ClickCurve) -> Metrics:
     metrics: Metrics = {f"AP@C{n}": numbers["AP"] for n, numbers in enumerate(curve.rounds)}
     if curve.first_scores != curve.rounds:
         metrics |= {f"AP@C{n}/first_scores": numbers["AP"] for n, numbers in enumerate(curve.first_scores)}
+    return metrics
+
+
+def _noc_metrics(counts: NumberOfClicks) -> Metrics:
+    metrics: Metrics = {f"NoC@{_percent(goal)}": value for goal, value in counts.rounds.items()}
+    if counts.first_scores != counts.rounds:
+        metrics |= {f"NoC@{_percent(goal)}/first_scores": value for goal, value in counts.first_scores.items()}
     return metrics
 
 
