@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from clickpose.annotations import Pose
 from clickpose.errors import InvalidClick
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 
 SIZE_WH = (640, 480)
@@ -88,3 +92,21 @@ def service(skeleton: Skeleton) -> FakeService:
 @pytest.fixture
 def make_pose(skeleton: Skeleton) -> Any:
     return lambda *args, **kwargs: build_pose(skeleton, *args, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LabelStudioServer]:
+    """A real Label Studio; its empty database is cached, because making one takes a minute."""
+    empty = request.config.cache.mkdir("label-studio-" + version("label-studio"))
+    folder = tmp_path_factory.mktemp("label-studio")
+    if (empty / "ready").exists():
+        shutil.copytree(empty, folder, dirs_exist_ok=True)
+    else:
+        with LabelStudioServer(folder):
+            pass
+        shutil.copytree(folder, empty, dirs_exist_ok=True)
+        (empty / "ready").touch()
+    with LabelStudioServer(folder) as server:
+        yield server

@@ -1,0 +1,213 @@
+"""COCO keypoint files there and back, and the records that are refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotation
+from clickpose.errors import InvalidAnnotation
+from clickpose.skeleton import Skeleton
+from integrations.coco import read_coco, results_to_coco, write_coco
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A file with one image and one person of three keypoints; ``changes`` replace fields of the person."""
+    person = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 50, "iscrowd": 0}
+    person |= {"keypoints": [5, 6, 2, 3, 4, 1, 9, 9, 0]} | changes
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+        "annotations": [{name: value for name, value in person.items() if value is not ...}],
+        "categories": [{"id": 1, "name": "cat", "keypoints": ["a", "b", "c"], "skeleton": [[1, 2], [2, 9], [0, 1]]}],
+    }
+
+
+def save(folder: Path, content: dict[str, Any]) -> Path:
+    path = folder / "train.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def equal(one: PersonAnnotation, other: PersonAnnotation) -> bool:
+    return (
+        (one.id, one.area_px, one.is_crowd) == (other.id, other.area_px, other.is_crowd)
+        and np.array_equal(one.keypoints_px, other.keypoints_px)
+        and np.array_equal(one.visibility, other.visibility)
+        and np.array_equal(one.box_px, other.box_px)
+    )
+
+
+coordinate = st.integers(-(10**5), 10**7).map(lambda thousandths: np.float32(thousandths / 1000))
+
+
+@st.composite
+def persons(draw: Any, person_id: int) -> PersonAnnotation:
+    visibility = np.array(draw(st.lists(st.integers(0, 2), min_size=17, max_size=17)))
+    points = np.array(draw(st.lists(coordinate, min_size=34, max_size=34)), np.float32).reshape(17, 2)
+    box = np.array(draw(st.lists(coordinate, min_size=4, max_size=4)), np.float32).reshape(2, 2)
+    return PersonAnnotation(
+        id=person_id,
+        keypoints_px=np.where(visibility[:, None] > 0, points, np.float32(0)),
+        visibility=visibility,
+        box_px=np.sort(box, axis=0).reshape(4),
+        area_px=draw(st.floats(0, 1e6)),
+        is_crowd=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_what_is_written_is_read_back_exactly(tmp_path_factory: Any, data: Any) -> None:
+    people = tuple(data.draw(persons(i)) for i in range(data.draw(st.integers(0, 2))))
+    written = AnnotationSet(
+        Skeleton.load("coco17"),
+        (AnnotatedImage(3, "sub/é.jpg", (64, 48), people), AnnotatedImage(4, "b.jpg", (5, 5))),
+    )
+    path = tmp_path_factory.mktemp("coco") / "x.json"
+    write_coco(written, path)
+    read = read_coco(path)
+    assert read.skeleton == written.skeleton
+    for one, other in zip(read.images, written.images, strict=True):
+        assert (one.id, one.file_name, one.size_wh) == (other.id, other.file_name, other.size_wh)
+        assert all(map(equal, one.persons, other.persons))
+        assert len(one.persons) == len(other.persons)
+
+
+def test_a_skeleton_of_ones_own_survives(tmp_path: Path) -> None:
+    skeleton = Skeleton("paw", ("left_a", "right_a"), (0.1, 0.2), links=((0, 1),), flip_pairs=((0, 1),))
+    write_coco(AnnotationSet(skeleton), tmp_path / "x.json")
+    assert read_coco(tmp_path / "x.json").skeleton == skeleton
+
+
+def test_category_becomes_a_skeleton_without_its_invalid_links(tmp_path: Path) -> None:
+    read = read_coco(save(tmp_path, document()))
+    assert read.skeleton.name == "cat"
+    assert read.skeleton.keypoints == ("a", "b", "c")
+    assert read.skeleton.links == ((0, 1),)
+
+
+def test_names_of_a_built_in_skeleton_mean_that_skeleton(tmp_path: Path) -> None:
+    crowdpose = Skeleton.load("crowdpose14")
+    content = document(keypoints=[1, 1, 2] * 14)
+    content["categories"][0] |= {"keypoints": list(crowdpose.keypoints), "skeleton": [[16, 14]]}
+    assert read_coco(save(tmp_path, content)).skeleton == crowdpose
+
+
+def test_person_is_read_in_our_conventions(tmp_path: Path) -> None:
+    (image,) = read_coco(save(tmp_path, document(area=...))).images
+    (person,) = image.persons
+    assert person.keypoints_px.tolist() == [[5, 6], [3, 4], [0, 0]]  # the unlabelled one goes to the origin
+    assert person.visibility.tolist() == [2, 1, 0]
+    assert person.box_px.tolist() == [1, 2, 11, 22]
+    assert person.area_px == pytest.approx(0.53 * 10 * 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keypoints": ...}, "annotation 7: field 'keypoints' is missing"),
+        ({"bbox": ...}, "annotation 7: field 'bbox' is missing"),
+        ({"image_id": ...}, "annotation 7: field 'image_id' is missing"),
+        ({"category_id": ...}, "annotation 7: field 'category_id' is missing"),
+        ({"id": ...}, "annotation ?: field 'id' is missing"),
+        ({"id": "seven"}, "annotation seven: field 'id' is 'seven', an integer is expected"),
+        ({"keypoints": [1, 2, 2]}, "annotation 7: field 'keypoints' has 3 values, 9 numbers are expected"),
+        ({"keypoints": {"nose": 1}}, "annotation 7: field 'keypoints' has a dict, 9 numbers are expected"),
+        ({"keypoints": [float("nan"), 2, 2] * 3}, "annotation 7: field 'keypoints' holds a number that is NaN"),
+        ({"keypoints": [1e300, 2, 2] * 3}, "annotation 7: field 'keypoints' holds a number that is NaN"),
+        ({"keypoints": ["x", 2, 2] * 3}, "annotation 7: field 'keypoints' holds something that is not a number"),
+        ({"keypoints": [1, 2, 3] * 3}, "annotation 7: field 'keypoints' has a visibility other than 0, 1 or 2"),
+        ({"bbox": [1, 2, -3, 4]}, "annotation 7: field 'bbox' has a negative width or height"),
+        ({"area": -1}, "annotation 7: field 'area' is negative"),
+        ({"area": None}, "annotation 7: field 'area'"),
+        ({"image_id": 99}, "annotation 7: field 'image_id' names image 99, which is not in the file"),
+    ],
+)
+def test_bad_person_is_refused_by_file_id_and_field_or_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], message: str
+) -> None:
+    path = save(tmp_path, document(**changes))
+    with pytest.raises(InvalidAnnotation) as error:
+        read_coco(path)
+    assert f"{path}: {message}" in str(error.value)
+
+    with caplog.at_level(logging.WARNING):
+        assert read_coco(path, skip_bad=True).num_persons == 0
+    assert f"{path}: skipped 1 bad records" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("list_name", "record", "message"),
+    [
+        ("images", {"id": 1, "file_name": "b", "width": 9, "height": 9}, "image 1: field 'id' is used twice"),
+        ("images", {"id": 2, "width": 9, "height": 9}, "image 2: field 'file_name' is missing"),
+        ("images", {"id": 2, "file_name": "b", "width": 0, "height": 9}, "image 2: fields 'width' and 'height'"),
+        ("images", "nonsense", "image record 'nonsense' is not an object"),
+        ("annotations", document()["annotations"][0], "annotation 7: field 'id' is used twice"),
+    ],
+)
+def test_bad_record_beside_a_good_one(tmp_path: Path, list_name: str, record: Any, message: str) -> None:
+    content = document()
+    content[list_name].append(record)
+    path = save(tmp_path, content)
+    with pytest.raises(InvalidAnnotation, match=r"train\.json") as error:
+        read_coco(path)
+    assert message in str(error.value)
+    assert read_coco(path, skip_bad=True).num_persons == 1
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ([{"id": 1, "name": "cat"}], "no single category has keypoints"),
+        ([{"id": 1, "name": "cat", "keypoints": ["a", "a"]}], "category 1: skeleton 'cat' names a keypoint twice"),
+        ([], "no single category has keypoints; categories: none"),
+    ],
+)
+def test_category_without_usable_keypoints_is_refused(tmp_path: Path, categories: list[Any], message: str) -> None:
+    path = save(tmp_path, document() | {"categories": categories})
+    with pytest.raises(InvalidAnnotation) as error:
+        read_coco(path)
+    assert message in str(error.value)
+
+
+def test_category_is_chosen_by_name(tmp_path: Path) -> None:
+    content = document()
+    content["categories"].append({"id": 2, "name": "dog", "keypoints": ["x"]})
+    path = save(tmp_path, content)
+    assert read_coco(path, category="cat").num_persons == 1
+    assert read_coco(path, category="dog").num_persons == 0
+    with pytest.raises(InvalidAnnotation, match="no single category"):
+        read_coco(path)
+    with pytest.raises(InvalidAnnotation, match="category 'cow' is not there exactly once"):
+        read_coco(path, category="cow")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"images": []}', '{"images": {}, "annotations": []}'])
+def test_file_that_is_no_coco_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "train.json"
+    path.write_text(text)
+    with pytest.raises(InvalidAnnotation, match=r"train\.json"):
+        read_coco(path)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidAnnotation, match=r"none\.json cannot be read"):
+        read_coco(tmp_path / "none.json")
+
+
+def test_pycocotools_accepts_file_and_results(tmp_path: Path, make_pose: Any) -> None:
+    path = tmp_path / "x.json"
+    write_coco(AnnotationSet(Skeleton.load("coco17"), (AnnotatedImage(1, "a.jpg", (640, 480)),)), path)
+    results = json.loads(json.dumps(results_to_coco({1: [make_pose()]})))
+    loaded = COCO(str(path)).loadRes(results)
+    assert loaded.getAnnIds(imgIds=[1]) == [1]
+    assert results[0]["bbox"] == [64.0, 48.0, 192.0, 384.0]
