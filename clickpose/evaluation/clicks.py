@@ -33,7 +33,7 @@ class ClickStyle:
         strategy: which keypoint first: ``worst``, ``farthest``, ``random`` or ``low-score``.
         noise: standard deviation of the clicks, in units of COCO's own annotators; 0 clicks the truth exactly.
         seed: of the noise and the random strategy.
-        loop: ``progressive`` or ``at-once``.
+        loop: how rounds are played, ``progressive`` or ``at-once``.
         hold: which clicks a refine may not move: ``all``, ``current`` or ``none``.
         rescore: take persons' scores from the last refine, not from the first pass.
 
