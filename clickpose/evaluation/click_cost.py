@@ -31,7 +31,8 @@ class ClickCost:
         num_failed: persons below the goal after the last click allowed; they count the clicks they took.
         manual_num_failed: the same without a model that listens.
         num_added: persons the model missed, at two clicks each.
-        num_spurious: poses shown that match no person; an annotator would delete them, which is not counted.
+        num_spurious: poses shown that match none of these persons, be it that nobody labelled whom they show; an
+            annotator would delete them or not, which costs nothing here.
         harm: share of keypoints within tolerance before a refine and outside after; placed ones apart.
         help: share of keypoints outside tolerance before a refine and within after; placed ones apart.
         max_held_drift_px: the farthest that a placed keypoint moved from its click; 0 in a correct predictor.
