@@ -22,18 +22,14 @@ def as_coco(keypoints_px: np.ndarray, visibility: np.ndarray) -> list[float]:
     return np.column_stack([keypoints_px, visibility]).ravel().tolist()
 
 
-def pycocotools_oks(
-    poses: list[np.ndarray], truths: list[PersonAnnotation], skeleton: Skeleton
-) -> np.ndarray:
+def pycocotools_oks(poses: list[np.ndarray], truths: list[PersonAnnotation], skeleton: Skeleton) -> np.ndarray:
     evaluator = COCOeval(iouType="keypoints")
     evaluator.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
     evaluator._gts[1, 1] = [
         {"keypoints": as_coco(t.keypoints_px, t.visibility), "bbox": [0, 0, 400, 400], "area": t.area_px}
         for t in truths
     ]
-    detections = [
-        {"keypoints": as_coco(p, np.ones(len(p))), "score": -index} for index, p in enumerate(poses)
-    ]
+    detections = [{"keypoints": as_coco(p, np.ones(len(p))), "score": -index} for index, p in enumerate(poses)]
     evaluator._dts[1, 1] = detections
     return np.asarray(evaluator.computeOks(1, 1))
 
@@ -57,9 +53,7 @@ def test_oks_ignores_unlabelled_keypoints() -> None:
 
 
 def test_a_person_without_labels_has_no_oks() -> None:
-    truth = PersonAnnotation(
-        5, np.zeros((17, 2), np.float32), np.zeros(17, np.int64), np.zeros(4, np.float32), 100.0
-    )
+    truth = PersonAnnotation(5, np.zeros((17, 2), np.float32), np.zeros(17, np.int64), np.zeros(4, np.float32), 100.0)
     with pytest.raises(InvalidAnnotation, match="person 5"):
         oks(np.zeros((17, 2)), truth, COCO17.sigmas)
 
