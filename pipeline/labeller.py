@@ -21,8 +21,8 @@ from pipeline.store import Store, local_folder
 LONGEST_REASON = 500
 
 
-class PosePredictor(Protocol):
-    """What labelling needs of ``clickpose.predictor.Predictor``."""
+class Detector(Protocol):
+    """What labelling asks of ``clickpose.predictor.Predictor``."""
 
     def encode(self, image: Image.Image) -> Any:
         """Encode an RGB picture."""
@@ -33,7 +33,7 @@ class PosePredictor(Protocol):
         ...
 
 
-LoadPredictor = Callable[[Model], PosePredictor]
+LoadPredictor = Callable[[Model], Detector]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Labeller:
         return Prelabel(uri, image.size, tuple(poses), self.model.version)
 
 
-def load_predictor(model: Model) -> PosePredictor:
+def load_predictor(model: Model) -> Detector:
     """Load a model on the best device of this worker.
 
     Raises:
@@ -103,5 +103,5 @@ def load_predictor(model: Model) -> PosePredictor:
     folder = local_folder(model.folder)
     if folder_digest(folder) != model.digest:
         raise InvalidModel(f"{folder} is not the {model.version} that this run began with")
-    predictor: PosePredictor = Predictor.load(folder, device="auto", version=model.version)
+    predictor: Detector = Predictor.load(folder, device="auto", version=model.version)
     return predictor

@@ -1,0 +1,184 @@
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from clickpose.annotations import AnnotationSet
+from clickpose.engine import TrainConfig
+from clickpose.errors import LabelStudioError, StoreError
+from clickpose.training.augment import AugmentConfig
+from integrations.coco import read_coco
+from pipeline import retrain as rounds
+from pipeline.compare import Comparison, compare_in_clicks, judge
+from pipeline.dataset import PictureFolder
+from pipeline.registry import Registry
+from pipeline.retrain import Collected, RetrainConfig, retrain, watch
+from pipeline.round_report import latest_report
+from pipeline.store import Store
+
+
+@pytest.fixture
+def store(tmp_path, tiny_model) -> Store:
+    """A store whose current model is a small untrained one."""
+    store = Store(tmp_path / "store")
+    Registry(store).promote(Registry(store).add(tiny_model))
+    return store
+
+
+@pytest.fixture
+def annotations(drawn_people) -> AnnotationSet:
+    return read_coco(drawn_people / "annotations.json")
+
+
+@pytest.fixture
+def config(drawn_people) -> RetrainConfig:
+    augment = AugmentConfig(canvas_sizes_px=((64, 64),), max_pictures=1)
+    training = TrainConfig(epochs=2, batch_size=2, scenes_per_epoch=2, num_denoised=4, augment=augment)
+    return RetrainConfig(str(drawn_people), training, held_back_share=0.4)
+
+
+def say(is_better: bool):
+    """A comparison that has made up its mind, and remembers what it was shown."""
+
+    def compare(champion, challenger, held_back, load_image) -> Comparison:
+        compare.shown = {image.file_name for image in held_back.images}
+        return Comparison({"clicks@90": 9.0}, {"clicks@90": 8.0}, is_better, "because I say so")
+
+    return compare
+
+
+def collecting(annotations):
+    return lambda: Collected(annotations)
+
+
+def test_a_better_challenger_is_promoted(store, annotations, config) -> None:
+    registry = Registry(store)
+    champion = registry.current()
+    report = retrain(store, collecting(annotations), config, compare=say(True))
+    assert report.promoted
+    assert (report.parent, report.challenger) == (champion, registry.current())
+    assert registry.show(report.challenger).parent == champion
+    assert registry.show(report.challenger).metrics["held_back/clicks@90"] == 8.0
+    assert registry.rollback() == champion
+
+
+def test_a_challenger_that_is_no_better_is_kept_but_not_promoted(store, annotations, config) -> None:
+    champion = Registry(store).current()
+    report = retrain(store, collecting(annotations), config, compare=say(False))
+    assert not report.promoted
+    assert Registry(store).current() == champion
+    assert Registry(store).versions() == [champion, report.challenger]
+
+
+def test_what_is_compared_on_was_not_trained_on(store, annotations, config, monkeypatch) -> None:
+    trained = []
+
+    def train(job, out, **options):
+        trained.append(read_coco(job.annotations))
+        shutil.copytree(job.start, out)
+
+    monkeypatch.setattr(rounds, "train", train)
+    compare = say(True)
+    report = retrain(store, collecting(annotations), config, compare=compare)
+    learned = {image.file_name for image in trained[0].images}
+    assert learned and compare.shown
+    assert learned.isdisjoint(compare.shown)
+    assert learned | compare.shown == {image.file_name for image in annotations.images}
+    assert (report.num_trained, report.num_held_back) == (len(learned), len(compare.shown))
+
+
+def test_a_round_leaves_a_report(store, annotations, config, tmp_path) -> None:
+    report = retrain(store, collecting(annotations), config, compare=say(True))
+    folder = tmp_path / "store" / "reports" / report.round
+    assert latest_report(store) == report
+    assert json.loads((folder / "report.json").read_text())["reason"] == "because I say so"
+    assert f"{report.challenger} was promoted" in (folder / "report.md").read_text()
+    assert (folder / "curve.png").read_bytes()[:4] == (folder / "clicks.png").read_bytes()[:4] == b"\x89PNG"
+    assert not (tmp_path / "store" / "runs" / report.round).exists()
+
+
+def test_without_anything_new_nothing_happens(store, annotations, config) -> None:
+    first = retrain(store, collecting(annotations), config, compare=say(True))
+    again = retrain(store, collecting(annotations), config, compare=say(True))
+    assert (again.challenger, again.promoted) == (None, False)
+    assert again.reason == "0 pictures are new since the last round, 1 are needed"
+    assert latest_report(store) == first
+    assert len(Registry(store).versions()) == 2
+
+
+def test_a_picture_annotated_anew_is_new(store, annotations, config, monkeypatch) -> None:
+    monkeypatch.setattr(rounds, "train", lambda job, out, **options: shutil.copytree(job.start, out))
+    retrain(store, collecting(annotations), config, compare=say(False))
+    image = annotations.images[0]
+    fewer = dataclasses.replace(image, persons=image.persons[1:])
+    changed = dataclasses.replace(annotations, images=(fewer, *annotations.images[1:]))
+    assert retrain(store, collecting(changed), config, compare=say(False)).challenger is not None
+
+
+def test_an_interrupted_round_goes_on(store, annotations, config, tmp_path) -> None:
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retrain(store, collecting(annotations), config, compare=stop)
+    trained = list((tmp_path / "store" / "runs").iterdir())
+    report = retrain(store, collecting(annotations), config, compare=say(True))
+    assert [run.name for run in trained] == [report.round]
+    assert report.promoted
+
+
+def test_without_a_champion_there_is_nothing_to_challenge(tmp_path, annotations, config) -> None:
+    with pytest.raises(StoreError, match="no current model"):
+        retrain(Store(tmp_path / "empty"), collecting(annotations), config)
+
+
+def make_metrics(clicks: float | None, **changes: float | None) -> dict[str, float | None]:
+    values = {"num_spurious@90": 0, "max_held_drift_px@90": 0.0, "num_persons": 10}
+    return {"clicks@90": clicks, **values, **changes}
+
+
+def test_fewer_clicks_win() -> None:
+    assert judge(make_metrics(5.0), make_metrics(4.9)) == (
+        True,
+        "the challenger needs 4.90 clicks a person against the champion's 5.00",
+    )
+    assert not judge(make_metrics(5.0), make_metrics(5.0))[0]
+    assert not judge(make_metrics(5.0), make_metrics(5.1))[0]
+
+
+def test_showing_nobodies_costs_a_click_each() -> None:
+    assert not judge(make_metrics(5.0), make_metrics(4.5, **{"num_spurious@90": 6}))[0]
+    assert judge(make_metrics(5.0), make_metrics(4.5, **{"num_spurious@90": 4}))[0]
+
+
+def test_moving_what_a_human_placed_never_wins() -> None:
+    is_better, reason = judge(make_metrics(5.0), make_metrics(1.0, **{"max_held_drift_px@90": 0.5}))
+    assert not is_better
+    assert "0.5 px" in reason
+
+
+def test_without_persons_nobody_wins() -> None:
+    is_better, reason = judge(make_metrics(None, num_persons=0), make_metrics(None, num_persons=0))
+    assert not is_better
+    assert "no person" in reason
+
+
+def test_a_model_is_no_better_than_itself(annotations, drawn_people, tiny_model) -> None:
+    few = dataclasses.replace(annotations, images=annotations.images[:2])
+    comparison = compare_in_clicks(tiny_model, tiny_model, few, PictureFolder(str(drawn_people)))
+    assert not comparison.is_better
+    assert comparison.champion["clicks@90"] == comparison.challenger["clicks@90"] > 0
+
+
+def test_watching_outlives_a_round_that_fails(store, annotations, config) -> None:
+    outcomes = iter([LabelStudioError("no answer"), "first", "second"])
+
+    def run_round():
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    reports = watch(run_round, every_s=0.0)
+    assert [next(reports), next(reports)] == ["first", "second"]
