@@ -95,7 +95,7 @@ class TrainConfig:
 def demo_training(**changes: Any) -> TrainConfig:
     """Return how the small demo model is trained from scratch on a laptop's processor."""
     config = TrainConfig(
-        epochs=11,
+        epochs=8,
         batch_size=16,
         learning_rate=5e-4,
         backbone_learning_rate=1e-4,

@@ -1,0 +1,33 @@
+"""``clickpose``: every part of the product from the command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from clickpose.commands.train import train
+from clickpose.errors import ClickPoseError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Interactive human keypoint annotation: Click-Pose on Ray, inside Label Studio.",
+)
+app.callback()(lambda: None)  # a table of contents even while there is one command
+app.command()(train)
+
+
+def main() -> None:
+    """Run a command; what can be explained is explained in one line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except ClickPoseError as error:
+        sys.exit(f"clickpose: {error}")
+
+
+if __name__ == "__main__":
+    main()
