@@ -1,0 +1,207 @@
+"""What a replica remembers of each annotator's screen, so that edits build on each other.
+
+A browser tells little with a click: the picture, some keypoints that are on the screen right now (``Screen.fresh``)
+and poses saved some seconds ago (``Screen.saved``). A session therefore keeps the states that were sent to the
+browser. The state to continue from is the newest one that the screen agrees with, so an undo is noticed. What a
+human did meanwhile without a call is taken over from what the browser shows or saved and was never sent to it: a
+dragged keypoint stays where it is, a deleted person stays deleted. What the saved poses merely lag behind is not.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clickpose.annotations import Pose
+from integrations.label_studio.service import Screen, SeenKeypoint, is_gap
+
+TOLERANCE_PX = 0.5  # percent and back costs far less, a hand that drags moves further
+
+State: TypeAlias = tuple[Pose, ...]
+
+
+@dataclass
+class History:
+    """The states of one session: the line from its start to the newest one, and those that were undone."""
+
+    line: list[State] = field(default_factory=list)
+    undone: list[State] = field(default_factory=list)
+
+    def states(self) -> list[State]:
+        """Return every state, the likeliest to be on the screen first."""
+        return [*reversed(self.line), *reversed(self.undone)]
+
+    def return_to(self, state: State) -> None:
+        """Make a state of this history the newest: everything after it was undone, or it was redone."""
+        index = next((i for i, known in enumerate(self.line) if known is state), None)
+        if index is not None:
+            self.undone += self.line[index + 1 :]
+            del self.line[index + 1 :]
+        else:
+            self.undone = [known for known in self.undone if known is not state]
+            self.line.append(state)
+
+    def forget_beyond(self, max_states: int) -> None:
+        """Drop the oldest states; the first of the line stays, because a stale draft may still show it."""
+        del self.line[1 : max(1, len(self.line) - max_states + 1)]
+        del self.undone[: max(0, len(self.undone) - max_states)]
+
+
+class Sessions:
+    """Histories by session; the least recently used session is forgotten first.
+
+    Args:
+        max_sessions: how many sessions are remembered.
+        max_states: how many states of a session are remembered, and how many undone ones.
+    """
+
+    def __init__(self, max_sessions: int = 1000, max_states: int = 50) -> None:
+        self.max_sessions = max_sessions
+        self.max_states = max_states
+        self._histories: OrderedDict[str, History] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Number of sessions remembered."""
+        return len(self._histories)
+
+    def recall(self, screen: Screen) -> State | None:
+        """Return the poses that are on the screen, and continue the session from there.
+
+        Persons keep their numbers. Held keypoints stay held and where they are, unless the browser itself shows
+        one elsewhere. None if neither this session nor the screen knows of any pose.
+        """
+        history = self._history_of(screen)
+        base = _closest(history.states(), screen)
+        if base is None:
+            return None
+        state = _with_saved_work(base, history, screen.saved) if history.line else base
+        state = _with_fresh(state, base, history, screen.fresh)
+        if any(known is base for known in history.states()):
+            history.return_to(base)
+        if not history.line or state is not history.line[-1]:
+            history.line.append(state)
+        self._keep(screen.session, history)
+        return state
+
+    def newest(self, session: str) -> State | None:
+        """Return the latest state of a session, or None."""
+        history = self._histories.get(session)
+        return history.line[-1] if history else None
+
+    def record(self, session: str, answer: Sequence[Pose]) -> None:
+        """Remember an answer as the session's newest state."""
+        history = self._histories.get(session, History())
+        history.line.append(tuple(answer))
+        self._keep(session, history)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._histories.clear()
+
+    def _keep(self, session: str, history: History) -> None:
+        history.forget_beyond(self.max_states)
+        self._histories[session] = history
+        self._histories.move_to_end(session)
+        while len(self._histories) > self.max_sessions:
+            self._histories.popitem(last=False)
+
+    def _history_of(self, screen: Screen) -> History:
+        """Return the session's history, or that of the time before its user was known if the screen agrees with it."""
+        if (history := self._histories.get(screen.session)) is not None:
+            return history
+        earlier = self._histories.get(screen.earlier_session, History())
+        agrees = any(_disagreements(state, screen.fresh) == (0, 0, 0) for state in earlier.states())
+        return History(list(earlier.line), list(earlier.undone)) if agrees and screen.fresh else History()
+
+
+def _closest(states: Sequence[State], screen: Screen) -> State | None:
+    """Return the first state that disagrees least with the screen; the saved poses are the last candidate."""
+    candidates = [*states, tuple(screen.saved)] if screen.saved else states
+    return min(candidates, key=lambda state: _disagreements(state, screen.fresh), default=None)
+
+
+def _disagreements(state: State, fresh: Sequence[SeenKeypoint]) -> tuple[int, int, int]:
+    """Count the fresh keypoints that a state shows elsewhere, those otherwise held, and persons no longer there."""
+    there = [point for point in fresh if _shows(state, point)]
+    otherwise_held = sum(bool(state[point.person].held[point.keypoint]) != point.held for point in there)
+    return len(fresh) - len(there), otherwise_held, _num_unseen(state, fresh)
+
+
+def _num_unseen(state: State, fresh: Sequence[SeenKeypoint]) -> int:
+    """Count the persons of whom nothing is on the screen though others show that same keypoint."""
+    persons, keypoints = {point.person for point in fresh}, sorted({point.keypoint for point in fresh})
+    return sum(person not in persons and bool(pose.visibility[keypoints].any()) for person, pose in enumerate(state))
+
+
+def _shows(state: State, point: SeenKeypoint) -> bool:
+    """Tell whether a state has a keypoint where it is on the screen."""
+    if not 0 <= point.person < len(state):
+        return False
+    x, y = state[point.person].keypoints_px[point.keypoint]
+    return bool(abs(x - point.xy_px[0]) <= TOLERANCE_PX and abs(y - point.xy_px[1]) <= TOLERANCE_PX)
+
+
+def _with_fresh(state: State, base: State, history: History, fresh: Sequence[SeenKeypoint]) -> State:
+    """Put keypoints where the screen shows them, with the digits they were sent with if they were."""
+    poses = list(state)
+    for point in fresh:
+        if 0 <= point.person < len(poses) and not is_gap(poses[point.person]):
+            sent = next((known[point.person] for known in [base, *history.states()] if _shows(known, point)), None)
+            poses[point.person] = _with_point(poses[point.person], point, sent)
+    return _same_or(state, poses)
+
+
+def _with_point(pose: Pose, point: SeenKeypoint, sent: Pose | None) -> Pose:
+    """Put one keypoint where the screen shows it; one that was sent as held stays held."""
+    if sent is None:
+        return _place(pose, point.keypoint, point.xy_px, held=point.held, visibility=point.visibility)
+    held = point.held or bool(sent.held[point.keypoint])
+    return _place(pose, point.keypoint, sent.keypoints_px[point.keypoint], held=held, visibility=point.visibility)
+
+
+def _with_saved_work(state: State, history: History, saved: Sequence[Pose]) -> State:
+    """Take over what a human did without a call, as far as the saved poses show it."""
+    poses = list(state)
+    for person, pose in enumerate(saved):
+        sent = [known[person] for known in history.states() if person < len(known)]
+        if person == len(poses) and not sent:
+            poses.append(pose)
+        elif person < len(poses) and is_gap(pose):
+            poses[person] = poses[person] if any(is_gap(known) for known in sent) else pose
+        elif person < len(poses) and not is_gap(poses[person]):
+            for k in np.flatnonzero(pose.held & ~_was_held(pose, sent)):
+                xy_px, visibility = pose.keypoints_px[k], int(pose.visibility[k])
+                poses[person] = _place(poses[person], int(k), xy_px, held=True, visibility=visibility)
+    return _same_or(state, poses)
+
+
+def _was_held(pose: Pose, sent: Sequence[Pose]) -> NDArray[np.bool_]:
+    """Return ``(K,)`` whether each keypoint was sent as held, there and so visible, in any of the forms sent."""
+    was_held = np.zeros(len(pose.held), np.bool_)
+    for known in sent:
+        moved_px = np.abs(known.keypoints_px - pose.keypoints_px).max(-1)
+        was_held |= known.held & (known.visibility == pose.visibility) & (moved_px <= TOLERANCE_PX)
+    return was_held
+
+
+def _place(pose: Pose, k: int, xy_px: ArrayLike, *, held: bool, visibility: int) -> Pose:
+    """Return the pose with one keypoint set; the very same pose if nothing changes."""
+    same = np.array_equal(pose.keypoints_px[k], np.asarray(xy_px, np.float32))
+    if same and pose.held[k] == held and pose.visibility[k] == visibility:
+        return pose
+    keypoints_px, visibilities = pose.keypoints_px.copy(), pose.visibility.copy()
+    scores, holds = pose.scores.copy(), pose.held.copy()
+    keypoints_px[k], visibilities[k], holds[k] = xy_px, visibility, held
+    scores[k] = 1.0 if held else scores[k]
+    return replace(pose, keypoints_px=keypoints_px, visibility=visibilities, scores=scores, held=holds)
+
+
+def _same_or(state: State, poses: Sequence[Pose]) -> State:
+    """Return the state itself if nothing changed: a state is recognised by identity."""
+    unchanged = len(poses) == len(state) and all(one is other for one, other in zip(state, poses, strict=True))
+    return state if unchanged else tuple(poses)
