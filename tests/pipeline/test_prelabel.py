@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from clickpose.errors import ClickPoseError, InvalidConfig, StoreError
+from clickpose.errors import ClickPoseError, InvalidConfig, InvalidModel, StoreError
+from clickpose.images import read_image
+from clickpose.predictor import Predictor
+from pipeline import prelabel as driver
 from pipeline.breadcrumbs import CRUMBS, Breadcrumbs
-from pipeline.labeller import Labeller
+from pipeline.labeller import Labeller, load_predictor
 from pipeline.prelabel import prelabel, read_failures, read_prelabels
 from pipeline.shards import Model, Shard
 from pipeline.store import Store
@@ -153,6 +156,18 @@ def test_failures_of_other_pictures_stay_listed(label, make_pictures, tmp_path) 
     assert set(failed(tmp_path / "out")) == {"elsewhere.png"}
 
 
+def test_a_picture_that_never_comes_back_is_listed(label, make_pictures, monkeypatch, tmp_path) -> None:
+    real = driver._in_this_process
+    monkeypatch.setattr(driver, "_in_this_process", lambda shards, job: real(shards[1:], job))
+    summary = label(make_pictures("a.png", "b.png", "c.png"))
+    assert labelled(tmp_path / "out") == {"c.png": 1}
+    assert {name: "never came back" in reason for name, reason in failed(tmp_path / "out").items()} == {
+        "a.png": True,
+        "b.png": True,
+    }
+    assert (summary.num_labelled, summary.num_failed) == (1, 2)
+
+
 def test_one_folder_holds_the_labels_of_one_model(label, make_pictures, model, tmp_path) -> None:
     folder = make_pictures("a.png")
     label(folder)
@@ -213,6 +228,21 @@ def test_no_picture_is_blamed_for_one_death(tmp_path) -> None:
     with Breadcrumbs(store, "s0") as crumbs:
         assert crumbs.blamed == []
     assert store.names(CRUMBS) == []
+
+
+def test_the_real_model_labels_what_its_predictor_sees(drawn_people, tiny_model, tmp_path) -> None:
+    prelabel(f"{drawn_people}/*1.png", tmp_path / "out", tiny_model, num_workers=0)
+    read = list(read_prelabels(str(tmp_path / "out")))
+    predictor = Predictor.load(tiny_model, device="cpu")
+    expected = predictor.detect(predictor.encode(read_image(read[0].uri)))
+    assert [prelabel.model_version for prelabel in read] == ["v0001-tiny"]
+    assert len(read[0].poses) == len(expected) > 0
+    np.testing.assert_allclose(read[0].poses[0].keypoints_px, expected[0].keypoints_px, atol=1e-3)
+
+
+def test_a_model_that_changed_since_the_run_began_is_refused(tiny_model) -> None:
+    with pytest.raises(InvalidModel, match="v0001-tiny"):
+        load_predictor(Model("v0001-tiny", str(tiny_model), "the digest of other weights"))
 
 
 @pytest.mark.cluster
