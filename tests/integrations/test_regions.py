@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.edits import choose_person
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.people import People, read_people
 from integrations.label_studio.regions import poses_to_result
@@ -193,3 +194,11 @@ def test_interface_survives_odd_names() -> None:
     skeleton = Skeleton("odd", ('a "b" <c> & d',), (0.1,))
     view = ElementTree.fromstring(labelling_interface(skeleton))
     assert view.find("KeyPointLabels/Label").get("value") == 'a "b" <c> & d'
+
+
+def test_click_means_who_holds_it_in_the_box_before_who_is_nearest(make_pose: Any) -> None:
+    left, right = make_pose((0, 0, 200, 400)), make_pose((210, 0, 400, 400), seed=1)
+    people = read_people(without(screen(left, right), "p0_nose"), COCO)
+    assert choose_person(people, frozenset({1}), COCO.index("nose"), (100.0, 50.0)) == 0
+    assert choose_person(people, frozenset({1}), COCO.index("nose"), (205.0, 50.0)) == 1
+    assert choose_person(read_people([], COCO), frozenset(), 0, (1.0, 1.0)) is None
