@@ -13,7 +13,8 @@ VISIBILITY_CHOICES = ("absent", "occluded", "visible")  # in the order of COCO's
 
 PERSON_HOTKEY = "p"
 VISIBILITY_HOTKEYS = {"visible": "z", "occluded": "x", "absent": "c"}
-KEYPOINT_HOTKEYS = "1234567890qwertyuiasdfghjkl"  # one key each; later keypoints are picked with the mouse
+# The editor keeps r, k, v, h, m for its tools and u to unselect. Keypoints beyond these are picked with the mouse.
+KEYPOINT_HOTKEYS = "1234567890qwetasdfgyiojlbn"
 
 MIDDLE_COLOUR, LEFT_COLOUR, RIGHT_COLOUR, BOX_COLOUR = "#27ae60", "#2d9cdb", "#eb5757", "#f5a623"
 
