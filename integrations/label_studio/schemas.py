@@ -73,7 +73,7 @@ class SavedResult(BaseModel):
     """A draft, an annotation or a prediction of a task."""
 
     result: Regions = []
-    user: str | int | None = None
+    user: Any = None
     was_cancelled: bool | None = None
     updated_at: str | None = None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -99,14 +101,14 @@ def label_studio(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabelStudioServer]:
     """A real Label Studio; its empty database is cached, because making one takes a minute."""
-    empty = request.config.cache.mkdir("label-studio-" + version("label-studio"))
-    folder = tmp_path_factory.mktemp("label-studio")
-    if (empty / "ready").exists():
-        shutil.copytree(empty, folder, dirs_exist_ok=True)
-    else:
-        with LabelStudioServer(folder):
+    empty = request.config.cache.mkdir("label-studio") / version("label-studio")
+    if not empty.exists():
+        made = tmp_path_factory.mktemp("empty-label-studio")
+        with LabelStudioServer(made):
             pass
-        shutil.copytree(folder, empty, dirs_exist_ok=True)
-        (empty / "ready").touch()
+        with suppress(OSError):  # another test run was first
+            shutil.copytree(made, empty.with_suffix(f".{os.getpid()}")).rename(empty)
+    folder = tmp_path_factory.mktemp("label-studio")
+    shutil.copytree(empty, folder, dirs_exist_ok=True)
     with LabelStudioServer(folder) as server:
         yield server
