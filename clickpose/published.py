@@ -9,35 +9,36 @@ from torch import Tensor
 
 from clickpose.errors import InvalidModel
 
+# beginnings of names, published and ours; # is the number of a layer
 RENAMES = (
-    (r"^backbone\.0\.body\.", "backbone.body."),
-    (r"^input_proj\.", "projection.projections."),
-    (r"^transformer\.level_embed$", "encoder.level_embed"),
-    (r"^transformer\.encoder\.layers\.(\d+)\.self_attn\.", r"encoder.layers.\1.attention."),
-    (r"^transformer\.encoder\.layers\.(\d+)\.norm1\.", r"encoder.layers.\1.norm."),
-    (r"^transformer\.encoder\.layers\.(\d+)\.linear", r"encoder.layers.\1.feed_forward.linear"),
-    (r"^transformer\.encoder\.layers\.(\d+)\.norm2\.", r"encoder.layers.\1.feed_forward.norm."),
-    (r"^transformer\.enc_output\.", "proposal_head.output."),
-    (r"^transformer\.enc_output_norm\.", "proposal_head.norm."),
-    (r"^transformer\.enc_out_class_embed\.", "proposal_head.class_head."),
-    (r"^transformer\.enc_out_bbox_embed\.", "proposal_head.box_head."),
-    (r"^transformer\.decoder\.layers\.(\d+)\.self_attn\.", r"decoder.layers.\1.self_attention."),
-    (r"^transformer\.decoder\.layers\.(\d+)\.norm2\.", r"decoder.layers.\1.self_attention_norm."),
-    (r"^transformer\.decoder\.layers\.(\d+)\.cross_attn\.", r"decoder.layers.\1.cross_attention."),
-    (r"^transformer\.decoder\.layers\.(\d+)\.norm1\.", r"decoder.layers.\1.cross_attention_norm."),
-    (r"^transformer\.decoder\.layers\.(\d+)\.linear", r"decoder.layers.\1.feed_forward.linear"),
-    (r"^transformer\.decoder\.layers\.(\d+)\.norm3\.", r"decoder.layers.\1.feed_forward.norm."),
-    (r"^transformer\.decoder\.norm\.", "decoder.norm."),
-    (r"^transformer\.decoder\.ref_point_head\.", "decoder.reference_head."),
-    (r"^transformer\.decoder\.class_embed\.", "decoder.class_heads."),
-    (r"^transformer\.decoder\.bbox_embed\.", "decoder.box_heads."),
-    (r"^transformer\.decoder\.pose_embed\.4\.", "decoder.initial_pose_head."),
-    (r"^transformer\.decoder\.pose_embed\.", "decoder.pose_heads."),
-    (r"^transformer\.decoder\.pose_hw_embed\.0\.", "decoder.keypoint_size_head."),
-    (r"^transformer\.decoder\.keypoint_embed\.", "decoder.keypoint_content."),
-    (r"^transformer\.decoder\.hw\.", "decoder.keypoint_size."),
-    (r"^label_enc\.", "person_label."),
-    (r"^label_enc_pose\.", "keypoint_label."),
+    ("backbone.0.body.", "backbone.body."),
+    ("input_proj.", "projection.projections."),
+    ("transformer.level_embed", "encoder.level_embed"),
+    ("transformer.encoder.layers.#.self_attn.", "encoder.layers.#.attention."),
+    ("transformer.encoder.layers.#.norm1.", "encoder.layers.#.norm."),
+    ("transformer.encoder.layers.#.linear", "encoder.layers.#.feed_forward.linear"),
+    ("transformer.encoder.layers.#.norm2.", "encoder.layers.#.feed_forward.norm."),
+    ("transformer.enc_output.", "proposal_head.output."),
+    ("transformer.enc_output_norm.", "proposal_head.norm."),
+    ("transformer.enc_out_class_embed.", "proposal_head.class_head."),
+    ("transformer.enc_out_bbox_embed.", "proposal_head.box_head."),
+    ("transformer.decoder.layers.#.self_attn.", "decoder.layers.#.self_attention."),
+    ("transformer.decoder.layers.#.norm2.", "decoder.layers.#.self_attention_norm."),
+    ("transformer.decoder.layers.#.cross_attn.", "decoder.layers.#.cross_attention."),
+    ("transformer.decoder.layers.#.norm1.", "decoder.layers.#.cross_attention_norm."),
+    ("transformer.decoder.layers.#.linear", "decoder.layers.#.feed_forward.linear"),
+    ("transformer.decoder.layers.#.norm3.", "decoder.layers.#.feed_forward.norm."),
+    ("transformer.decoder.norm.", "decoder.norm."),
+    ("transformer.decoder.ref_point_head.", "decoder.reference_head."),
+    ("transformer.decoder.class_embed.", "decoder.class_heads."),
+    ("transformer.decoder.bbox_embed.", "decoder.box_heads."),
+    ("transformer.decoder.pose_embed.4.", "decoder.initial_pose_head."),
+    ("transformer.decoder.pose_embed.", "decoder.pose_heads."),
+    ("transformer.decoder.pose_hw_embed.0.", "decoder.keypoint_size_head."),
+    ("transformer.decoder.keypoint_embed.", "decoder.keypoint_content."),
+    ("transformer.decoder.hw.", "decoder.keypoint_size."),
+    ("label_enc.", "person_label."),
+    ("label_enc_pose.", "keypoint_label."),
 )
 ALIASES = re.compile(r"^((bbox|class|pose|pose_hw)_embed\.|transformer\.decoder\.pose_hw_embed\.[1-9])")
 
@@ -50,14 +51,33 @@ def our_name(published_name: str) -> str | None:
     """
     if ALIASES.match(published_name):
         return None
-    for pattern, ours in RENAMES:
-        renamed, count = re.subn(pattern, ours, published_name)
-        if count:
+    for published, ours in RENAMES:
+        if renamed := _replace_beginning(published_name, published, ours):
             return renamed
     raise InvalidModel(f"published checkpoints have no weight {published_name!r}")
+
+
+def published_name(our_name: str) -> str:
+    """Translate the name of one of our weights to that of a published checkpoint.
+
+    Raises:
+        InvalidModel: our networks have no such weight.
+    """
+    for published, ours in RENAMES:
+        if renamed := _replace_beginning(our_name, ours, published):
+            return renamed
+    raise InvalidModel(f"our networks have no weight {our_name!r}")
 
 
 def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a published checkpoint to ours, dropping aliases."""
     named = {our_name(name): weight for name, weight in weights.items() if not name.endswith("num_batches_tracked")}
     return {name: weight for name, weight in named.items() if name is not None}
+
+
+def _replace_beginning(name: str, old: str, new: str) -> str | None:
+    matched = re.match(re.escape(old).replace(r"\#", r"(\d+)"), name)
+    if matched is None:
+        return None
+    layer = matched[1] if matched.groups() else ""
+    return new.replace("#", layer) + name[matched.end() :]
