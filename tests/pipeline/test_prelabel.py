@@ -220,6 +220,14 @@ def test_a_picture_that_kills_is_found_out_in_three_lives(make_pictures, make_po
     assert labelled(tmp_path / "out") == {"a.png": 1, "c.png": 1}
 
 
+def test_a_picture_at_which_a_run_was_stopped_twice_is_not_blamed(label, make_pictures, make_pose, tmp_path) -> None:
+    folder = make_pictures("a.png", "b.png")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            label(folder, FakePredictor(make_pose(), raise_at(1, KeyboardInterrupt())))
+    assert label(folder).num_labelled == 2
+
+
 def test_no_picture_is_blamed_for_one_death(tmp_path) -> None:
     store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt), Breadcrumbs(store, "s0") as crumbs:

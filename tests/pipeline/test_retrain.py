@@ -171,6 +171,17 @@ def test_a_model_is_no_better_than_itself(annotations, drawn_people, tiny_model)
     assert comparison.champion["clicks@90"] == comparison.challenger["clicks@90"] > 0
 
 
+def test_a_whole_round_in_a_store_that_is_a_uri(annotations, config, tiny_model, tmp_path) -> None:
+    store = Store((tmp_path / "store").as_uri())
+    Registry(store).promote(Registry(store).add(tiny_model))
+    report = retrain(store, collecting(annotations), config)
+    held_back = Registry(store).show(report.challenger).metrics
+    assert held_back["held_back/clicks@90"] == report.challenger_metrics["clicks@90"] > 0
+    assert report.parent_metrics["max_held_drift_px@90"] == 0
+    assert report.promoted == (Registry(store).current() == report.challenger)
+    assert "clicks a person against the champion's" in report.reason
+
+
 def test_watching_outlives_a_round_that_fails(store, annotations, config) -> None:
     outcomes = iter([LabelStudioError("no answer"), "first", "second"])
 

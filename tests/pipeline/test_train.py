@@ -1,5 +1,6 @@
 import dataclasses
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,16 +35,22 @@ def weights_of(folder) -> dict[str, torch.Tensor]:
     return load_model(folder).network.state_dict()
 
 
-def stop_before(epoch: int, monkeypatch) -> None:
-    """Let a run die after the epoch before ``epoch`` was reported."""
+class Stopped(BaseException):
+    """What happens to a process that is killed."""
 
-    def draw_batches(job, model, annotations, now):
-        if now == epoch:
-            raise KeyboardInterrupt
-        return real(job, model, annotations, now)
 
-    real = worker.epoch_batches
+def watch_epochs(monkeypatch, stop_at: int | None = None) -> list[int]:
+    """Return the list that the epochs of later runs are added to; a run that comes to ``stop_at`` dies there."""
+
+    def draw_batches(job, model, annotations, epoch):
+        if epoch == stop_at:
+            raise Stopped
+        epochs.append(epoch)
+        return real(job, model, annotations, epoch)
+
+    real, epochs = worker.epoch_batches, []
     monkeypatch.setattr(worker, "epoch_batches", draw_batches)
+    return epochs
 
 
 def test_a_job_there_and_back(job) -> None:
@@ -69,12 +76,14 @@ def test_the_log_tells_every_epoch(job, tmp_path) -> None:
 def test_an_interrupted_run_ends_like_an_unbroken_one(job, tmp_path, monkeypatch) -> None:
     train(job, tmp_path / "unbroken", run=tmp_path / "run1")
     with monkeypatch.context() as dying:
-        stop_before(2, dying)
-        with pytest.raises(KeyboardInterrupt):
+        watch_epochs(dying, stop_at=2)
+        with pytest.raises(Stopped):
             train(job, tmp_path / "resumed", run=tmp_path / "run2")
     assert not (tmp_path / "resumed").exists()
 
+    epochs = watch_epochs(monkeypatch)
     train(job, tmp_path / "resumed", run=tmp_path / "run2")
+    assert epochs == [2]
 
     unbroken, resumed = weights_of(tmp_path / "unbroken"), weights_of(tmp_path / "resumed")
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
@@ -83,8 +92,9 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(job, tmp_path, monkeypatch
 
 def test_a_finished_run_is_not_trained_again(job, tmp_path, monkeypatch) -> None:
     first = train(job, tmp_path / "out", run=tmp_path / "run")
-    stop_before(0, monkeypatch)
+    epochs = watch_epochs(monkeypatch)
     assert train(job, tmp_path / "again", run=tmp_path / "run").metrics == first.metrics
+    assert epochs == []
 
 
 def test_a_run_is_not_continued_under_other_settings(job, tmp_path) -> None:
@@ -101,6 +111,21 @@ def test_nobody_to_learn_from_is_an_error_that_names_the_file(job, tmp_path) -> 
         train(
             dataclasses.replace(job, annotations=str(tmp_path / "tails.json")), tmp_path / "out", run=tmp_path / "run"
         )
+
+
+def test_workers_share_an_epoch_and_epochs_differ(job, monkeypatch) -> None:
+    def scenes(rank: int, epoch: int) -> list[np.ndarray]:
+        context = SimpleNamespace(get_world_rank=lambda: rank, get_world_size=lambda: 2)
+        monkeypatch.setattr("ray.train.get_context", lambda: context)
+        batches = worker.epoch_batches(job, model, annotations, epoch)
+        return [batches[step].images.numpy() for step in range(len(batches))]
+
+    model, annotations = job.open()
+    drawn = [scenes(0, 0), scenes(1, 0), scenes(0, 1)]
+    assert [len(batches) for batches in drawn] == [1, 1, 1]  # of 4 scenes, 2 a batch, each worker has one batch
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert np.array_equal(drawn[0], scenes(0, 0))
 
 
 @pytest.mark.cluster
