@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+
+os.environ.update(  # before Ray is imported: the home folder stays untouched, and the output is ours
+    RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0"
+)
+
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +35,7 @@ def _make_pose(x_px: float = 10.0, y_px: float = 10.0, held: Sequence[int] = ())
 @dataclass(frozen=True)
 class FakeEncoded:
     size_wh: tuple[int, int]
+    num_bytes: int = 1000
 
 
 @dataclass
@@ -42,11 +49,11 @@ class FakePredictor:
     def encode(self, image: Image.Image) -> FakeEncoded:
         return FakeEncoded(image.size)
 
-    def detect(self, encoded: FakeEncoded, min_score: float | None = None) -> list[Pose]:
+    def detect(self, encoded: FakeEncoded, *, min_score: float | None = None) -> list[Pose]:
         return [_make_pose(10, 10), _make_pose(60, 10)]
 
     def refine(
-        self, encoded: FakeEncoded, poses: Sequence[Pose], clicks: Sequence[Click], hold: str = "all"
+        self, encoded: FakeEncoded, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
     ) -> list[Pose]:
         refined = list(poses)
         for click in clicks:

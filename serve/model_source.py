@@ -1,0 +1,104 @@
+"""Where a replica finds its model: one folder, or the store whose pointer ``models/current`` names the version.
+
+models/<version>/     a model folder, never changed
+models/current        a file with the name of a version, replaced as a whole at each promotion and rollback
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import pyarrow
+from pyarrow import fs
+
+from clickpose.errors import StoreError
+from clickpose.skeleton import Skeleton
+
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+MAX_POINTER_BYTES = 1000
+
+
+class ModelSource:
+    """Reads which model is wanted, and brings it here.
+
+    Args:
+        store: root of a store, a path or a URI that ``pyarrow.fs`` knows.
+        folder: a model folder; takes the place of a store, and its version never changes.
+    """
+
+    def __init__(self, *, store: str | None = None, folder: str | None = None) -> None:
+        self.uri = f"{store.rstrip('/')}/models" if store else str(folder).rstrip("/")
+        self._version = None if store else PurePosixPath(self.uri).name
+
+    def wanted_version(self) -> str:
+        """Return the version to serve.
+
+        Raises:
+            StoreError: the store cannot be read, or nothing was promoted yet.
+        """
+        if self._version is not None:
+            return self._version
+        text = _read(f"{self.uri}/current", MAX_POINTER_BYTES).decode(errors="replace").strip()
+        if not VERSION.fullmatch(text):
+            raise StoreError(f"{self.uri}/current names no version but {text[:50]!r}; promote a model first")
+        return text
+
+    def read_skeleton(self, version: str) -> Skeleton:
+        """Return the skeleton of a version without loading its weights.
+
+        Raises:
+            StoreError: the store cannot be read, or has no such model.
+            InvalidSkeleton: the model's skeleton is malformed.
+        """
+        uri = f"{self._folder(version)}/skeleton.json"
+        try:
+            return Skeleton.from_dict(json.loads(_read(uri)))
+        except ValueError as error:
+            raise StoreError(f"{uri} is not JSON: {error}") from error
+
+    @contextmanager
+    def local_folder(self, version: str) -> Iterator[Path]:
+        """Lend a version's folder: itself if it is on this machine, else a copy that is removed afterwards.
+
+        Raises:
+            StoreError: the store cannot be read, or has no such model.
+        """
+        filesystem, path = _open(self._folder(version))
+        if isinstance(filesystem, fs.LocalFileSystem):
+            yield Path(path)
+            return
+        with TemporaryDirectory(prefix="clickpose-model-") as folder:
+            with _explained(self._folder(version)):
+                fs.copy_files(path, folder, source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
+            yield Path(folder)
+
+    def _folder(self, version: str) -> str:
+        return self.uri if self._version is not None else f"{self.uri}/{version}"
+
+
+def _read(uri: str, max_bytes: int | None = None) -> bytes:
+    filesystem, path = _open(uri)
+    with _explained(uri), filesystem.open_input_stream(path) as stream:
+        return bytes(stream.read(max_bytes))
+
+
+def _open(uri: str) -> tuple[fs.FileSystem, str]:
+    with _explained(uri):
+        filesystem, path = fs.FileSystem.from_uri(uri if "://" in uri else str(Path(uri).absolute()))
+        return filesystem, path
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Turn whatever a file system raises into one sentence that names the object."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StoreError(f"{uri} does not exist") from error
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise StoreError(f"{uri} cannot be read: {error}") from error

@@ -1,0 +1,145 @@
+"""The pose service as the ingress sees it: replicas behind a handle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any, cast
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
+from ray.serve.handle import DeploymentHandle
+
+from clickpose.annotations import Click, Pose
+from clickpose.errors import ClickPoseError, NotReady
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
+from serve.metrics import Metrics
+from serve.replica_status import ReplicaStatus
+
+logger = logging.getLogger(__name__)
+
+STATUS_TIMEOUT_S = 5.0
+
+
+class Busy(NotReady):
+    """More requests are waiting than the service takes; the same request will succeed later."""
+
+
+class RemotePoseService:
+    """A ``PoseService`` whose work is done by model replicas; requests about one picture go to the same replica.
+
+    Args:
+        replicas: handle of the ``PoseReplica`` deployment.
+        skeleton: the schema the replicas speak.
+        first_version: the version that was wanted when the service was built.
+        timeout_s: seconds a request may take in all.
+    """
+
+    def __init__(
+        self, replicas: DeploymentHandle[Any], skeleton: Skeleton, *, first_version: str, timeout_s: float
+    ) -> None:
+        self.skeleton = skeleton
+        self.metrics = Metrics()
+        self._replicas = replicas
+        self._version = first_version
+        self._timeout_s = timeout_s
+        self._statuses: list[ReplicaStatus] = []
+
+    async def model_version(self) -> str:
+        """Return the version that every replica served when last asked; during a change, the one before."""
+        return self._version
+
+    async def predict(self, image_url: str) -> PoseAnswer:
+        """Predict every person of a picture from scratch."""
+        return await self._call("detect", image_url, image_url)
+
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
+        """Apply one edit to the poses on an annotator's screen."""
+        return await self._call("edit", screen.image_url, screen, edit)
+
+    async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
+        """Refine poses that the caller keeps."""
+        return await self._call("refine", image_url, image_url, poses, clicks, hold)
+
+    async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> PoseAnswer:
+        """Add a person to poses that the caller keeps."""
+        return await self._call("add_person", image_url, image_url, poses, box_px)
+
+    async def status(self) -> dict[str, Any]:
+        """Return readiness and versions as of the last look, without waiting for anybody."""
+        versions = sorted({status.version for status in self._statuses if status.version})
+        return {
+            "ready": bool(versions),
+            "model_version": self._version,
+            "versions": versions or [self._version],
+            "refused": sorted({status.refused for status in self._statuses if status.refused}),
+        }
+
+    async def details(self) -> dict[str, Any]:
+        """Return what every replica said of itself at the last look, and the number of webhook events so far."""
+        replicas = [asdict(status) for status in self._statuses]
+        return await self.status() | {"replicas": replicas, "webhook_events": self.metrics.webhook_events}
+
+    @asynccontextmanager
+    async def watching(self, every_s: float) -> AsyncIterator[None]:
+        """Keep an eye on the replicas while the service is up."""
+        stopped = asyncio.Event()
+        task = asyncio.create_task(self._watch(every_s, stopped))
+        try:
+            yield
+        finally:
+            stopped.set()
+            task.cancel()  # Serve's responses swallow a cancellation, hence the event
+            await asyncio.wait([task], timeout=STATUS_TIMEOUT_S)
+
+    async def look(self) -> None:
+        """Ask every replica for its status."""
+        answers = await self._replicas.broadcast("status").results_async(
+            timeout_s=STATUS_TIMEOUT_S, return_exceptions=True
+        )
+        self._statuses = [answer for answer in answers if isinstance(answer, ReplicaStatus)]
+        versions = {status.version for status in self._statuses}
+        if len(versions) == 1 and None not in versions:
+            self._version = cast(str, versions.pop())
+        self.metrics.observe_replicas(self._statuses)
+
+    async def _watch(self, every_s: float, stopped: asyncio.Event) -> None:
+        while not stopped.is_set():
+            try:
+                await self.look()
+            except Exception:  # Serve raises many kinds while replicas come and go; the next look will do
+                logger.warning("the replicas could not be asked for their status", exc_info=True)
+            await asyncio.sleep(every_s)
+
+    async def _call(self, method: str, image_url: str, *arguments: Any) -> PoseAnswer:
+        """Call the replica that has the picture; once more elsewhere if it dies under the request."""
+        with self.metrics.timed(method):
+            try:
+                return await self._call_once(method, image_url, *arguments)
+            except RayActorError:
+                logger.warning("a replica died during %s; asking another one", method)
+            try:
+                return await self._call_once(method, image_url, *arguments)
+            except RayActorError as error:
+                raise NotReady("the model's replicas are being replaced; try again") from error
+
+    async def _call_once(self, method: str, image_url: str, *arguments: Any) -> PoseAnswer:
+        response = self._replicas.options(method_name=method, session_id=image_url).remote(*arguments)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return cast(PoseAnswer, await response)
+        except (TimeoutError, RequestCancelledError) as error:  # Serve may turn one into the other
+            response.cancel()  # type: ignore[no-untyped-call]
+            raise NotReady(f"no answer within {self._timeout_s:g} s; try again") from error
+        except BackPressureError as error:
+            raise Busy("too many requests are waiting; try again") from error
+        except DeploymentUnavailableError as error:
+            raise NotReady("the model's replicas are not up; try again") from error
+        except RayTaskError as error:  # a replica's error arrives wrapped
+            if isinstance(error.cause, ClickPoseError):
+                raise error.cause from None
+            raise

@@ -1,0 +1,154 @@
+"""One replica: a model, the pictures it has encoded, and the screens of the annotators who work on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clickpose.annotations import Click, Pose
+from clickpose.errors import InvalidAnnotation
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
+from serve.edits import apply_edit
+from serve.encoded_cache import EncodedCache
+from serve.model_watch import ModelWatch, ServedModel
+from serve.replica_status import ReplicaStatus
+from serve.sessions import Sessions, State
+from serve.settings import AppArgs
+from serve.trial import LoadModel
+from serve.turns import Turns
+
+if TYPE_CHECKING:
+    from clickpose.predictor import EncodedImage, Predictor
+
+T = TypeVar("T")
+
+
+class PoseReplica:
+    """Answers every request about the pictures that are routed to it. The model runs in one thread of its own.
+
+    Args:
+        args: the application's arguments.
+        skeleton: the schema that the application speaks.
+        load: makes a predictor from a local folder and a version; ``Predictor.load`` by default.
+    """
+
+    def __init__(self, args: AppArgs, skeleton: Skeleton, load: LoadModel | None = None) -> None:
+        self.args = args
+        self.skeleton = skeleton
+        self.images = args.image_source()
+        self.models = ModelWatch(args.model_source(), skeleton, load or _loader(args.device))
+        self.encoded: EncodedCache[EncodedImage] = EncodedCache(args.cache_mib * 2**20)
+        self.models.on_swap = self.encoded.keep_only
+        self.sessions = Sessions(args.sessions)
+        self._turns = Turns()
+        self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
+
+    async def detect(self, image_url: str) -> PoseAnswer:
+        """Predict every person of a picture."""
+        model = await self._model()
+        encoded = await self._encode(model, image_url)
+        return _answer(await self._run(model.predictor.detect, encoded), encoded, model)
+
+    async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
+        """Refine poses that the caller keeps; nothing is remembered here."""
+        self._check(poses)
+        model = await self._model()
+        encoded = await self._encode(model, image_url)
+        refine = partial(model.predictor.refine, encoded, list(poses), list(clicks), hold=hold)
+        refined = await self._run(refine)
+        return _answer(refined, encoded, model)
+
+    async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> PoseAnswer:
+        """Add a person the model missed to poses that the caller keeps."""
+        self._check(poses)
+        model = await self._model()
+        encoded = await self._encode(model, image_url)
+        added = await self._run(model.predictor.add_person, encoded, list(poses), tuple(box_px))
+        return _answer(added, encoded, model)
+
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
+        """Apply an edit to the poses on an annotator's screen, and remember the answer."""
+        self._check(screen.saved)
+        model = await self._model()
+        async with self._turns.take(screen.session) as overlaps:
+            encoded = await self._encode(model, screen.image_url)
+            poses = self._recall(screen, overlaps=overlaps)
+            if poses is None:
+                poses = await self._first_poses(model, encoded, edit)
+                self.sessions.record(screen.session, poses)
+            edited = await self._run(apply_edit, model.predictor, encoded, poses, edit)
+            self.sessions.record(screen.session, edited)
+        return _answer(edited, encoded, model)
+
+    async def status(self) -> ReplicaStatus:
+        """Return what this replica does and holds."""
+        models, cache = self.models, self.encoded
+        return ReplicaStatus(
+            version=models.version,
+            refused=models.refused,
+            problem=models.problem,
+            cached_images=len(cache),
+            cached_bytes=cache.num_bytes,
+            cache_hits=cache.hits,
+            cache_misses=cache.misses,
+            sessions=len(self.sessions),
+        )
+
+    def check_health(self) -> None:
+        """Let Serve replace this replica if it can no longer follow the pointer."""
+        if self._watching.done():
+            raise RuntimeError("the watch for new models has ended")
+
+    def _recall(self, screen: Screen, *, overlaps: bool) -> State | None:
+        """Return the poses to edit; an edit that overlaps another builds on it, since the screen cannot show it yet."""
+        newest = self.sessions.newest(screen.session) if overlaps else None
+        return self.sessions.recall(screen) if newest is None else newest
+
+    async def _first_poses(self, model: ServedModel, encoded: EncodedImage, edit: KeypointEdit | PersonEdit) -> State:
+        """Return the poses for an empty screen: none for who draws a box, all that are found for who clicks."""
+        if isinstance(edit, PersonEdit):
+            return ()
+        return tuple(await self._run(model.predictor.detect, encoded))
+
+    async def _model(self) -> ServedModel:
+        """Return the model to answer one request with, from its first step to its last."""
+        return await self.models.model(self.args.loading_patience_s)
+
+    async def _encode(self, model: ServedModel, image_url: str) -> EncodedImage:
+        async def make() -> EncodedImage:
+            image = await asyncio.to_thread(self.images.read, image_url)
+            return await self._run(model.predictor.encode, image)
+
+        return await self.encoded.get((image_url, model.version), make)
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a step of the model in the model's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._compute, function, *arguments)
+
+    def _check(self, poses: Sequence[Pose]) -> None:
+        """Refuse poses of another skeleton."""
+        for person, pose in enumerate(poses):
+            if len(pose.keypoints_px) != len(self.skeleton):
+                raise InvalidAnnotation(
+                    f"person {person} has {len(pose.keypoints_px)} keypoints, "
+                    f"skeleton {self.skeleton.name!r} has {len(self.skeleton)}"
+                )
+
+
+def _answer(poses: Sequence[Pose], encoded: EncodedImage, model: ServedModel) -> PoseAnswer:
+    return PoseAnswer(list(poses), encoded.size_wh, model.version)
+
+
+def _loader(device: str) -> LoadModel:
+    def load(folder: Path, version: str) -> Predictor:
+        from clickpose.predictor import Predictor  # torch, which only a replica needs
+
+        return Predictor.load(folder, device=device, version=version)
+
+    return load

@@ -1,0 +1,81 @@
+"""The REST interface: stateless, for programs; Label Studio has routes of its own.
+
+    POST /v1/detect        picture                     every person
+    POST /v1/refine        picture, poses, clicks      the same persons, refined; clicked keypoints are held
+    POST /v1/add-person    picture, poses, box         the same persons and one more
+    GET  /v1/skeleton                                  names and order of the keypoints
+    GET  /v1/status                                    every replica's model and cache, webhook events so far
+    GET  /metrics                                      the same for Prometheus
+
+Every answer carries the version of the model that gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fastapi import APIRouter, Response
+
+from clickpose.annotations import Click, Pose
+from integrations.label_studio.service import PoseAnswer, PoseService
+from serve.metrics import Metrics
+from serve.schemas import AddPersonRequest, DetectRequest, PosesResponse, RefineRequest, to_poses
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class StatelessPoseService(PoseService, Protocol):
+    """What the REST routes need on top of a ``PoseService``: steps on poses that the caller keeps."""
+
+    metrics: Metrics
+
+    async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
+        """Refine poses by clicks."""
+        ...
+
+    async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> PoseAnswer:
+        """Add the person inside a box."""
+        ...
+
+    async def details(self) -> dict[str, Any]:
+        """Return what every replica does and holds."""
+        ...
+
+
+def build_rest_router(service: StatelessPoseService) -> APIRouter:
+    """Return the routes for programs."""
+    router = APIRouter()
+
+    @router.post("/v1/detect")
+    async def detect(request: DetectRequest) -> PosesResponse:
+        """Predict every person of a picture."""
+        return PosesResponse.of(await service.predict(request.image))
+
+    @router.post("/v1/refine")
+    async def refine(request: RefineRequest) -> PosesResponse:
+        """Refine poses by clicks."""
+        clicks = [click.to_click() for click in request.clicks]
+        return PosesResponse.of(await service.refine(request.image, to_poses(request.poses), clicks, request.hold))
+
+    @router.post("/v1/add-person")
+    async def add_person(request: AddPersonRequest) -> PosesResponse:
+        """Add a person the model missed."""
+        return PosesResponse.of(await service.add_person(request.image, to_poses(request.poses), request.box_px))
+
+    @router.get("/v1/skeleton")
+    async def skeleton() -> dict[str, Any]:
+        """Tell the names and the order of the keypoints."""
+        return service.skeleton.to_dict()
+
+    @router.get("/v1/status")
+    async def status() -> dict[str, Any]:
+        """Tell what every replica does and holds."""
+        return await service.details()
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        """Tell Prometheus what the service did."""
+        return Response(service.metrics.text(), media_type=METRICS_TYPE)
+
+    return router

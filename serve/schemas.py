@@ -1,0 +1,119 @@
+"""The bodies of the REST interface: poses and clicks in pixels, lists in the order of the service's skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from clickpose.annotations import Click, Pose
+from integrations.label_studio.service import PoseAnswer
+
+MAX_PERSONS = 1000
+MAX_CLICKS = 1000
+
+XY = tuple[FiniteFloat, FiniteFloat]
+Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+Share = Annotated[float, Field(ge=0, le=1)]
+ImageName = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PoseBody(_Body):
+    """One person; see ``clickpose.annotations.Pose``."""
+
+    keypoints_px: list[XY]
+    visibility: list[Literal[0, 1, 2]]
+    scores: list[Share]
+    box_px: Box
+    score: Share
+    held: list[bool]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len({len(self.keypoints_px), len(self.visibility), len(self.scores), len(self.held)}) != 1:
+            raise ValueError("keypoints_px, visibility, scores and held differ in length")
+        return self
+
+    def to_pose(self) -> Pose:
+        """Return the value that the predictor works with."""
+        return Pose(
+            np.array(self.keypoints_px, np.float32).reshape(-1, 2),
+            np.array(self.visibility, np.int64),
+            np.array(self.scores, np.float32),
+            np.array(self.box_px, np.float32),
+            self.score,
+            np.array(self.held, np.bool_),
+        )
+
+    @classmethod
+    def of(cls, pose: Pose) -> Self:
+        """Write a pose."""
+        return cls(
+            keypoints_px=pose.keypoints_px.tolist(),
+            visibility=pose.visibility.tolist(),
+            scores=pose.scores.tolist(),
+            box_px=tuple(pose.box_px.tolist()),
+            score=float(pose.score),
+            held=pose.held.tolist(),
+        )
+
+
+class ClickBody(_Body):
+    """One click; see ``clickpose.annotations.Click``."""
+
+    person: Annotated[int, Field(ge=0)]
+    keypoint: str | int
+    xy_px: XY
+    visibility: Literal[0, 1, 2] = 2
+
+    def to_click(self) -> Click:
+        """Return the value that the predictor works with."""
+        return Click(self.person, self.keypoint, self.xy_px, self.visibility)
+
+
+class DetectRequest(_Body):
+    """Predict every person of a picture, named by URL or path."""
+
+    image: ImageName
+
+
+class RefineRequest(_Body):
+    """Refine poses by clicks; the caller keeps the poses, held keypoints included."""
+
+    image: ImageName
+    poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)]
+    clicks: Annotated[list[ClickBody], Field(max_length=MAX_CLICKS)]
+    hold: Literal["all", "current", "none"] = "all"
+
+
+class AddPersonRequest(_Body):
+    """Add the person inside a box to poses that the caller keeps."""
+
+    image: ImageName
+    poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] = []
+    box_px: Box
+
+
+class PosesResponse(_Body):
+    """All persons, the picture's width and height in pixels, and the model version that answered."""
+
+    poses: list[PoseBody]
+    size_wh: tuple[int, int]
+    model_version: str
+
+    @classmethod
+    def of(cls, answer: PoseAnswer) -> Self:
+        """Write an answer."""
+        poses = [PoseBody.of(pose) for pose in answer.poses]
+        return cls(poses=poses, size_wh=answer.size_wh, model_version=answer.model_version)
+
+
+def to_poses(bodies: Sequence[PoseBody]) -> list[Pose]:
+    """Return the values that the predictor works with."""
+    return [body.to_pose() for body in bodies]

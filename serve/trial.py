@@ -1,0 +1,60 @@
+"""A new model and its trial: every step of the method once, on a made-up picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from clickpose.annotations import Click, Pose
+from clickpose.errors import InvalidModel
+from clickpose.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from clickpose.predictor import Predictor
+
+LoadModel: TypeAlias = "Callable[[Path, str], Predictor]"
+
+SIZE_WH = (160, 120)
+BOX_PX = (40.0, 10.0, 120.0, 110.0)
+CLICK_XY_PX = (80.0, 30.0)
+
+
+def load_and_try(load: LoadModel, folder: Path, version: str, skeleton: Skeleton) -> Predictor:
+    """Load a model, detect, add a person and click on it.
+
+    Raises:
+        InvalidModel: it has other keypoints than ``skeleton``, a step fails, an answer is not finite, or a clicked
+            keypoint is not where it was clicked.
+    """
+    try:
+        predictor = load(folder, version)
+        _check_skeleton(predictor.skeleton, skeleton, version)
+        encoded = predictor.encode(Image.linear_gradient("L").resize(SIZE_WH).convert("RGB"))
+        poses = predictor.add_person(encoded, predictor.detect(encoded), BOX_PX)
+        poses = predictor.refine(encoded, poses, [Click(len(poses) - 1, 0, CLICK_XY_PX)])
+    except InvalidModel:
+        raise
+    except Exception as error:  # whatever a new model raises must not stop the one being served
+        raise InvalidModel(f"model {version} cannot be served: {error}") from error
+    _check_poses(poses, len(skeleton), version)
+    return predictor
+
+
+def _check_skeleton(found: Skeleton, wanted: Skeleton, version: str) -> None:
+    if found.keypoints != wanted.keypoints:
+        raise InvalidModel(
+            f"model {version} knows the keypoints of {found.name!r}, this service those of {wanted.name!r}: "
+            "start a new service for it"
+        )
+
+
+def _check_poses(poses: Sequence[Pose], num_keypoints: int, version: str) -> None:
+    shape = (num_keypoints, 2)
+    if not all(pose.keypoints_px.shape == shape and np.isfinite(pose.keypoints_px).all() for pose in poses):
+        raise InvalidModel(f"model {version} cannot be served: its keypoints are not {shape} finite numbers")
+    if not np.array_equal(poses[-1].keypoints_px[0], np.asarray(CLICK_XY_PX, np.float32)):
+        raise InvalidModel(f"model {version} cannot be served: it moved a keypoint that a human placed")
