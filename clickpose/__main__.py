@@ -7,6 +7,13 @@ import sys
 
 import typer
 
+from clickpose.commands.demo.command import demo
+from clickpose.commands.evaluate import evaluate
+from clickpose.commands.label_studio import label_studio
+from clickpose.commands.models import models
+from clickpose.commands.prelabel import prelabel
+from clickpose.commands.retrain import retrain
+from clickpose.commands.serve import serve
 from clickpose.commands.train import train
 from clickpose.errors import ClickPoseError
 
@@ -15,8 +22,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Interactive human keypoint annotation: Click-Pose on Ray, inside Label Studio.",
 )
-app.callback()(lambda: None)  # a table of contents even while there is one command
-app.command()(train)
+for command in (demo, train, retrain, prelabel, serve, evaluate):
+    app.command()(command)
+app.add_typer(models, name="models")
+app.add_typer(label_studio, name="label-studio")
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.cpp_extension import load
 
 from clickpose.model.sampling import LevelShapes, register_sampler
 
@@ -51,6 +50,8 @@ def use_compiled_sampling() -> bool:
 
 @cache
 def _kernel() -> Any:
+    from torch.utils.cpp_extension import load  # looks for compilers when imported
+
     source = Path(__file__).with_name("deformable_cpu.cpp")
     flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp"]
     return load("clickpose_deformable_cpu", [str(source)], extra_cflags=flags)

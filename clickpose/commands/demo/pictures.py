@@ -1,0 +1,76 @@
+"""The pictures of the demo: half are annotated during it, the other half shows what that has brought."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet, convert_set
+from clickpose.errors import ImageError
+from clickpose.skeleton import Skeleton
+from integrations.coco import read_coco
+
+REPOSITORY = Path(__file__).parents[3]
+PICTURES = REPOSITORY / "examples" / "pictures"
+MODEL = REPOSITORY / "models" / "demo"
+
+
+@dataclass(frozen=True)
+class DemoPictures:
+    """Pictures by file name, and what is true of those that are annotated.
+
+    Attributes:
+        files: every picture.
+        truth: annotated pictures by file name, in the model's skeleton.
+        annotated: names of those the annotator works through; the model learns from them.
+        unseen: names of annotated pictures that no model ever trains on, to measure on.
+    """
+
+    files: tuple[Path, ...]
+    truth: dict[str, AnnotatedImage]
+    annotated: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def num_persons(self) -> int:
+        """Labelled persons on all pictures."""
+        return AnnotationSet(Skeleton("", ("",), (1.0,)), tuple(self.truth.values())).num_persons
+
+
+def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) -> DemoPictures:
+    """Find the pictures of a folder with ``images/`` and ``annotations.json``.
+
+    Args:
+        folder: as ``examples/pictures``.
+        skeleton: the model's; keypoints of other names are left out.
+        limit: use only that many annotated pictures, those with the most persons, and no others.
+
+    Raises:
+        ImageError: there are no annotated pictures.
+    """
+    truth = convert_set(read_coco(folder / "annotations.json"), skeleton)
+    people = sorted((i for i in truth.images if _count(i)), key=lambda i: (-_count(i), i.file_name))[:limit]
+    if len(people) < 2:
+        raise ImageError(f"{folder} needs two annotated pictures at least: one to learn from, one to measure on")
+    files = sorted(path for path in (folder / "images").iterdir() if path.suffix in (".jpg", ".png"))
+    names = {image.file_name for image in people}
+    return DemoPictures(
+        files=tuple(path for path in files if limit is None or path.name in names),
+        truth={image.file_name: image for image in people},
+        annotated=tuple(image.file_name for image in people[0::2]),
+        unseen=tuple(image.file_name for image in people[1::2]),
+    )
+
+
+def copy_pictures(files: Sequence[Path], folder: Path) -> Path:
+    """Copy pictures to where Label Studio may serve them from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copy(file, folder / file.name)
+    return folder
+
+
+def _count(image: AnnotatedImage) -> int:
+    return sum(person.num_labelled > 0 and not person.is_crowd for person in image.persons)

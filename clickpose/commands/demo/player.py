@@ -1,0 +1,234 @@
+"""An annotator who knows the truth and does everything through Label Studio's own HTTP interface.
+
+She does what the editor does: a smart click sends every point of the same name together with the click, a smart box
+every box; the answer replaces regions of the same id; what she drew vanishes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from clickpose.annotations import AnnotatedImage, Click, Pose
+from clickpose.errors import LabelStudioError
+from clickpose.evaluation import SimulatedAnnotator
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.interface import PERSON_LABEL
+from integrations.label_studio.people import read_people
+from integrations.label_studio.regions import DOT_WIDTH_PCT, RegionIds, px_to_percent
+from integrations.label_studio.schemas import clean_regions
+
+CLICKS_TO_ADD_PERSON = 2
+CLICKS_TO_DELETE_PERSON = 1
+REACHED_PX = 0.5  # percent and back costs less
+
+Region = dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """What pictures cost the annotator.
+
+    Attributes:
+        persons: persons annotated.
+        clicks: clicks with the model's help; adding a person counts 2, deleting a stray pose 1.
+        manual_clicks: clicks it would have cost to correct the same predictions by hand.
+        answers_ms: how long each answer took, as she sees it.
+        failed_requests: requests that got no answer.
+        models: model versions that made the predictions she saw.
+    """
+
+    persons: int = 0
+    clicks: int = 0
+    manual_clicks: int = 0
+    answers_ms: list[float] = field(default_factory=list)
+    failed_requests: int = 0
+    models: set[str] = field(default_factory=set)
+
+    def add(self, other: Tally) -> None:
+        """Add another picture's costs to these."""
+        self.persons += other.persons
+        self.clicks += other.clicks
+        self.manual_clicks += other.manual_clicks
+        self.answers_ms += other.answers_ms
+        self.failed_requests += other.failed_requests
+        self.models |= other.models
+
+    def per_person(self, clicks: int) -> float:
+        """Clicks a person."""
+        return clicks / max(1, self.persons)
+
+
+class Player:
+    """Works on one picture at a time.
+
+    Args:
+        label_studio: where the tasks are.
+        backend: id of the interactive ML backend.
+        skeleton: of the labelling interface.
+    """
+
+    def __init__(self, label_studio: LabelStudio, backend: int, skeleton: Skeleton) -> None:
+        self.label_studio, self.backend, self.skeleton = label_studio, backend, skeleton
+
+    def annotate(
+        self, task: int, truth: AnnotatedImage, *, submit: bool
+    ) -> tuple[Tally, Sequence[Pose], Sequence[Pose]]:
+        """Correct a task's prediction, worst keypoint first, until every keypoint is within tolerance.
+
+        Args:
+            task: id of the task.
+            truth: in the skeleton of the labelling interface.
+            submit: hand the annotation in; else leave the task as it was.
+
+        Returns:
+            The costs, and the poses at first and at last.
+        """
+        began, record = time.monotonic(), self.label_studio.task(task)
+        prediction = newest_prediction(record)
+        screen, tally = _Screen(prediction["result"], truth.size_wh, self.skeleton), Tally()
+        tally.models.add(str(prediction["model_version"]))
+        first, annotator = screen.poses(), SimulatedAnnotator(truth, self.skeleton)
+
+        boxes = annotator.find_missed(first)
+        tally.persons = len(annotator.persons)
+        tally.manual_clicks = count_manual_clicks(first, annotator)
+        for box in boxes:
+            tally.clicks += CLICKS_TO_ADD_PERSON
+            self._ask(task, screen, screen.drawn_box(box), tally)
+        annotator.matches = {i: person for i, person in annotator.matches.items() if i < len(screen.poses())}
+        limit = len(self.skeleton) * max(1, len(annotator.persons))
+        while tally.clicks < limit and (click := annotator.correct(screen.poses())) is not None:
+            self._click(task, screen, click, tally)
+
+        strays = sorted(set(range(len(first))) - set(annotator.matches))
+        tally.clicks += CLICKS_TO_DELETE_PERSON * len(strays)
+        tally.manual_clicks += CLICKS_TO_DELETE_PERSON * len(strays)
+        if submit:
+            result = screen.submitted(annotator)
+            lead_time_s = time.monotonic() - began
+            self.label_studio.submit_annotation(task, result, prediction=prediction["id"], lead_time_s=lead_time_s)
+        return tally, first, screen.poses()
+
+    def _click(self, task: int, screen: _Screen, click: Click, tally: Tally) -> None:
+        """Ctrl-click; where it reached another person nearby, undo it and drag the point instead."""
+        tally.clicks += 1
+        before, keypoint = screen.regions, self.skeleton.index(click.keypoint)
+        self._ask(task, screen, screen.drawn_point(keypoint, click.xy_px), tally)
+        poses = screen.poses()
+        if not np.allclose(poses[click.person].keypoints_px[keypoint], click.xy_px, atol=REACHED_PX):
+            screen.regions = before
+            screen.drag(click.person, keypoint, click.xy_px)
+            tally.clicks += 1
+
+    def _ask(self, task: int, screen: _Screen, drawn: Region, tally: Tally) -> None:
+        """Send what was drawn with all regions of its kind and label; take over the answer."""
+        asked_at = time.monotonic()
+        try:
+            answer = self.label_studio.ask_backend(self.backend, task, {"result": [*screen.like(drawn), drawn]})
+        except LabelStudioError:
+            tally.failed_requests += 1
+            return
+        tally.answers_ms.append(1000 * (time.monotonic() - asked_at))
+        screen.accept(answer)
+
+
+class _Screen:
+    """The regions an annotator sees, as Label Studio keeps them."""
+
+    def __init__(self, result: Sequence[Region], size_wh: tuple[int, int], skeleton: Skeleton) -> None:
+        self.regions, self.size_wh, self.skeleton = list(result), size_wh, skeleton
+
+    def poses(self) -> list[Pose]:
+        """Read everybody on the screen."""
+        return read_people(clean_regions(self.regions), self.skeleton).poses(self.skeleton)
+
+    def like(self, drawn: Region) -> list[Region]:
+        """Return the regions of the same type and label, with their visibility."""
+        kind = drawn["type"]
+        ids = {r["id"] for r in self.regions if r["type"] == kind and r["value"].get(kind) == drawn["value"][kind]}
+        return [region for region in self.regions if region["id"] in ids]
+
+    def accept(self, answer: Sequence[Region]) -> None:
+        """Write an answer's regions over those of the same id."""
+        ids = {region["id"] for region in answer}
+        self.regions = [region for region in self.regions if region["id"] not in ids] + list(answer)
+
+    def drag(self, person: int, keypoint: int, xy_px: tuple[float, float]) -> None:
+        """Move a point by hand: nothing else follows."""
+        name = RegionIds().of(person, self.skeleton.keypoints[keypoint])
+        x, y = px_to_percent(np.asarray(xy_px, np.float32), self.size_wh)
+        moved = {"origin": "prediction-changed"}
+        self.regions = [
+            {**r, **moved, "value": {**r["value"], "x": x, "y": y}, "meta": {**r.get("meta", {}), "held": True}}
+            if r["id"] == name and r["type"] == "keypointlabels"
+            else r
+            for r in self.regions
+        ]
+
+    def drawn_point(self, keypoint: int, xy_px: tuple[float, float]) -> Region:
+        """What a smart click draws."""
+        x, y = px_to_percent(np.asarray(xy_px, np.float32), self.size_wh)
+        label = [self.skeleton.keypoints[keypoint]]
+        value = {"x": x, "y": y, "width": DOT_WIDTH_PCT, "labels": label, "keypointlabels": label}
+        return {**self._drawn("keypointlabels", "kp"), "is_positive": True, "value": value}
+
+    def drawn_box(self, box_px: Sequence[float]) -> Region:
+        """What a smart rectangle draws."""
+        x, y = px_to_percent(np.asarray(box_px[:2], np.float32), self.size_wh)
+        right, bottom = px_to_percent(np.asarray(box_px[2:], np.float32), self.size_wh)
+        size = {"width": right - x, "height": bottom - y, "rotation": 0}
+        return {
+            **self._drawn("rectanglelabels", "box"),
+            "value": {"x": x, "y": y, **size, "rectanglelabels": [PERSON_LABEL]},
+        }
+
+    def submitted(self, annotator: SimulatedAnnotator) -> list[Region]:
+        """Return what is handed in: the matched persons, and of them the keypoints the annotator can tell."""
+        wanted: set[str] = set()
+        for index, person in annotator.matches.items():
+            labelled = np.flatnonzero(annotator.persons[person].visibility)
+            names = [self.skeleton.keypoints[k] for k in labelled]
+            wanted |= {RegionIds().of(index), *(RegionIds().of(index, name) for name in names)}
+        return [region for region in self.regions if region["id"] in wanted]
+
+    def _drawn(self, kind: str, tag: str) -> Region:
+        width, height = self.size_wh
+        size = {"original_width": width, "original_height": height, "image_rotation": 0}
+        identity = {"id": secrets.token_hex(5), "type": kind, "from_name": tag, "to_name": "image"}
+        return {**identity, **size, "origin": "manual"}
+
+
+def count_manual_clicks(poses: Sequence[Pose], annotator: SimulatedAnnotator) -> int:
+    """Clicks to correct poses by hand: a drag for each keypoint off, and every keypoint of a person who is missing."""
+    clicks = 0
+    for index, person in annotator.matches.items():
+        if index >= len(poses):
+            clicks += CLICKS_TO_ADD_PERSON + annotator.persons[person].num_labelled
+            continue
+        pose, alone = poses[index], dataclasses.replace(annotator)
+        alone.matches = {0: person}
+        while (click := alone.correct([pose])) is not None:
+            keypoints_px = pose.keypoints_px.copy()
+            keypoints_px[annotator.skeleton.index(click.keypoint)] = click.xy_px
+            pose = dataclasses.replace(pose, keypoints_px=keypoints_px)
+            clicks += 1
+    return clicks
+
+
+def newest_prediction(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a task's latest prediction.
+
+    Raises:
+        LabelStudioError: it has none.
+    """
+    if not record.get("predictions"):
+        raise LabelStudioError(f"task {record.get('id')} has no prediction to correct")
+    return max(record["predictions"], key=lambda prediction: prediction["id"])  # type: ignore[no-any-return]

@@ -1,0 +1,73 @@
+"""``clickpose models``: the registry in a store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clickpose.commands.output import JsonFile, write_json
+
+if TYPE_CHECKING:
+    from pipeline.registry import Registry
+
+models = typer.Typer(no_args_is_help=True, help="List, show, add, promote and roll back models in a store.")
+Where = Annotated[str, typer.Option("--store", help="Folder or URI of the store.")]
+SHOWN = ("AP", "AP50", "AP@C4", "clicks@90")
+
+
+@models.command("list")
+def list_models(store: Where, json: JsonFile = None) -> None:
+    """List every model, the current one marked."""
+    records = _registry(store).models()
+    table = Table("", "version", "parent", "added", *SHOWN)
+    for record in records:
+        numbers = [record.metrics.get(name, record.metrics.get(f"held_back/{name}")) for name in SHOWN]
+        shown = ["-" if number is None else f"{number:.3f}" for number in numbers]
+        table.add_row("*" if record.is_current else "", record.version, record.parent or "-", record.added_at, *shown)
+    Console().print(table)
+    write_json(json, {"models": [asdict(record) for record in records]})
+
+
+@models.command()
+def show(version: str, store: Where, json: JsonFile = None) -> None:
+    """Show a model's card."""
+    registry = _registry(store)
+    record = registry.show(version)
+    typer.echo((registry.fetch(version) / "card.md").read_text())
+    write_json(json, asdict(record))
+
+
+@models.command()
+def add(folder: Path, store: Where, json: JsonFile = None) -> None:
+    """Add a model folder under a new version."""
+    version = _registry(store).add(folder)
+    typer.echo(version)
+    write_json(json, {"version": version})
+
+
+@models.command()
+def promote(version: str, store: Where, json: JsonFile = None) -> None:
+    """Make a version the current one; the service takes it up by itself."""
+    _registry(store).promote(version)
+    typer.echo(f"{version} is current")
+    write_json(json, {"current": version})
+
+
+@models.command()
+def rollback(store: Where, json: JsonFile = None) -> None:
+    """Go back to the version that was current before."""
+    version = _registry(store).rollback()
+    typer.echo(f"{version} is current again")
+    write_json(json, {"current": version})
+
+
+def _registry(store: str) -> Registry:
+    from pipeline.registry import Registry
+    from pipeline.store import Store
+
+    return Registry(Store(store))

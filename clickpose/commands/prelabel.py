@@ -1,0 +1,32 @@
+"""``clickpose prelabel``: label a folder or bucket of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from clickpose.commands.output import JsonFile, write_json
+
+
+def prelabel(
+    images: Annotated[str, typer.Argument(help="Folder, pattern, or text file of paths or URIs.")],
+    out: Annotated[str, typer.Argument(help="Folder or URI of the pre-labels.")],
+    model: Annotated[str, typer.Option(help="Model folder, by path or URI.")],
+    shard_size: Annotated[int, typer.Option(help="Pictures in a part; what a death costs.")] = 64,
+    workers: Annotated[
+        int | None, typer.Option(help="Ray actors; 0 for this process, else what there is room for.")
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Label every picture once, or list it with the reason; started again, only what is missing runs."""
+    from pipeline.prelabel import prelabel as label
+
+    summary = label(images, out, model, shard_size=shard_size, num_workers=workers)
+    kept = f", {summary.num_kept} were there already" if summary.num_kept else ""
+    typer.echo(
+        f"{summary.num_labelled} of {summary.num_pictures} pictures labelled by {summary.model_version} "
+        f"in {summary.seconds:.0f} s{kept}, {summary.num_failed} failed: {summary.out}"
+    )
+    write_json(json, asdict(summary))

@@ -1,0 +1,56 @@
+"""``clickpose retrain``: one round from annotations to, perhaps, a new model; or a round now and then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clickpose.commands.output import JsonFile, write_json
+
+
+def retrain(
+    store: Annotated[str, typer.Option(help="Store of models, snapshots and reports.")],
+    url: Annotated[str, typer.Option(help="URL of Label Studio; its token is read from LABEL_STUDIO_TOKEN.")],
+    title: Annotated[str, typer.Option(help="Title of the project.")],
+    images: Annotated[str, typer.Option(help="Folder or URI that the tasks' file names are relative to.")],
+    epochs: Annotated[int | None, typer.Option(help="Passes over the annotations.")] = None,
+    held_back_share: Annotated[float, typer.Option(help="Share of pictures to compare on.")] = 0.2,
+    min_new_pictures: Annotated[int, typer.Option(help="Newly annotated pictures that a round needs.")] = 20,
+    workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
+    watch: Annotated[float | None, typer.Option(help="Hours between rounds; without it there is one.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Collect, snapshot, fine-tune, compare in clicks, promote if better; started again, it goes on."""
+    from clickpose.commands.label_studio import collect
+    from clickpose.engine import fine_tuning
+    from pipeline import retrain as rounds
+    from pipeline.registry import Registry
+    from pipeline.store import Store
+
+    training = fine_tuning(scenes_per_epoch=None)
+    if epochs is not None:
+        training = fine_tuning(scenes_per_epoch=None, epochs=epochs)
+    config = rounds.RetrainConfig(
+        images=images,
+        training=training,
+        held_back_share=held_back_share,
+        min_new_pictures=min_new_pictures,
+        num_workers=workers,
+    )
+    where = Store(store)
+
+    def one_round() -> rounds.RoundReport:
+        current = Registry(where).current()
+        model: Path = Registry(where).fetch(current) if current else Path(store) / "models" / "current"
+        report = rounds.retrain(where, lambda: collect(url, title, model), config)
+        typer.echo(f"{report.challenger or 'no challenger'}: {report.reason}")
+        write_json(json, report.to_dict())
+        return report
+
+    if watch is None:
+        one_round()
+        return
+    for _ in rounds.watch(one_round, every_s=watch * 3600):
+        pass

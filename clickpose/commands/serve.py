@@ -1,0 +1,50 @@
+"""``clickpose serve``: the service behind every click."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    store: Annotated[str | None, typer.Option(help="Store whose current model is served, and followed.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model folder, served for ever.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9090,
+    replicas: Annotated[int, typer.Option(help="Model replicas.")] = 1,
+    gpus: Annotated[float, typer.Option(help="GPUs of each replica.")] = 0.0,
+    image_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder whose pictures may be read; may repeat.")
+    ] = None,
+    label_studio: Annotated[
+        str | None, typer.Option(help="URL of Label Studio; its token: LABEL_STUDIO_TOKEN.")
+    ] = None,
+    forward_webhooks_to: Annotated[str | None, typer.Option(help="URL that gets every annotation event.")] = None,
+    open_to_anybody: Annotated[bool, typer.Option(help="Ask for no secret.")] = False,
+) -> None:
+    """Serve a model to Label Studio and any other client; callers show the secret in CLICKPOSE_SECRET."""
+    from clickpose.commands.serving import running_service
+    from serve.settings import AppArgs
+
+    args = AppArgs.model_validate(
+        {
+            "store": store,
+            "model": model,
+            "replicas": replicas,
+            "num_gpus": gpus,
+            "image_roots": [str(folder) for folder in image_root or ()],
+            "label_studio_url": label_studio,
+            "forward_webhooks_to": forward_webhooks_to,
+            "open_to_anybody": open_to_anybody,
+        }
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    with running_service(args, host=host, port=port) as url:
+        typer.echo(f"serving at {url}; Ctrl-C stops it")
+        stop.wait()
