@@ -27,19 +27,25 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def ray_cluster():
-    """One small Ray for all tests that need a real one; four logical CPUs, so that nothing waits for room."""
+    """A small Ray for all tests that need a real one; another test's is used as it is.
+
+    Four logical CPUs, whatever the machine has, so that nothing waits for room.
+    """
     import ray
 
-    root = str(Path(__file__).parents[2])
-    ray.init(
-        num_cpus=4,
-        include_dashboard=False,
-        object_store_memory=200 * 2**20,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
-    )
+    ours = not ray.is_initialized()
+    if ours:
+        root = str(Path(__file__).parents[2])
+        ray.init(
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
+        )
     yield
-    ray.shutdown()
+    if ours:
+        ray.shutdown()
 
 
 @pytest.fixture
