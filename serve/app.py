@@ -8,8 +8,7 @@
 or, in a Serve configuration file, ``import_path: serve.app:build_app`` with the fields of ``AppArgs`` below ``args:``.
 """
 
-from __future__ import annotations
-
+# no "from __future__ import annotations" here: Serve reads build_app's annotation, and turns ``args:`` into AppArgs
 from typing import Any
 
 from ray import serve

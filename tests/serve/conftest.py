@@ -7,7 +7,8 @@ os.environ.update(  # before Ray is imported: the home folder stays untouched, a
 )
 
 import json
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,29 @@ def picture(tmp_path: Path) -> Path:
     folder.mkdir()
     Image.new("RGB", (160, 120), "teal").save(folder / "one.png")
     return folder / "one.png"
+
+
+@pytest.fixture(scope="session")
+def serve_url() -> Iterator[str]:
+    """The address of a real Ray Serve on this machine; a Ray that another test has started is used as it is."""
+    import ray
+    from ray import serve
+
+    ours = not ray.is_initialized()
+    if ours:
+        root = str(Path(__file__).parents[2])
+        ray.init(
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=100 * 2**20,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
+        )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
+    if ours:
+        ray.shutdown()

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 from ray import serve
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
 from clickpose.annotations import Pose
@@ -286,6 +287,13 @@ def test_webhook_events_are_passed_on_and_a_deaf_listener_does_no_harm() -> None
 
     asyncio.run(story())
     assert heard[0] == b'{"action":"ANNOTATION_CREATED","task":1}'
+
+
+def test_a_configuration_file_can_name_the_builder(args: AppArgs) -> None:
+    values = args.model_dump(exclude_defaults=True) | {"secret": SECRET}
+    call_user_app_builder_with_args_if_necessary(build_app, values)  # as Serve does with ``import_path`` and ``args``
+    with pytest.raises(ValueError, match="replica_count"):
+        call_user_app_builder_with_args_if_necessary(build_app, values | {"replica_count": 2})
 
 
 def test_an_application_without_secret_store_or_model_is_refused(args: AppArgs, monkeypatch: Any) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class LabelStudio(BaseHTTPRequestHandler):
 
     picture: bytes
     requests: list[tuple[str, str]]
+    elsewhere: str
 
     def do_GET(self) -> None:
         self.requests.append((self.path, self.headers.get("Authorization", "")))
@@ -33,7 +35,7 @@ class LabelStudio(BaseHTTPRequestHandler):
             case "/data/moved.png":
                 self.answer(302, location="/data/upload/1/one.png")
             case "/data/out.png":
-                self.answer(302, location="http://elsewhere.example/one.png")
+                self.answer(302, location=f"{self.elsewhere}/data/upload/1/one.png")
             case "/data/circle.png":
                 self.answer(302, location="/data/circle.png")
             case "/data/broken.png":
@@ -67,10 +69,10 @@ class LabelStudio(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def label_studio(picture: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """The URL of a Label Studio, and the requests it got."""
-    handler = type("Handler", (LabelStudio,), {"picture": picture.read_bytes(), "requests": []})
+@contextmanager
+def running(picture: Path, elsewhere: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Run a Label Studio; yield its URL, and the requests it gets."""
+    handler = type("Handler", (LabelStudio,), {"picture": picture.read_bytes(), "requests": [], "elsewhere": elsewhere})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.block_on_close = False
@@ -78,6 +80,20 @@ def label_studio(picture: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield f"http://127.0.0.1:{server.server_port}", handler.requests
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def other_server(picture: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The URL of a server that is not the configured one and would answer, and the requests it got."""
+    with running(picture) as server:
+        yield server
+
+
+@pytest.fixture
+def label_studio(picture: Path, other_server: tuple[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The URL of the configured Label Studio, and the requests it got."""
+    with running(picture, elsewhere=other_server[0]) as server:
+        yield server
 
 
 def from_label_studio(url: str, token: str | None = TOKEN, **limits: Any) -> ImageSource:
@@ -175,18 +191,21 @@ def test_a_personal_access_token_is_exchanged_once(label_studio: tuple[str, list
         "/data/circle.png",
         "/api/users",
         "/data/../api/users",
-        "http://elsewhere.example/data/one.png",
+        "{other}/data/upload/1/one.png",
         "http://127.0.0.1:1/data/one.png",
         "{url}@elsewhere.example/data/1.png",
         "//elsewhere.example/data/upload/1/one.png",
         "{url}/api/users",
     ],
 )
-def test_label_studio_is_asked_for_its_pictures_only(label_studio: tuple[str, list[Any]], name: str) -> None:
+def test_label_studio_is_asked_for_its_pictures_only(
+    label_studio: tuple[str, list[Any]], other_server: tuple[str, list[Any]], name: str
+) -> None:
     url, requests = label_studio
     with pytest.raises(ImageError):
-        from_label_studio(url).read(name.format(url=url))
+        from_label_studio(url).read(name.format(url=url, other=other_server[0]))
     assert all(path.startswith("/data/") and ".." not in path for path, _ in requests)
+    assert other_server[1] == []
 
 
 def test_a_wrong_token_is_told(label_studio: tuple[str, list[Any]]) -> None:

@@ -125,9 +125,9 @@ def test_who_asks_too_early_waits_a_little(store: Path, skeleton: Skeleton, load
         models = watch(store, skeleton, load_fake)
         with pytest.raises(NotReady):
             await models.model(0.01)
-        early = asyncio.create_task(models.model(5))
+        early = asyncio.create_task(models.model(60))
         await models.follow()
-        assert (await early).version == "v1"
+        assert (await asyncio.wait_for(early, 2)).version == "v1"
 
     asyncio.run(story())
 

@@ -11,7 +11,7 @@ import pytest
 from clickpose.annotations import Click, Pose
 from clickpose.errors import ImageError, InvalidAnnotation, InvalidClick, NotReady
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen
+from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen, SeenKeypoint
 from serve.replica import PoseReplica
 from serve.settings import AppArgs
 
@@ -65,7 +65,9 @@ def test_a_click_holds_and_the_next_click_remembers(tell: Tell) -> None:
 
 def test_a_click_that_overtakes_the_answer_of_another_keeps_both(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
-        screen = Screen("ann", "one.png")
+        shown = (await replica.detect("one.png")).poses
+        fresh = [SeenKeypoint(0, k, tuple(shown[0].keypoints_px[k].tolist())) for k in range(5)]
+        screen = Screen("ann", "one.png", shown, fresh)
         edits = [KeypointEdit(k, (30.0 + k, 40.0), 2, 0) for k in range(3)]
         answers = await asyncio.gather(*(replica.edit(screen, edit) for edit in edits))
         assert [int(answer.poses[0].held.sum()) for answer in answers] == [1, 2, 3]
@@ -126,7 +128,8 @@ def test_a_promotion_reaches_the_replica_and_sessions_go_on(tell: Tell, store: P
             await asyncio.sleep(0.01)
         answer = await replica.edit(screen, KeypointEdit(2, (50.0, 60.0), 2, 0))
         assert answer.model_version == "v2" and answer.poses[0].held.sum() == 2
-        assert (await replica.status()).cache_misses == 2
+        status = await replica.status()
+        assert (status.cache_misses, status.cached_images) == (2, 1)
 
     tell(story)
 

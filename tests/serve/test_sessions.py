@@ -170,6 +170,16 @@ def test_an_undo_is_noticed(open_browser: Callable[[], Browser]) -> None:
     assert list(np.flatnonzero(browser.shown[0].held)) == [2]
 
 
+def test_what_was_undone_earlier_stays_undone(open_browser: Callable[[], Browser]) -> None:
+    browser, sessions = open_browser(), Sessions()
+    browser.predictor = replace(browser.predictor, step_px=0.0)  # what follows a click gives nothing away
+    for k in (1, 2):
+        browser.click(sessions, KeypointEdit(k, (5.0, 5.0), 2, 0), range(5))
+        browser.undo()
+    browser.click(sessions, KeypointEdit(3, (70.0, 70.0), 2, 0), [3, 2])
+    assert list(np.flatnonzero(browser.shown[0].held)) == [3]
+
+
 def test_a_draft_that_still_shows_what_was_undone_is_not_news(open_browser: Callable[[], Browser]) -> None:
     browser, sessions = open_browser(), Sessions()
     browser.click(sessions, KeypointEdit(1, (5.0, 5.0), 2, 0), [1])

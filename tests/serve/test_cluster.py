@@ -1,0 +1,125 @@
+"""The service as users run it: a real Ray Serve, a real model, HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from ray import serve
+
+from clickpose.model import ClickPose, tiny
+from clickpose.model_folder import save_model
+from clickpose.skeleton import Skeleton
+from clickpose.synthetic import DrawnPeople
+from serve.app import AppArgs, build_app
+
+SECRET = "open sesame"
+NAMES = ("0.png", "1.png")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton, point_to: Any) -> Path:
+    """A store with two small random models and a broken one, and two pictures beside it."""
+    root = tmp_path_factory.mktemp("store")
+    for seed in (1, 2, 3):
+        torch.manual_seed(seed)
+        network = ClickPose(tiny(len(skeleton)))
+        save_model(root / "models" / f"v{seed}", network, skeleton, metrics={}, card="random")
+    (root / "models" / "v3" / "weights.safetensors").write_bytes(b"broken")
+    point_to(root, "v1")
+    people = DrawnPeople(Skeleton.load("coco17"), num_images=2, size_wh=(160, 120), max_persons=2)
+    for name, image in zip(NAMES, people.annotations.images, strict=True):
+        people.load_image(image).save(root / name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def client(serve_url: str, store: Path) -> Iterator[httpx.Client]:
+    args = AppArgs(store=str(store), image_roots=(str(store),), secret=SECRET, replicas=2, num_cpus=0.5, poll_s=0.3)
+    serve.run(build_app(args), name="clickpose", route_prefix="/")
+    with httpx.Client(base_url=serve_url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=30) as client:
+        yield client
+    serve.delete("clickpose")
+
+
+class Load:
+    """Somebody who asks for predictions and refinements of both pictures all the time."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+        self.answers: Counter[tuple[int, str]] = Counter()
+        self.longest_s = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        for step in range(1_000_000):
+            if self._stop.is_set():
+                return
+            started = time.monotonic()
+            answer = self.client.post("/v1/detect", json={"image": NAMES[step % 2]})
+            self.longest_s = max(self.longest_s, time.monotonic() - started)
+            version = answer.json()["model_version"] if answer.status_code == 200 else answer.text
+            self.answers[answer.status_code, version] += 1
+            time.sleep(0.02)
+
+
+def wait_for(condition: Callable[[], bool], limit_s: float = 30) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+@pytest.mark.cluster
+def test_annotate_promote_and_refuse(client: httpx.Client, store: Path, point_to: Any) -> None:
+    def status() -> dict[str, Any]:
+        return dict(client.get("/v1/status").json())
+
+    assert client.get("/health", headers={"Authorization": ""}).json()["status"] == "UP"
+    assert client.post("/v1/detect", json={"image": "0.png"}, headers={"Authorization": ""}).status_code == 401
+    wait_for(lambda: [replica["version"] for replica in status()["replicas"]] == ["v1", "v1"])
+
+    found = {name: client.post("/v1/detect", json={"image": name}).json() for name in NAMES}
+    assert all(answer["model_version"] == "v1" and answer["poses"] for answer in found.values())
+
+    first = refine(client, "0.png", found["0.png"]["poses"], "left_hand", (40.25, 50.5))
+    second = refine(client, "0.png", first, "right_foot", (90.5, 100.125))
+    assert second[0]["keypoints_px"][1] == [40.25, 50.5] and second[0]["keypoints_px"][4] == [90.5, 100.125]
+    assert second[0]["held"] == [False, True, False, False, True]
+    assert second[1:] == found["0.png"]["poses"][1:]
+    wait_for(lambda: sum(replica["cache_misses"] for replica in status()["replicas"]) == 2)
+
+    with Load(client) as load:
+        wait_for(lambda: load.answers[200, "v1"] >= 20)
+        point_to(store, "v2")
+        wait_for(lambda: load.answers[200, "v2"] >= 20 and status()["model_version"] == "v2")
+        point_to(store, "v3")
+        wait_for(lambda: [replica["refused"] for replica in status()["replicas"]] == ["v3", "v3"])
+        served = load.answers[200, "v2"]
+        wait_for(lambda: load.answers[200, "v2"] >= served + 20)
+    assert set(load.answers) == {(200, "v1"), (200, "v2")}, load.answers
+    assert "v3" in status()["replicas"][0]["problem"]
+    print(f"answers {dict(load.answers)}, the longest took {load.longest_s:.2f} s")
+
+
+def refine(client: httpx.Client, image: str, poses: list[Any], keypoint: str, xy_px: tuple[float, float]) -> list[Any]:
+    click = {"person": 0, "keypoint": keypoint, "xy_px": xy_px}
+    answer = client.post("/v1/refine", json={"image": image, "poses": poses, "clicks": [click]})
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["poses"])
