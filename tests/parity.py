@@ -1,0 +1,86 @@
+"""Compare the model with recorded numbers: ``python -m tests.parity DIR``.
+
+DIR holds ``.npz`` files made by another implementation of Click-Pose on weights and pictures that both draw from
+names and seeds (``parity_recipe.py``). What a file holds is told by its arrays:
+
+    topk_index          every stage of inference       parity_inference
+    loss_eval/loss_ce   matcher and losses             parity_matching
+    top20_index         rounds of the feedback loop    parity_loop
+    total_loss_f64      a training step                parity_training
+    annotations_json    AP at n clicks, NoC            parity_clicks
+
+Each array gets one line with the largest error and its tolerance. Exit status: 0 if all are within, 1 if one is
+not, 2 if there is nothing to compare or a file holds something else.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import BadZipFile
+
+from tests.parity_clicks import check_clicks
+from tests.parity_fixture import Fixture
+from tests.parity_inference import check_eval
+from tests.parity_loop import check_loop
+from tests.parity_matching import check_criterion
+from tests.parity_training import check_train_loop
+
+CHECKS: dict[str, Callable[[Fixture], None]] = {
+    "topk_index": check_eval,
+    "top20_index": check_loop,
+    "loss_eval/loss_ce": check_criterion,
+    "total_loss_f64": check_train_loop,
+    "annotations_json": check_clicks,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Check every fixture of a folder; return the exit status."""
+    if len(arguments) != 1:
+        return refuse("usage: python -m tests.parity DIR")
+    folder = Path(arguments[0])
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        return refuse(f"{folder} holds no fixture: there is no .npz file in it")
+    try:
+        fixtures = [Fixture(path) for path in paths]
+    except (OSError, ValueError, BadZipFile) as error:
+        return refuse(f"{folder} holds a file that numpy cannot read: {error}")
+    for fixture in fixtures:
+        if not any(name in fixture for name in CHECKS):
+            return refuse(f"{fixture.path} is no fixture: it holds none of the arrays {', '.join(CHECKS)}")
+    for fixture in fixtures:
+        check(fixture)
+    return summarise(fixtures)
+
+
+def check(fixture: Fixture) -> None:
+    """Compare a fixture's arrays with ours and print a line for each."""
+    for name, compare in CHECKS.items():
+        if name in fixture:
+            compare(fixture)
+    for line in fixture.lines:
+        print(line, flush=True)
+    for name in sorted(fixture.untouched):
+        print(f"{fixture.path.name:<26} {name:<36} is not compared with anything")
+
+
+def summarise(fixtures: list[Fixture]) -> int:
+    lines = [line for fixture in fixtures for line in fixture.lines]
+    failed = [line for line in lines if not line.ok]
+    ignored = sum(len(fixture.untouched) for fixture in fixtures)
+    for line in failed:
+        print(line)
+    print(
+        f"{len(fixtures)} files, {len(lines)} arrays compared, {len(failed)} beyond tolerance, {ignored} not compared"
+    )
+    return 1 if failed else 0
+
+
+def refuse(reason: str) -> int:
+    print(reason, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
