@@ -177,6 +177,7 @@ class TrainingStep(nn.Module):
     def __init__(self, model: ClickPose, sigmas: Tensor, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
+        self.sigmas: Tensor
         self.register_buffer("sigmas", sigmas, persistent=False)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from clickpose.model_folder import load_model
 from clickpose.skeleton import Skeleton
 
 Picture: TypeAlias = Image.Image | NDArray[np.uint8]
+Array = TypeVar("Array", bound=NDArray[Any])
 
 SAME_PERSON_IOU = 0.7
 HOLDS = ("none", "current", "all")
@@ -91,7 +92,9 @@ class Predictor:
         """
         picture = _as_pil(image)
         config = self.model.config
-        resized = picture.resize(input_size(picture.size, config.short_side_px, config.long_side_px), Image.BILINEAR)
+        resized = picture.resize(
+            input_size(picture.size, config.short_side_px, config.long_side_px), Image.Resampling.BILINEAR
+        )
         memory = self.model.encode(to_tensor(resized, config)[None].to(self.device))
         return EncodedImage(picture.size, self.model.decoder.pose_values(memory), self.model.find_persons(memory))
 
@@ -303,7 +306,7 @@ def _keep_held(old: Pose, new: Pose) -> Pose:
     )
 
 
-def _put(array: NDArray[np.generic], index: int, value: object) -> NDArray[np.generic]:
+def _put(array: Array, index: int, value: Any) -> Array:
     copy = array.copy()
     copy[index] = value
     return copy

@@ -46,4 +46,4 @@ def has_gpu() -> bool:
 def _resource(name: str) -> float:
     import ray
 
-    return float(ray.cluster_resources().get(name, 0.0))  # type: ignore[no-untyped-call]
+    return float(ray.cluster_resources().get(name, 0.0))

@@ -42,7 +42,7 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
         yield url
     finally:
         serve.shutdown()
-        ray.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
 
 
 def wait_until_ready(url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,7 +53,7 @@ def train(
     from pipeline.train import train as run_training
 
     config = engine.demo_training() if recipe is Recipe.demo else engine.TrainConfig()
-    wanted = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    wanted: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
     start = init or new_model(Path(run) / "start", data, preset, backbone_weights)
     if not workers and not torch.cuda.is_available():

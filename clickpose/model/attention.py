@@ -45,7 +45,8 @@ class DeformableAttention(nn.Module):
         values: Tensor = self.value_proj(tokens)
         if padding is not None:
             values = values.masked_fill(padding[..., None], 0.0)
-        return values.unflatten(-1, (self.num_heads, -1))
+        split: Tensor = values.unflatten(-1, (self.num_heads, -1))
+        return split
 
     def forward(self, queries: Tensor, references: Tensor, values: Tensor, shapes: LevelShapes) -> Tensor:
         """Attend.
@@ -61,9 +62,8 @@ class DeformableAttention(nn.Module):
         """
         places = (self.num_heads, self.num_levels, self.num_points)
         offsets = self.sampling_offsets(queries).unflatten(-1, (*places, 2))
-        weights = (
-            self.attention_weights(queries).unflatten(-1, (self.num_heads, -1)).softmax(-1).unflatten(-1, places[1:])
-        )
+        weights = self.attention_weights(queries).unflatten(-1, (self.num_heads, -1)).softmax(-1)
+        weights = weights.unflatten(-1, places[1:])
         locations = self._locate(offsets, references[:, :, None, :, None], shapes)
         return self.output_proj(sample(values, shapes, locations, weights))  # type: ignore[no-any-return]
 

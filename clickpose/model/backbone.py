@@ -39,7 +39,7 @@ class Backbone(nn.Module):
                 break
         for frozen in FROZEN[name]:
             self.body[frozen].requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions take half the time
+        self.to(memory_format=torch.channels_last)  # convolutions take half the time
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images ``(B, 3, H, W)`` to three feature maps, finest first."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clickpose.boxes import extend_to_keypoints
+from clickpose.model.attention import DeformableAttention
 from clickpose.model.backbone import Backbone
 from clickpose.model.config import ModelConfig
 from clickpose.model.decoder import Decoder, LayerOutput, LayerValues
@@ -56,12 +57,11 @@ class ClickPose(nn.Module):
             for name, parameter in part.named_parameters():
                 if parameter.dim() > 1 and "level_embed" not in name:
                     nn.init.xavier_uniform_(parameter)
-        for layer in self.encoder.layers:
-            layer.attention.reset_parameters()
-        for layer in self.decoder.layers:
-            layer.cross_attention.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, DeformableAttention):
+                module.reset_parameters()
         for projection in self.projection.projections:
-            nn.init.zeros_(projection[0].bias)
+            nn.init.zeros_(projection.get_parameter("0.bias"))
         for head in (self.proposal_head.class_head, *self.decoder.class_heads):
             nn.init.constant_(head.bias, -math.log(99))
         decoder = self.decoder

@@ -6,6 +6,7 @@ so a group's answer does not depend on which other persons are decoded with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -104,7 +105,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         width, num_layers = config.width, config.person_layers + config.pose_layers
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(num_layers))
+        self.layers: Sequence[DecoderLayer] = nn.ModuleList(  # type: ignore[assignment]
+            DecoderLayer(config) for _ in range(num_layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.reference_head = MLP(2 * width, width, width, 2)
         self.class_heads = nn.ModuleList(nn.Linear(width, NUM_CLASSES) for _ in range(num_layers))

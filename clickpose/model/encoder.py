@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +56,9 @@ class FeatureProjection(nn.Module):
         convolutions = [nn.Conv2d(c, config.width, 1) for c in channels]
         if config.num_levels == 4:
             convolutions.append(nn.Conv2d(channels[-1], config.width, 3, stride=2, padding=1))
-        self.projections = nn.ModuleList(nn.Sequential(c, nn.GroupNorm(32, config.width)) for c in convolutions)
+        self.projections: Sequence[nn.Sequential] = nn.ModuleList(  # type: ignore[assignment]
+            nn.Sequential(c, nn.GroupNorm(32, config.width)) for c in convolutions
+        )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Maps ``(B, C_l, h, w)`` to maps ``(B, D, h, w)``."""
@@ -88,7 +91,9 @@ class Encoder(nn.Module):
         self.first_level = config.encoder_first_level
         self.width = config.width
         self.level_embed = nn.Parameter(torch.randn(config.num_levels, config.width))
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.layers: Sequence[EncoderLayer] = nn.ModuleList(  # type: ignore[assignment]
+            EncoderLayer(config) for _ in range(config.encoder_layers)
+        )
 
     def forward(self, features: list[Tensor], padding: Tensor | None) -> Tokens:
         """Encode projected maps ``(B, D, h, w)``; ``padding (B, H, W)`` belongs to the pictures."""

@@ -97,8 +97,8 @@ def move_person(
         return None
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     box_px = np.clip(_move_box(person, matrix, scale), 0, np.tile(cell_wh, 2)).astype(np.float32)
-    keypoints = np.where(visibility[:, None] > 0, keypoints, 0).astype(np.float32)
-    return PersonAnnotation(person.id, keypoints, visibility, box_px, person.area_px * scale**2, person.is_crowd)
+    labelled_px = np.where(visibility[:, None] > 0, keypoints, 0).astype(np.float32)
+    return PersonAnnotation(person.id, labelled_px, visibility, box_px, person.area_px * scale**2, person.is_crowd)
 
 
 def _move_box(person: PersonAnnotation, matrix: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

@@ -231,4 +231,4 @@ def newest_prediction(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if not record.get("predictions"):
         raise LabelStudioError(f"task {record.get('id')} has no prediction to correct")
-    return max(record["predictions"], key=lambda prediction: prediction["id"])  # type: ignore[no-any-return]
+    return max(record["predictions"], key=lambda prediction: prediction["id"])

@@ -28,14 +28,14 @@ class CompiledSampling(torch.autograd.Function):
         return _kernel().forward(*tensors, shapes)  # type: ignore[no-any-return]
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of values, locations and weights."""
         return (*_kernel().backward(*ctx.saved_tensors, grad_output.contiguous(), ctx.shapes), None)
 
 
 def sample_compiled(values: Tensor, shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Sample as ``sample_by_grid`` does, compiled; float32 on the CPU only."""
-    return CompiledSampling.apply(values, locations, weights, [side for shape in shapes for side in shape])  # type: ignore[no-any-return,no-untyped-call]
+    return CompiledSampling.apply(values, locations, weights, [side for shape in shapes for side in shape])  # type: ignore[no-any-return]
 
 
 def use_compiled_sampling() -> bool:
