@@ -1,0 +1,119 @@
+"""Who may import whom, and that importing starts nothing."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("clickpose", "integrations", "pipeline", "serve")
+COMPOSITION_ROOT = ("clickpose.commands", "clickpose.__main__")  # knows every package; no package knows it
+WEB = ("fastapi", "httpx", "label_studio_sdk", "pydantic", "starlette", "uvicorn")
+
+
+def within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(source: str) -> Iterator[str]:
+    """Every module a source imports, also inside functions; a name imported from a package may be a module, too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"import of {node.module or '.'} is relative"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+SOURCES = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+IMPORTS = {module: sorted(set(imports_of(path.read_text()))) for module, path in SOURCES.items()}
+
+
+def breaches(importers: tuple[str, ...], forbidden: tuple[str, ...], *, except_for: tuple[str, ...] = ()) -> list[str]:
+    """``a imports b`` for every import of something forbidden."""
+    return [
+        f"{module} imports {imported}"
+        for module, imported_modules in IMPORTS.items()
+        if within(module, importers) and not within(module, COMPOSITION_ROOT)
+        for imported in imported_modules
+        if within(imported, forbidden) and not within(imported, except_for)
+    ]
+
+
+def test_every_package_is_looked_at() -> None:
+    assert {module.split(".")[0] for module in SOURCES} == set(PACKAGES)
+    assert "clickpose.training.targets.Target" in IMPORTS["clickpose.training.losses"]
+
+
+def test_the_method_knows_no_other_package_no_ray_and_no_web() -> None:
+    assert breaches(("clickpose",), ("integrations", "pipeline", "serve", "ray", *WEB)) == []
+
+
+def test_formats_know_values_and_errors_of_the_method_no_ray_and_no_torch() -> None:
+    values = ("clickpose.annotations", "clickpose.skeleton", "clickpose.errors")
+    assert breaches(("integrations",), ("clickpose",), except_for=values) == []
+    assert breaches(("integrations",), ("pipeline", "serve", "ray", "torch", "torchvision")) == []
+
+
+def test_training_and_serving_never_import_each_other() -> None:
+    assert breaches(("pipeline",), ("serve",)) == []
+    assert breaches(("serve",), ("pipeline",)) == []
+
+
+def test_nobody_imports_the_composition_root() -> None:
+    assert breaches(PACKAGES, COMPOSITION_ROOT) == []
+
+
+def test_no_model_is_unpickled() -> None:
+    """Weights are safetensors; a torch pickle may be read with ``weights_only=True`` and not otherwise."""
+    for module, path in SOURCES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
+                assert "weights_only=True" in ast.unparse(node), f"{module} line {node.lineno}"
+
+
+def run_python(source: str) -> str:
+    run = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+LIGHT = ("clickpose.annotations", "clickpose.skeleton", "clickpose.errors", "clickpose.images", "clickpose.oks")
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [LIGHT, [module for module in SOURCES if within(module, ("integrations",))], ["clickpose.__main__"]],
+    ids=["values", "formats", "command line"],
+)
+def test_what_is_light_imports_nothing_heavy(modules: list[str]) -> None:
+    heavy = "sorted({'torch', 'torchvision', 'ray', 'matplotlib', 'pandas'} & set(sys.modules))"
+    assert run_python(f"import sys, {', '.join(modules)}; print({heavy})") == "[]"
+
+
+CENSUS = """
+import importlib, logging, multiprocessing, pathlib, threading
+import ray, ray.serve, torch
+before = set(pathlib.Path.cwd().iterdir()), threading.active_count()
+for module in {modules}:
+    importlib.import_module(module)
+import ray
+assert not ray.is_initialized()
+assert threading.active_count() == before[1], threading.enumerate()
+assert not multiprocessing.active_children()
+assert set(pathlib.Path.cwd().iterdir()) == before[0]
+ours = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in {packages}]
+assert not logging.root.handlers and not any(logging.getLogger(name).handlers for name in ours)
+"""
+
+
+def test_importing_everything_starts_nothing() -> None:
+    run_python(CENSUS.format(modules=sorted(SOURCES), packages=PACKAGES))
