@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clickpose.errors import ImageError
@@ -33,8 +34,15 @@ def decode_image(
         with Image.open(io.BytesIO(data)) as picture:
             if picture.width * picture.height > max_pixels:
                 raise ImageError(f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}")
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return _to_rgb(ImageOps.exif_transpose(picture))
+    except (
+        UnidentifiedImageError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
         raise ImageError(f"{name} cannot be decoded as a picture: {error}") from error
 
 
@@ -52,3 +60,9 @@ def read_image(path: str | Path) -> Image.Image:
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error
     return decode_image(data, str(path))
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, which leaves little but white
+        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    return picture.convert("RGB")

@@ -39,6 +39,7 @@ class Tally:
     Attributes:
         persons: persons annotated.
         clicks: clicks with the model's help; adding a person counts 2, deleting a stray pose 1.
+        undone: clicks that reached another person nearby, and were undone and made by dragging; they count twice.
         manual_clicks: clicks it would have cost to correct the same predictions by hand.
         answers_ms: how long each answer took, as she sees it.
         failed_requests: requests that got no answer.
@@ -47,6 +48,7 @@ class Tally:
 
     persons: int = 0
     clicks: int = 0
+    undone: int = 0
     manual_clicks: int = 0
     answers_ms: list[float] = field(default_factory=list)
     failed_requests: int = 0
@@ -56,6 +58,7 @@ class Tally:
         """Add another picture's costs to these."""
         self.persons += other.persons
         self.clicks += other.clicks
+        self.undone += other.undone
         self.manual_clicks += other.manual_clicks
         self.answers_ms += other.answers_ms
         self.failed_requests += other.failed_requests
@@ -104,8 +107,7 @@ class Player:
             tally.clicks += CLICKS_TO_ADD_PERSON
             self._ask(task, screen, screen.drawn_box(box), tally)
         annotator.matches = {i: person for i, person in annotator.matches.items() if i < len(screen.poses())}
-        limit = len(self.skeleton) * max(1, len(annotator.persons))
-        while tally.clicks < limit and (click := annotator.correct(screen.poses())) is not None:
+        while (click := annotator.correct(screen.poses())) is not None:
             self._click(task, screen, click, tally)
 
         strays = sorted(set(range(len(first))) - set(annotator.matches))
@@ -127,6 +129,7 @@ class Player:
             screen.regions = before
             screen.drag(click.person, keypoint, click.xy_px)
             tally.clicks += 1
+            tally.undone += 1
 
     def _ask(self, task: int, screen: _Screen, drawn: Region, tally: Tally) -> None:
         """Send what was drawn with all regions of its kind and label; take over the answer."""
