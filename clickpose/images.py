@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from clickpose.errors import ImageError
 
@@ -35,14 +35,7 @@ def decode_image(
             if picture.width * picture.height > max_pixels:
                 raise ImageError(f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}")
             return _to_rgb(ImageOps.exif_transpose(picture))
-    except (
-        UnidentifiedImageError,
-        OSError,
-        RuntimeError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
+    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} cannot be decoded as a picture: {error}") from error
 
 
