@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,8 +52,8 @@ class Skeleton:
             raise InvalidSkeleton(
                 f"skeleton {self.name!r} has {len(self.keypoints)} keypoints and {len(self.sigmas)} sigmas"
             )
-        if min(self.sigmas) <= 0:
-            raise InvalidSkeleton(f"skeleton {self.name!r} has a sigma that is not positive")
+        if not all(0 < sigma < math.inf for sigma in self.sigmas):
+            raise InvalidSkeleton(f"skeleton {self.name!r} has a sigma that is not positive and finite")
         for pairs, what in ((self.links, "link"), (self.flip_pairs, "flip pair")):
             for pair in pairs:
                 if len(pair) != 2 or not all(0 <= index < len(self.keypoints) for index in pair):
@@ -118,8 +119,9 @@ class Skeleton:
                 flip_pairs=_pairs(values["flip_pairs"]) if "flip_pairs" in values else flip_pairs_by_name(keypoints),
                 parents=dict(values.get("parents", {})),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidSkeleton(f"skeleton {values.get('name', '?')!r} is malformed: {error!r}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            name = values.get("name", "?") if isinstance(values, Mapping) else "?"
+            raise InvalidSkeleton(f"skeleton {name!r} is malformed: {error!r}") from error
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Skeleton:

@@ -1,0 +1,100 @@
+"""Keypoint schemas are data, and contradict neither themselves nor COCO."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from pycocotools.cocoeval import Params
+
+from clickpose.errors import InvalidSkeleton
+from clickpose.skeleton import DEFAULT_SIGMA, Skeleton, built_in
+
+
+def make(**changes) -> Skeleton:
+    """Three keypoints: a head, a left and a right hand."""
+    values = {"name": "three", "keypoints": ["head", "left_hand", "right_hand"], "sigmas": [0.1, 0.2, 0.2]}
+    return Skeleton.from_dict({**values, **changes})
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_built_in_skeletons_survive_json(name: str) -> None:
+    skeleton = Skeleton.load(name)
+    assert skeleton.name == name
+    assert Skeleton.from_dict(json.loads(json.dumps(skeleton.to_dict()))) == skeleton
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_mirroring_trades_left_and_right(name: str) -> None:
+    skeleton = Skeleton.load(name)
+    names = np.array(skeleton.keypoints)
+    assert np.array_equal(names[skeleton.flip_permutation][skeleton.flip_permutation], names)
+    for before, after in zip(names, names[skeleton.flip_permutation], strict=True):
+        for side, other in (("left", "right"), ("right", "left")):
+            assert side not in before or after == before.replace(side, other, 1)
+
+
+def test_coco_has_the_sigmas_of_coco() -> None:
+    assert np.allclose(Skeleton.load("coco17").sigmas, Params("keypoints").kpt_oks_sigmas)
+
+
+def test_a_file_is_a_skeleton(tmp_path) -> None:
+    path = tmp_path / "three.json"
+    path.write_text(json.dumps(make().to_dict()))
+    assert Skeleton.load(path) == make()
+
+
+def test_sigmas_and_flips_are_guessed_from_names() -> None:
+    skeleton = Skeleton.from_dict({"name": "x", "keypoints": ["left_eye", "tail", "right_eye", "left_ear"]})
+    assert skeleton.flip_pairs == ((0, 2),)
+    assert skeleton.sigmas == (DEFAULT_SIGMA,) * 4
+
+
+def test_keypoints_are_found_by_name_and_by_index() -> None:
+    assert make().index("right_hand") == make().index(2) == 2
+    for absent in ("tail", 3, -1, None):
+        with pytest.raises(KeyError):
+            make().index(absent)
+
+
+def test_shared_keypoints_are_those_of_the_same_name() -> None:
+    coco, crowd = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
+    shared = coco.shared_with(crowd)
+    assert len(shared) == 12
+    assert all(coco.keypoints[i] == crowd.keypoints[j] for i, j in shared)
+    assert [(j, i) for i, j in shared] == sorted(crowd.shared_with(coco), key=lambda pair: pair[1])
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"keypoints": [], "sigmas": []}, "has no keypoints"),
+        ({"keypoints": ["head", "head", "hand"]}, "names a keypoint twice"),
+        ({"sigmas": [0.1, 0.2]}, "3 keypoints and 2 sigmas"),
+        ({"sigmas": [0.1, 0.2, 0.0]}, "sigma that is not positive"),
+        ({"sigmas": [0.1, 0.2, math.nan]}, "sigma that is not positive"),
+        ({"sigmas": [0.1, 0.2, "wide"]}, "malformed"),
+        ({"links": [[0, 3]]}, r"link \(0, 3\) is outside 0..2"),
+        ({"links": [[0, 1, 2]]}, "malformed"),
+        ({"flip_pairs": [[1, -1]]}, r"flip pair \(1, -1\) is outside 0..2"),
+        ({"flip_pairs": [[0, 1], [1, 2]]}, "flips a keypoint twice"),
+        ({"flip_pairs": [[1, 1]]}, "flips a keypoint twice"),
+        ({"keypoints": None}, "'three' is malformed"),
+    ],
+)
+def test_a_contradiction_is_refused_by_name(changes: dict, said: str) -> None:
+    with pytest.raises(InvalidSkeleton, match=said):
+        make(**changes)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"coco17"'])
+def test_a_file_that_is_no_skeleton_is_refused(tmp_path, text: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(InvalidSkeleton):
+        Skeleton.load(path)
+
+
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+    with pytest.raises(InvalidSkeleton, match=r"no skeleton 'octopus': built in are coco17, .*wholebody133"):
+        Skeleton.load("octopus")
