@@ -10,31 +10,30 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchvision.ops import box_iou
 
-from clickpose.annotations import ABSENT, VISIBLE, Click, Floats, Pose
+from clickpose.annotations import Click, Floats, Pose
 from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from clickpose.errors import ImageError, InvalidClick, InvalidConfig
+from clickpose.clicks import apply_clicks, check_box
+from clickpose.errors import ImageError
 from clickpose.model import ClickPose
 from clickpose.model.click_pose import Persons, extend_to_clicks
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.model_folder import load_model
+from clickpose.poses import box_overlaps, drop_duplicates, keep_held, new_pose
 from clickpose.skeleton import Skeleton
 
 Picture: TypeAlias = Image.Image | NDArray[np.uint8]
-Array = TypeVar("Array", bound=NDArray[Any])
 
 SAME_PERSON_IOU = 0.7
-HOLDS = ("none", "current", "all")
 
 
 @dataclass(frozen=True)
@@ -140,8 +139,6 @@ class Predictor:
         Raises:
             InvalidClick: a click names no person or keypoint of this picture, or lies outside it; nothing is changed.
         """
-        if hold not in HOLDS:
-            raise InvalidConfig(f"hold is {hold!r}, must be one of {', '.join(HOLDS)}")
         corrected = apply_clicks(poses, clicks, self.skeleton, encoded.size_wh, hold)
         touched = sorted({click.person for click in clicks})
         if not touched:
@@ -161,7 +158,7 @@ class Predictor:
         Raises:
             InvalidClick: the box is empty, not finite, or outside the picture.
         """
-        box = _check_box(box_px, encoded.size_wh)
+        box = check_box(box_px, encoded.size_wh)
         start = self._best_hypothesis(encoded, box)
         pose = self._run_loop(encoded, [start])[0]
         return [*poses, dataclasses.replace(pose, score=1.0, box_px=box)]
@@ -187,7 +184,7 @@ class Predictor:
         boxes = extend_to_clicks(boxes, keypoints_norm, torch.ones_like(boxes[..., 0], dtype=torch.bool))
         free = torch.from_numpy(~held).float().to(self.device)[None]
         refined = self._read(self.model.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
-        return [_keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
+        return [keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
 
     def _read(self, layers: Sequence[LayerOutput], size_wh: tuple[int, int]) -> list[Pose]:
         """Turn the last layer's output for one picture into poses, unsorted.
@@ -217,99 +214,6 @@ class Predictor:
     def _normalise_boxes(self, boxes_px: Sequence[Floats], size_wh: tuple[int, int]) -> Tensor:
         boxes = torch.from_numpy(np.stack(boxes_px) / np.tile(np.asarray(size_wh, np.float32), 2))
         return xyxy_to_cxcywh(boxes.float().clamp(0, 1)).to(self.device)[None]
-
-
-def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:
-    """A pose nobody has touched: every keypoint visible, none held."""
-    count = len(keypoints_px)
-    return Pose(
-        keypoints_px=np.asarray(keypoints_px, np.float32),
-        visibility=np.full(count, VISIBLE, np.int64),
-        scores=np.full(count, score, np.float32) if scores is None else np.asarray(scores, np.float32),
-        box_px=np.asarray(box_px, np.float32),
-        score=score,
-        held=np.zeros(count, bool),
-    )
-
-
-def apply_clicks(
-    poses: Sequence[Pose], clicks: Sequence[Click], skeleton: Skeleton, size_wh: tuple[int, int], hold: str = "all"
-) -> list[Pose]:
-    """Put clicked keypoints where a human wants them and mark them held; nothing else moves.
-
-    Raises:
-        InvalidClick: as ``Predictor.refine``.
-    """
-    corrected = list(poses) if hold == "all" else [dataclasses.replace(p, held=np.zeros_like(p.held)) for p in poses]
-    for click in clicks:
-        keypoint = _check_click(click, len(poses), skeleton, size_wh)
-        pose = corrected[click.person]
-        xy = pose.keypoints_px[keypoint] if click.visibility == ABSENT else click.xy_px
-        corrected[click.person] = dataclasses.replace(
-            pose,
-            keypoints_px=_put(pose.keypoints_px, keypoint, xy),
-            visibility=_put(pose.visibility, keypoint, click.visibility),
-            scores=_put(pose.scores, keypoint, 1.0),
-            held=_put(pose.held, keypoint, hold != "none"),
-        )
-    return corrected
-
-
-def drop_duplicates(poses: Sequence[Pose], max_overlap: float) -> list[Pose]:
-    """Keep, of poses sorted best first, those whose box overlaps no better one by more than ``max_overlap`` IoU."""
-    kept: list[Pose] = []
-    for pose in poses:
-        others = np.stack([other.box_px for other in kept]) if kept else np.zeros((0, 4), np.float32)
-        if max_overlap >= 1 or not (box_overlaps(pose.box_px[None], others) > max_overlap).any():
-            kept.append(pose)
-    return kept
-
-
-def box_overlaps(boxes_px: Floats, others_px: Floats) -> Floats:
-    """IoU ``(M, N)`` of ``xyxy`` boxes ``(M, 4)`` and ``(N, 4)``; 0 for empty boxes."""
-    overlaps = box_iou(torch.from_numpy(boxes_px), torch.from_numpy(others_px))
-    return overlaps.nan_to_num(0.0).numpy()  # type: ignore[no-any-return]
-
-
-def _check_click(click: Click, num_poses: int, skeleton: Skeleton, size_wh: tuple[int, int]) -> int:
-    if not 0 <= click.person < num_poses:
-        raise InvalidClick(f"person {click.person} is outside 0..{num_poses - 1}")
-    try:
-        keypoint = skeleton.index(click.keypoint)
-    except KeyError:
-        raise InvalidClick(f"skeleton {skeleton.name!r} has no keypoint {click.keypoint!r}") from None
-    if click.visibility not in (0, 1, 2):
-        raise InvalidClick(f"visibility {click.visibility} of {skeleton.keypoints[keypoint]} is none of 0, 1, 2")
-    inside = all(0 <= value <= limit for value, limit in zip(click.xy_px, size_wh, strict=True))
-    if click.visibility != ABSENT and not inside:
-        raise InvalidClick(f"click at {click.xy_px} lies outside the picture of {size_wh[0]} x {size_wh[1]} pixels")
-    return keypoint
-
-
-def _check_box(box_px: Sequence[float] | Floats, size_wh: tuple[int, int]) -> Floats:
-    box = np.asarray(box_px, np.float32)
-    if box.shape != (4,) or not np.isfinite(box).all():
-        raise InvalidClick(f"a person's box needs four finite numbers, not {box_px}")
-    box = np.clip(box, 0, np.tile(np.asarray(size_wh, np.float32), 2))
-    if (box[2:] - box[:2] < 1).any():
-        raise InvalidClick(f"the person's box {tuple(box_px)} is empty or outside the picture")
-    return box
-
-
-def _keep_held(old: Pose, new: Pose) -> Pose:
-    return dataclasses.replace(
-        new,
-        keypoints_px=np.where(old.held[:, None], old.keypoints_px, new.keypoints_px),
-        visibility=old.visibility,
-        scores=np.where(old.held, 1.0, new.scores).astype(np.float32),
-        held=old.held,
-    )
-
-
-def _put(array: Array, index: int, value: Any) -> Array:
-    copy = array.copy()
-    copy[index] = value
-    return copy
 
 
 def _as_pil(image: Picture) -> Image.Image:

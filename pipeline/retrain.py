@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
-from clickpose.engine import TrainConfig
 from clickpose.errors import ClickPoseError, StoreError
+from clickpose.training.config import TrainConfig
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline.compare import Compare, Comparison, compare_in_clicks
 from pipeline.dataset import PictureFolder, coco_bytes

@@ -18,9 +18,10 @@ import ray.train.torch
 import torch
 
 from clickpose.annotations import AnnotationSet, convert_set
-from clickpose.engine import TrainConfig, TrainState, build_state, train_one_epoch
+from clickpose.engine import TrainState, build_state, train_one_epoch
 from clickpose.model_folder import LoadedModel, load_model
 from clickpose.training.batches import SceneBatches, load_batches
+from clickpose.training.config import TrainConfig
 from pipeline.dataset import PictureFolder, read_annotations
 from pipeline.run_log import RunLog
 from pipeline.store import Store, local_folder

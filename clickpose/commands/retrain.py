@@ -24,7 +24,7 @@ def retrain(
 ) -> None:
     """Collect, snapshot, fine-tune, compare in clicks, promote if better; started again, it goes on."""
     from clickpose.commands.label_studio import collect
-    from clickpose.engine import fine_tuning
+    from clickpose.training.config import fine_tuning
     from pipeline import retrain as rounds
     from pipeline.registry import Registry
     from pipeline.store import Store

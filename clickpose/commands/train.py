@@ -48,16 +48,17 @@ def train(
     """Train Click-Pose, from scratch or from another model; interrupted, the same command goes on."""
     import torch
 
-    from clickpose import engine
+    from clickpose.engine import tune_for_cpu
+    from clickpose.training.config import TrainConfig, demo_training
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
-    config = engine.demo_training() if recipe is Recipe.demo else engine.TrainConfig()
+    config = demo_training() if recipe is Recipe.demo else TrainConfig()
     wanted: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
     start = init or new_model(Path(run) / "start", data, preset, backbone_weights)
     if not workers and not torch.cuda.is_available():
-        engine.tune_for_cpu(threads)
+        tune_for_cpu(threads)
     result = run_training(TrainJob(str(start), str(data), str(images), config), out, run=run, num_workers=workers)
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
     write_json(json, dataclasses.asdict(result))

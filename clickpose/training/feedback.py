@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clickpose.clicks import HOLDS
 from clickpose.errors import InvalidConfig
 from clickpose.model.click_pose import ClickPose, extend_to_clicks
 from clickpose.model.decoder import LayerOutput, LayerValues
@@ -15,8 +16,6 @@ from clickpose.model.proposals import take
 from clickpose.training.denoising import draw_inverse_square
 from clickpose.training.matcher import match
 from clickpose.training.targets import Target
-
-HOLDS = ("none", "current", "all")
 
 
 @dataclass(frozen=True)

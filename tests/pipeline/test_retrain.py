@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from clickpose.annotations import AnnotationSet
-from clickpose.engine import TrainConfig
 from clickpose.errors import LabelStudioError, StoreError
 from clickpose.training.augment import AugmentConfig
+from clickpose.training.config import TrainConfig
 from integrations.coco import read_coco
 from pipeline import retrain as rounds
 from pipeline.compare import Comparison, compare_in_clicks, judge

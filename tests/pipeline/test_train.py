@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
-from clickpose.engine import TrainConfig
 from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.model_folder import load_model
 from clickpose.skeleton import Skeleton
 from clickpose.training.augment import AugmentConfig
+from clickpose.training.config import TrainConfig
 from integrations.coco import write_coco
 from pipeline import train_worker as worker
 from pipeline.run_log import read_log

@@ -18,9 +18,9 @@ from clickpose.annotations import Pose
 from clickpose.commands.demo.pictures import DemoPictures
 from clickpose.commands.demo.player import Player, Tally
 from clickpose.commands.demo.stack import USER, Stack
-from clickpose.engine import fine_tuning
 from clickpose.errors import LabelStudioError
 from clickpose.skeleton import Skeleton
+from clickpose.training.config import fine_tuning
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.tasks import make_prediction, make_task, read_export, to_annotation_set
 from pipeline.prelabel import prelabel

@@ -1,0 +1,76 @@
+"""Clicks before any model sees them: checked, and put where the human wants them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clickpose.annotations import ABSENT, Click, Floats, Pose
+from clickpose.errors import InvalidClick, InvalidConfig
+from clickpose.skeleton import Skeleton
+
+HOLDS = ("none", "current", "all")
+
+Array = TypeVar("Array", bound=NDArray[Any])
+
+
+def apply_clicks(
+    poses: Sequence[Pose], clicks: Sequence[Click], skeleton: Skeleton, size_wh: tuple[int, int], hold: str = "all"
+) -> list[Pose]:
+    """Put clicked keypoints where a human wants them and mark them held; nothing else moves.
+
+    Raises:
+        InvalidClick: a click names no person or keypoint, or lies outside the picture.
+        InvalidConfig: ``hold`` is unknown.
+    """
+    if hold not in HOLDS:
+        raise InvalidConfig(f"hold is {hold!r}, must be one of {', '.join(HOLDS)}")
+    corrected = list(poses) if hold == "all" else [dataclasses.replace(p, held=np.zeros_like(p.held)) for p in poses]
+    for click in clicks:
+        keypoint = _check_click(click, len(poses), skeleton, size_wh)
+        pose = corrected[click.person]
+        xy = pose.keypoints_px[keypoint] if click.visibility == ABSENT else click.xy_px
+        corrected[click.person] = dataclasses.replace(
+            pose,
+            keypoints_px=_put(pose.keypoints_px, keypoint, xy),
+            visibility=_put(pose.visibility, keypoint, click.visibility),
+            scores=_put(pose.scores, keypoint, 1.0),
+            held=_put(pose.held, keypoint, hold != "none"),
+        )
+    return corrected
+
+
+def _check_click(click: Click, num_poses: int, skeleton: Skeleton, size_wh: tuple[int, int]) -> int:
+    if not 0 <= click.person < num_poses:
+        raise InvalidClick(f"person {click.person} is outside 0..{num_poses - 1}")
+    try:
+        keypoint = skeleton.index(click.keypoint)
+    except KeyError:
+        raise InvalidClick(f"skeleton {skeleton.name!r} has no keypoint {click.keypoint!r}") from None
+    if click.visibility not in (0, 1, 2):
+        raise InvalidClick(f"visibility {click.visibility} of {skeleton.keypoints[keypoint]} is none of 0, 1, 2")
+    inside = all(0 <= value <= limit for value, limit in zip(click.xy_px, size_wh, strict=True))
+    if click.visibility != ABSENT and not inside:
+        raise InvalidClick(f"click at {click.xy_px} lies outside the picture of {size_wh[0]} x {size_wh[1]} pixels")
+    return keypoint
+
+
+def check_box(box_px: Sequence[float] | Floats, size_wh: tuple[int, int]) -> Floats:
+    """Clip a drawn box ``x0, y0, x1, y1`` to the picture; InvalidClick if nothing is left of it."""
+    box = np.asarray(box_px, np.float32)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise InvalidClick(f"a person's box needs four finite numbers, not {box_px}")
+    box = np.clip(box, 0, np.tile(np.asarray(size_wh, np.float32), 2))
+    if (box[2:] - box[:2] < 1).any():
+        raise InvalidClick(f"the person's box {tuple(box_px)} is empty or outside the picture")
+    return box
+
+
+def _put(array: Array, index: int, value: Any) -> Array:
+    copy = array.copy()
+    copy[index] = value
+    return copy

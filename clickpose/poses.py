@@ -1,0 +1,52 @@
+"""What can be done to poses without looking at the picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from clickpose.annotations import VISIBLE, Floats, Pose
+
+
+def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:
+    """A pose nobody has touched: every keypoint visible, none held."""
+    count = len(keypoints_px)
+    return Pose(
+        keypoints_px=np.asarray(keypoints_px, np.float32),
+        visibility=np.full(count, VISIBLE, np.int64),
+        scores=np.full(count, score, np.float32) if scores is None else np.asarray(scores, np.float32),
+        box_px=np.asarray(box_px, np.float32),
+        score=score,
+        held=np.zeros(count, bool),
+    )
+
+
+def keep_held(old: Pose, new: Pose) -> Pose:
+    """Return the new pose with everything a human said about the old one."""
+    return dataclasses.replace(
+        new,
+        keypoints_px=np.where(old.held[:, None], old.keypoints_px, new.keypoints_px),
+        visibility=old.visibility,
+        scores=np.where(old.held, 1.0, new.scores).astype(np.float32),
+        held=old.held,
+    )
+
+
+def drop_duplicates(poses: Sequence[Pose], max_overlap: float) -> list[Pose]:
+    """Keep, of poses sorted best first, those whose box overlaps no better one by more than ``max_overlap`` IoU."""
+    kept: list[Pose] = []
+    for pose in poses:
+        others = np.stack([other.box_px for other in kept]) if kept else np.zeros((0, 4), np.float32)
+        if max_overlap >= 1 or not (box_overlaps(pose.box_px[None], others) > max_overlap).any():
+            kept.append(pose)
+    return kept
+
+
+def box_overlaps(boxes_px: Floats, others_px: Floats) -> Floats:
+    """IoU ``(M, N)`` of ``xyxy`` boxes ``(M, 4)`` and ``(N, 4)``; 0 for empty boxes."""
+    overlaps = box_iou(torch.from_numpy(boxes_px), torch.from_numpy(others_px))
+    return overlaps.nan_to_num(0.0).numpy()  # type: ignore[no-any-return]

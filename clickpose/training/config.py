@@ -1,0 +1,124 @@
+"""How a model is trained. Presets are functions; the defaults are the published settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clickpose.errors import InvalidConfig
+from clickpose.training.augment import AugmentConfig
+from clickpose.training.feedback import FeedbackConfig
+from clickpose.training.losses import LossConfig
+
+SCHEDULES = ("step", "cosine", "constant")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; the defaults are the published ones.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_size: scenes a batch and worker.
+        scenes_per_epoch: None for one per picture.
+        learning_rate: of AdamW.
+        backbone_learning_rate: of the backbone's weights.
+        weight_decay: of AdamW, on every parameter.
+        clip_norm: limit on the norm of the gradient.
+        schedule: "step" divides the rates by ten after ``drop_epoch``, "cosine" lets them fall to nought.
+        drop_epoch: for "step".
+        warmup_steps: steps over which the rates rise linearly.
+        ema_decay: of the moving average that is saved and evaluated.
+        num_denoised: noised queries a picture; 0 for none.
+        seed: of pictures, noise and clicks.
+        feedback: the annotator of the training loop.
+        losses: weights of the losses.
+        augment: how scenes vary.
+    """
+
+    epochs: int = 100
+    batch_size: int = 4
+    scenes_per_epoch: int | None = None
+    learning_rate: float = 1e-4
+    backbone_learning_rate: float = 1e-5
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.1
+    schedule: str = "step"
+    drop_epoch: int = 80
+    warmup_steps: int = 0
+    ema_decay: float = 0.9997
+    num_denoised: int = 50
+    seed: int = 0
+    feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        if self.schedule not in SCHEDULES:
+            raise InvalidConfig(f"schedule is {self.schedule!r}, must be one of {', '.join(SCHEDULES)}")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; ``from_dict`` reads them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Build a configuration from plain values.
+
+        Raises:
+            InvalidConfig: a name is unknown or a value out of range.
+        """
+        parts = {"feedback": FeedbackConfig, "losses": LossConfig, "augment": AugmentConfig}
+        try:
+            built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
+            return cls(**{**values, **built})
+        except TypeError as error:
+            raise InvalidConfig(f"training settings: {error}") from error
+
+
+def demo_training(**changes: Any) -> TrainConfig:
+    """Return how the small demo model is trained from scratch on a laptop's processor."""
+    config = TrainConfig(
+        epochs=8,
+        batch_size=16,
+        learning_rate=5e-4,
+        backbone_learning_rate=1e-4,
+        clip_norm=0.5,
+        schedule="cosine",
+        warmup_steps=200,
+        ema_decay=0.999,
+        num_denoised=6,
+        feedback=FeedbackConfig(probability=0.5, max_rounds=1, max_clicks=3, hold="all"),
+        losses=LossConfig(score_target="oks"),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def fine_tuning(**changes: Any) -> TrainConfig:
+    """Return how a trained model learns from some dozen newly annotated pictures, in a minute without a GPU."""
+    config = demo_training(
+        epochs=4,
+        batch_size=8,
+        scenes_per_epoch=64,
+        learning_rate=1e-4,
+        backbone_learning_rate=1e-5,
+        warmup_steps=8,
+        ema_decay=0.9,
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def _build(part: type, values: Any) -> Any:
+    if isinstance(values, part):
+        return values
+    return part(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
