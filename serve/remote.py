@@ -70,10 +70,10 @@ class RemotePoseService:
         return await self._call("add_person", image_url, image_url, poses, box_px)
 
     async def status(self) -> dict[str, Any]:
-        """Return readiness and versions as of the last look, without waiting for anybody."""
+        """Return whether every replica has a model, and which, as of the last look; wait for nobody."""
         versions = sorted({status.version for status in self._statuses if status.version})
         return {
-            "ready": bool(versions),
+            "ready": bool(versions) and all(status.version for status in self._statuses),
             "model_version": self._version,
             "versions": versions or [self._version],
             "refused": sorted({status.refused for status in self._statuses if status.refused}),

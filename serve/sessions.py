@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -23,33 +23,7 @@ from integrations.label_studio.service import Screen, SeenKeypoint, is_gap
 TOLERANCE_PX = 0.5  # percent and back costs far less, a hand that drags moves further
 
 State: TypeAlias = tuple[Pose, ...]
-
-
-@dataclass
-class History:
-    """The states of one session: the line from its start to the newest one, and those that were undone."""
-
-    line: list[State] = field(default_factory=list)
-    undone: list[State] = field(default_factory=list)
-
-    def states(self) -> list[State]:
-        """Return every state, the likeliest to be on the screen first."""
-        return [*reversed(self.line), *reversed(self.undone)]
-
-    def return_to(self, state: State) -> None:
-        """Make a state of this history the newest: everything after it was undone, or it was redone."""
-        index = next((i for i, known in enumerate(self.line) if known is state), None)
-        if index is not None:
-            self.undone += self.line[index + 1 :]
-            del self.line[index + 1 :]
-        else:
-            self.undone = [known for known in self.undone if known is not state]
-            self.line.append(state)
-
-    def forget_beyond(self, max_states: int) -> None:
-        """Drop the oldest states; the first of the line stays, because a stale draft may still show it."""
-        del self.line[1 : max(1, len(self.line) - max_states + 1)]
-        del self.undone[: max(0, len(self.undone) - max_states)]
+History: TypeAlias = list[State]  # in the order in which they were last known to be on the screen
 
 
 class Sessions:
@@ -57,7 +31,7 @@ class Sessions:
 
     Args:
         max_sessions: how many sessions are remembered.
-        max_states: how many states of a session are remembered, and how many undone ones.
+        max_states: how many states of a session are remembered, undone ones included.
     """
 
     def __init__(self, max_sessions: int = 1000, max_states: int = 50) -> None:
@@ -76,36 +50,31 @@ class Sessions:
         one elsewhere. None if neither this session nor the screen knows of any pose.
         """
         history = self._history_of(screen)
-        base = _closest(history.states(), screen)
+        base = _closest(history, screen)
         if base is None:
             return None
-        state = _with_saved_work(base, history, screen.saved) if history.line else base
+        state = _with_saved_work(base, history, screen.saved) if history else base
         state = _with_fresh(state, base, history, screen.fresh)
-        if any(known is base for known in history.states()):
-            history.return_to(base)
-        if not history.line or state is not history.line[-1]:
-            history.line.append(state)
-        self._keep(screen.session, history)
+        self._keep(screen.session, history, state)
         return state
 
     def newest(self, session: str) -> State | None:
         """Return the latest state of a session, or None."""
         history = self._histories.get(session)
-        return history.line[-1] if history else None
+        return history[-1] if history else None
 
     def record(self, session: str, answer: Sequence[Pose]) -> None:
         """Remember an answer as the session's newest state."""
-        history = self._histories.get(session, History())
-        history.line.append(tuple(answer))
-        self._keep(session, history)
+        self._keep(session, self._histories.get(session, []), tuple(answer))
 
     def clear(self) -> None:
         """Forget everything."""
         self._histories.clear()
 
-    def _keep(self, session: str, history: History) -> None:
-        history.forget_beyond(self.max_states)
-        self._histories[session] = history
+    def _keep(self, session: str, history: History, newest: State) -> None:
+        """Keep a history with one state as its newest, wherever in it that was."""
+        others = [state for state in history if state is not newest]
+        self._histories[session] = [*others, newest][-self.max_states :]
         self._histories.move_to_end(session)
         while len(self._histories) > self.max_sessions:
             self._histories.popitem(last=False)
@@ -114,14 +83,15 @@ class Sessions:
         """Return the session's history, or that of the time before its user was known if the screen agrees with it."""
         if (history := self._histories.get(screen.session)) is not None:
             return history
-        earlier = self._histories.get(screen.earlier_session, History())
-        agrees = any(_disagreements(state, screen.fresh) == (0, 0, 0) for state in earlier.states())
-        return History(list(earlier.line), list(earlier.undone)) if agrees and screen.fresh else History()
+        earlier = self._histories.get(screen.earlier_session, [])
+        agrees = any(_disagreements(state, screen.fresh) == (0, 0, 0) for state in earlier)
+        return earlier if agrees and screen.fresh else []
 
 
-def _closest(states: Sequence[State], screen: Screen) -> State | None:
-    """Return the first state that disagrees least with the screen; the saved poses are the last candidate."""
-    candidates = [*states, tuple(screen.saved)] if screen.saved else states
+def _closest(history: History, screen: Screen) -> State | None:
+    """Return the newest state that disagrees least with the screen; the saved poses are the last candidate."""
+    saved = [tuple(screen.saved)] if screen.saved else []
+    candidates = [*reversed(history), *saved]
     return min(candidates, key=lambda state: _disagreements(state, screen.fresh), default=None)
 
 
@@ -148,10 +118,10 @@ def _shows(state: State, point: SeenKeypoint) -> bool:
 
 def _with_fresh(state: State, base: State, history: History, fresh: Sequence[SeenKeypoint]) -> State:
     """Put keypoints where the screen shows them, with the digits they were sent with if they were."""
-    poses = list(state)
+    poses, likeliest = list(state), [base, *reversed(history)]
     for point in fresh:
         if 0 <= point.person < len(poses) and not is_gap(poses[point.person]):
-            sent = next((known[point.person] for known in [base, *history.states()] if _shows(known, point)), None)
+            sent = next((known[point.person] for known in likeliest if _shows(known, point)), None)
             poses[point.person] = _with_point(poses[point.person], point, sent)
     return _same_or(state, poses)
 
@@ -168,7 +138,7 @@ def _with_saved_work(state: State, history: History, saved: Sequence[Pose]) -> S
     """Take over what a human did without a call, as far as the saved poses show it."""
     poses = list(state)
     for person, pose in enumerate(saved):
-        sent = [known[person] for known in history.states() if person < len(known)]
+        sent = [known[person] for known in history if person < len(known)]
         if person == len(poses) and not sent:
             poses.append(pose)
         elif person < len(poses) and is_gap(pose):

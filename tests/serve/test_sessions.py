@@ -190,12 +190,25 @@ def test_a_draft_that_still_shows_what_was_undone_is_not_news(open_browser: Call
     assert list(np.flatnonzero(browser.shown[0].held)) == [2]
 
 
-def test_a_person_deleted_on_the_screen_does_not_come_back(open_browser: Callable[[], Browser]) -> None:
+def test_a_hold_in_place_can_be_undone(open_browser: Callable[[], Browser]) -> None:
+    browser, sessions = open_browser(), Sessions()
+    browser.predictor = replace(browser.predictor, step_px=0.0)
+    x, y = browser.shown[0].keypoints_px[1].tolist()
+    browser.click(sessions, KeypointEdit(1, (x, y), 2, 0), [1])
+    browser.undo()
+    browser.click(sessions, KeypointEdit(2, (70.0, 70.0), 2, 0), [1, 2])
+    assert list(np.flatnonzero(browser.shown[0].held)) == [2]
+
+
+@pytest.mark.parametrize("seen_keypoints", [[2], []])
+def test_a_person_deleted_on_the_screen_does_not_come_back(
+    open_browser: Callable[[], Browser], seen_keypoints: list[int]
+) -> None:
     browser, sessions = open_browser(), Sessions()
     browser.click(sessions, KeypointEdit(1, (5.0, 5.0), 2, 0), [1])
     browser.show([browser.shown[0], gap(5), browser.shown[2]])
     browser.save()
-    browser.click(sessions, KeypointEdit(2, (9.0, 9.0), 2, 0), [2])
+    browser.click(sessions, KeypointEdit(2, (9.0, 9.0), 2, 0), seen_keypoints)
     assert [is_gap(pose) for pose in browser.shown] == [False, True, False]
 
 
@@ -231,6 +244,7 @@ def test_clicks_before_the_user_is_known_are_remembered(open_browser: Callable[[
     stranger = Screen("bob", "one.png", tuple(browser.draft), tuple(seen(browser.draft, [1])), "session")
     assert sessions.recall(later)[0].held[1]  # type: ignore[index]
     assert not sessions.recall(stranger)[0].held.any()  # type: ignore[index]
+    assert not sessions.recall(replace(stranger, session="eve", fresh=()))[0].held.any()  # type: ignore[index]
 
 
 def test_memory_is_bounded(make_pose: MakePose) -> None:
@@ -239,7 +253,7 @@ def test_memory_is_bounded(make_pose: MakePose) -> None:
         for _ in range(10):
             sessions.record(f"session {number}", [make_pose()])
     assert len(sessions) == 3
-    assert len(sessions._histories["session 9"].line) <= 4
+    assert len(sessions._histories["session 9"]) == 4
     assert sessions.recall(Screen("session 0", "one.png")) is None
 
 
