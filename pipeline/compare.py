@@ -82,4 +82,6 @@ def _measure(folder: Path, held_back: AnnotationSet, load_image: PictureFolder) 
     predictor = Predictor.load(folder)
     annotations = convert_set(held_back, predictor.skeleton)
     with progress(f"measuring {predictor.version}", len(annotations)) as advance:
-        return evaluate(predictor, annotations, load_image, progress=lambda done, total: advance(1))
+        return evaluate(
+            predictor, annotations, load_image, goals=(GOAL / 100,), progress=lambda done, total: advance(1)
+        )
