@@ -10,6 +10,21 @@ from typing import Any
 from clickpose.errors import InvalidConfig
 
 BACKBONES = ("resnet50", "resnet18", "mobilenet_v2")
+SIZES = (
+    "num_keypoints",
+    "width",
+    "ffn_width",
+    "num_heads",
+    "num_points",
+    "encoder_layers",
+    "person_layers",
+    "pose_layers",
+    "num_queries",
+    "num_persons",
+    "num_refined",
+    "short_side_px",
+    "long_side_px",
+)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -62,6 +77,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
+        for name in SIZES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InvalidConfig(f"{name} is {value!r}, must be a whole number of at least 1")
         if self.backbone not in BACKBONES:
             raise InvalidConfig(f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}")
         if self.width % (4 * self.num_heads) or self.width % 32:
@@ -72,9 +91,9 @@ class ModelConfig:
             raise InvalidConfig(f"encoder_first_level {self.encoder_first_level} is outside 0..{self.num_levels - 1}")
         if not 1 <= self.num_refined <= self.num_persons <= self.num_queries:
             raise InvalidConfig("num_refined <= num_persons <= num_queries must hold")
-        for name in ("num_keypoints", "encoder_layers", "person_layers", "pose_layers"):
-            if getattr(self, name) < 1:
-                raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
+        for name in ("pixel_mean", "pixel_std"):
+            if not isinstance(getattr(self, name), tuple) or len(getattr(self, name)) != 3:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be three numbers")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -85,13 +104,16 @@ class ModelConfig:
         """Build a configuration from plain values.
 
         Raises:
-            InvalidConfig: a name is unknown or a value out of range.
+            InvalidConfig: a name is unknown or missing, or a value out of range.
         """
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise InvalidConfig(f"unknown model settings: {', '.join(sorted(unknown))}")
         tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **tuples})
+        try:
+            return cls(**{**values, **tuples})
+        except TypeError as error:
+            raise InvalidConfig(f"model settings: {error}") from error
 
 
 def resnet50_coco(num_keypoints: int = 17) -> ModelConfig:
