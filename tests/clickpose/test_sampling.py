@@ -1,0 +1,105 @@
+"""Deformable sampling equals a slow loop, and compiled sampling equals it in values and gradients."""
+
+import math
+import shutil
+
+import pytest
+import torch
+from torch import Tensor
+
+from clickpose.model import sampling
+from clickpose.model.kernels import sample_compiled, use_compiled_sampling
+from clickpose.model.sampling import LevelShapes, register_sampler, sample, sample_by_grid
+from tests.clickpose.builders import seeded
+
+SHAPES = ((4, 6), (2, 3))
+HEADS, CHANNELS, POINTS, QUERIES = 2, 5, 3, 7
+
+
+def random_inputs(batch: int = 2) -> tuple[Tensor, LevelShapes, Tensor, Tensor]:
+    """Values of two levels, places in and around the map, and weights."""
+    generator = seeded(0)
+    values = torch.randn(batch, sum(h * w for h, w in SHAPES), HEADS, CHANNELS, generator=generator)
+    locations = torch.rand(batch, QUERIES, HEADS, len(SHAPES), POINTS, 2, generator=generator) * 1.6 - 0.3
+    weights = torch.rand(batch, QUERIES, HEADS, len(SHAPES), POINTS, generator=generator)
+    return values, SHAPES, locations, weights
+
+
+def sample_slowly(values: Tensor, shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Sum over levels and points, each the mean of four cells weighted by nearness; nothing outside the map."""
+    result = torch.zeros(*locations.shape[:3], values.shape[-1])
+    for b, q, h in torch.cartesian_prod(*(torch.arange(n) for n in locations.shape[:3])):
+        first = 0
+        for level, (height, width) in enumerate(shapes):
+            for point in range(locations.shape[4]):
+                x, y = locations[b, q, h, level, point] * torch.tensor([width, height]) - 0.5
+                for row in (math.floor(y), math.floor(y) + 1):
+                    for column in (math.floor(x), math.floor(x) + 1):
+                        if 0 <= row < height and 0 <= column < width:
+                            nearness = (1 - abs(x - column)) * (1 - abs(y - row))
+                            cell = values[b, first + row * width + column, h]
+                            result[b, q, h] += weights[b, q, h, level, point] * nearness * cell
+            first += height * width
+    return result.flatten(2)
+
+
+def test_sampling_equals_a_slow_loop() -> None:
+    torch.testing.assert_close(sample_by_grid(*random_inputs()), sample_slowly(*random_inputs()))
+
+
+def test_the_centre_of_a_cell_is_that_cell() -> None:
+    values = torch.arange(24.0).view(1, 24, 1, 1)
+    centre = torch.tensor([(2 + 0.5) / 6, (3 + 0.5) / 4]).view(1, 1, 1, 1, 1, 2)
+    assert sample_by_grid(values, ((4, 6),), centre, torch.ones(1, 1, 1, 1, 1)).item() == pytest.approx(3 * 6 + 2)
+
+
+def test_a_place_outside_is_nothing() -> None:
+    values, shapes, locations, weights = random_inputs()
+    assert not sample_by_grid(values, shapes, locations + 5, weights).any()
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.setattr(sampling, "_samplers", {})
+    return sampling._samplers
+
+
+def test_a_registered_sampler_serves_float32_on_its_device_only(registered: dict) -> None:
+    register_sampler("cpu", lambda values, shapes, locations, weights: torch.full((1,), 7.0))
+    values, shapes, locations, weights = random_inputs()
+    assert sample(values, shapes, locations, weights).item() == 7
+    exact = sample(values.double(), shapes, locations.double(), weights.double())
+    torch.testing.assert_close(exact, sample_by_grid(values, shapes, locations, weights).double(), atol=1e-5, rtol=1e-5)
+
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("c++") is None or shutil.which("ninja") is None, reason="compiled sampling needs c++ and ninja"
+)
+
+
+@needs_compiler
+def test_compiled_sampling_equals_plain_pytorch_in_values_and_gradients(registered: dict) -> None:
+    assert use_compiled_sampling() and registered["cpu"] is sample_compiled
+    answers = []
+    for sampler in (sample_by_grid, sample_compiled):
+        values, shapes, locations, weights = random_inputs()
+        inputs = [x.requires_grad_() for x in (values, locations, weights)]
+        output = sampler(values, shapes, locations, weights)
+        gradients = torch.autograd.grad((output * torch.randn(output.shape, generator=seeded(1))).sum(), inputs)
+        answers.append([output, *gradients])
+    for plain, compiled in zip(*answers, strict=True):
+        torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=1e-4)
+
+
+@needs_compiler
+def test_compiled_sampling_takes_tensors_in_any_layout() -> None:
+    values, shapes, locations, weights = random_inputs()
+    strided = values.permute(1, 0, 3, 2).contiguous().permute(1, 0, 3, 2)
+    assert not strided.is_contiguous()
+    compiled = sample_compiled(strided, shapes, locations.half().float(), weights)
+    torch.testing.assert_close(compiled, sample_by_grid(values, shapes, locations.half().float(), weights))
+
+
+def test_without_a_compiler_sampling_stays_as_it_is(registered: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert not use_compiled_sampling() and registered == {}
