@@ -38,26 +38,34 @@ def read_edit(region: Region, people: People, present: frozenset[int], skeleton:
     if not (0 <= region.value.x <= 100 and 0 <= region.value.y <= 100):
         raise InvalidClick(f"({region.value.x:.1f} %, {region.value.y:.1f} %) lies outside the picture")
     keypoint, xy_px = skeleton.index(label), place_of(region)
-    person = _owner(people, region.id)
+    person, is_absent = _owner(people, region.id), region.is_positive is False
     if person is None:
-        person = choose_person(people, present, keypoint, xy_px)
-    visibility = ABSENT if region.is_positive is False else _kept_visibility(people, person, keypoint)
+        person = choose_person(people, present, keypoint, xy_px, is_absent=is_absent)
+    visibility = ABSENT if is_absent else _kept_visibility(people, person, keypoint)
     return KeypointEdit(keypoint, xy_px, visibility, person)
 
 
-def choose_person(people: People, present: frozenset[int], keypoint: int, xy_px: tuple[float, float]) -> int | None:
+def choose_person(
+    people: People,
+    present: frozenset[int],
+    keypoint: int,
+    xy_px: tuple[float, float],
+    *,
+    is_absent: bool = False,
+) -> int | None:
     """Return whom a click means, or None if there is nobody.
 
-    Those whose box holds the click come first, then those who are certainly on the screen; among equals it is the
-    one whose same keypoint is nearest to the click, because that is where the annotator saw it.
+    Those whose box holds the click come first, or may hold it: the box of a person just added is not told yet. Then
+    come those who are certainly on the screen; among equals it is the one whose same keypoint is nearest to the
+    click, because that is where the annotator saw it. To say that a keypoint is absent she clicks on the very one.
     """
 
-    def rank(number: int) -> tuple[bool, bool, float]:
+    def rank(number: int) -> tuple[float, bool, bool, float]:
         person = people.persons[number]
-        outside = person.box is None or off_centre(box_of(person.box), xy_px) > 1
+        outside = person.box is not None and off_centre(box_of(person.box), xy_px) > 1
         point = person.points.get(keypoint)
         distance = math.dist(point.xy_px, xy_px) if point else math.inf
-        return outside, number not in present, distance
+        return distance if is_absent else 0.0, outside, number not in present, distance
 
     return min(people.persons, key=rank, default=None)
 

@@ -203,3 +203,19 @@ def test_click_means_who_holds_it_in_the_box_before_who_is_nearest(make_pose: An
     assert choose_person(people, frozenset({1}), COCO.index("nose"), (100.0, 50.0)) == 0
     assert choose_person(people, frozenset({1}), COCO.index("nose"), (205.0, 50.0)) == 1
     assert choose_person(read_people([], COCO), frozenset(), 0, (1.0, 1.0)) is None
+
+
+def test_click_beside_a_point_means_its_person_even_if_the_box_is_not_told_yet(make_pose: Any) -> None:
+    big, added = make_pose((0, 0, 400, 400)), make_pose((100, 100, 200, 300), seed=1)
+    people = read_people(without(screen(big, added), "p1"), COCO)
+    beside = tuple(added.keypoints_px[0] + 2)
+    assert choose_person(people, frozenset({0, 1}), COCO.index("nose"), beside) == 1
+
+
+def test_absent_is_said_of_the_keypoint_that_was_clicked_on(make_pose: Any) -> None:
+    around, reaching_in = make_pose((0, 0, 200, 400)), make_pose((210, 0, 400, 400), seed=1)
+    reaching_in.keypoints_px[0] = 190, 200
+    people = read_people(screen(around, reaching_in), COCO)
+    click = COCO.index("nose"), (190.0, 201.0)
+    assert choose_person(people, frozenset({0, 1}), *click) == 0
+    assert choose_person(people, frozenset({0, 1}), *click, is_absent=True) == 1
