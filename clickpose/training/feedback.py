@@ -40,6 +40,9 @@ class FeedbackConfig:
             raise InvalidConfig(f"hold is {self.hold!r}, must be one of {', '.join(HOLDS)}")
         if not 0 <= self.probability <= 1:
             raise InvalidConfig(f"probability of the feedback loop is {self.probability}, must lie in [0, 1]")
+        for name in ("max_rounds", "max_clicks"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
 
     def draw_rounds(self, num_keypoints: int, generator: torch.Generator | None = None) -> int:
         """Draw the number of rounds of one training step; 0 skips the loop."""

@@ -19,6 +19,8 @@ from clickpose.training.matcher import FOCAL_ALPHA, FOCAL_GAMMA, MIN_OKS, match,
 from clickpose.training.targets import Target
 
 SCORE_TARGETS = ("person", "oks")
+LOSSES = ("class", "box", "giou", "keypoints", "oks")
+DENOISING_LOSSES = ("class", "box", "giou", "keypoints")
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,15 @@ class LossConfig:
     score_target: str = "person"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown score target."""
+        """Refuse an unknown score target, and weights that do not fit the losses."""
         if self.score_target not in SCORE_TARGETS:
             raise InvalidConfig(f"score_target is {self.score_target!r}, must be one of {', '.join(SCORE_TARGETS)}")
+        for name, losses in (("weights", LOSSES), ("denoising_weights", DENOISING_LOSSES)):
+            weights = getattr(self, name)
+            if missing := [loss for loss in losses if loss not in weights]:
+                raise InvalidConfig(f"{name} lack {', '.join(missing)}")
+            if unknown := [loss for loss in weights if loss not in losses]:
+                raise InvalidConfig(f"{name} name the unknown loss {', '.join(unknown)}")
 
 
 def total_loss(
