@@ -10,12 +10,14 @@ import numpy as np
 from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE
 from clickpose.errors import InvalidClick
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.people import People
+from integrations.label_studio.people import People, Person
 from integrations.label_studio.points import box_of, off_centre, place_of
 from integrations.label_studio.schemas import Region
 from integrations.label_studio.service import KeypointEdit, PersonEdit
 
 Edit: TypeAlias = KeypointEdit | PersonEdit
+
+SAME_PLACE = 0.1  # of a person's size: a click so near to a placed keypoint corrects it once more
 
 
 def read_edit(region: Region, people: People, present: frozenset[int], skeleton: Skeleton) -> Edit:
@@ -56,18 +58,27 @@ def choose_person(
     """Return whom a click means, or None if there is nobody.
 
     Those whose box holds the click come first, or may hold it: the box of a person just added is not told yet. Then
-    come those who are certainly on the screen; among equals it is the one whose same keypoint is nearest to the
-    click, because that is where the annotator saw it. To say that a keypoint is absent she clicks on the very one.
+    come those who are certainly on the screen, then those whose same keypoint no human has settled elsewhere; among
+    equals it is the one whose same keypoint is nearest to the click, because that is where the annotator saw it. To
+    say that a keypoint is absent she clicks on the very one.
     """
 
-    def rank(number: int) -> tuple[float, bool, bool, float]:
+    def rank(number: int) -> tuple[float, bool, bool, bool, float]:
         person = people.persons[number]
         outside = person.box is not None and off_centre(box_of(person.box), xy_px) > 1
         point = person.points.get(keypoint)
         distance = math.dist(point.xy_px, xy_px) if point else math.inf
-        return distance if is_absent else 0.0, outside, number not in present, distance
+        settled = point is not None and point.held and distance > SAME_PLACE * _size_px(person)
+        return distance if is_absent else 0.0, outside, number not in present, settled, distance
 
     return min(people.persons, key=rank, default=None)
+
+
+def _size_px(person: Person) -> float:
+    if person.box is None:
+        return 0.0
+    x0, y0, x1, y1 = box_of(person.box)
+    return math.hypot(x1 - x0, y1 - y0)
 
 
 def _read_box(region: Region) -> PersonEdit:

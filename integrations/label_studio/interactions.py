@@ -19,14 +19,13 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from clickpose.annotations import Pose
 from clickpose.errors import InvalidAnnotation, InvalidClick
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.edits import Edit, read_edit
-from integrations.label_studio.people import read_people
+from integrations.label_studio.people import People, read_people
 from integrations.label_studio.regions import RegionIds, parse_id
 from integrations.label_studio.schemas import Context, PredictRequest, RawRegion, Region, Task
-from integrations.label_studio.service import PersonEdit, Screen, gap, is_gap
+from integrations.label_studio.service import Screen
 
 Kind = Literal["scripted", "drawn", "dynamic"]
 
@@ -51,25 +50,16 @@ class Interaction:
     Attributes:
         screen: for the service.
         edit: for the service.
+        people: everybody known to be, or to have been, on the screen.
         ids: the regions on the screen.
         present: numbers of the persons on the screen; None when the answer must hold everybody.
     """
 
     screen: Screen
     edit: Edit
+    people: People
     ids: RegionIds
     present: frozenset[int] | None
-
-    def shown(self, poses: Sequence[Pose]) -> list[Pose]:
-        """Return the poses with a gap for everybody whom the annotator deleted: they must not come back."""
-        if self.present is None:
-            return list(poses)
-        new = max((number for number, pose in enumerate(poses) if not is_gap(pose)), default=0)
-        edited = new if isinstance(self.edit, PersonEdit) else self.edit.person
-        return [
-            pose if number in self.present or number == edited else gap(len(pose.visibility))
-            for number, pose in enumerate(poses)
-        ]
 
 
 def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str) -> Interaction:
@@ -99,6 +89,7 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
     return Interaction(
         screen=screen,
         edit=read_edit(_parse(trigger), people, present, skeleton),
+        people=people,
         ids=people.ids(skeleton),
         present=present if people.persons and trigger.kind != "dynamic" else None,
     )

@@ -13,7 +13,15 @@ import numpy as np
 
 from clickpose.annotations import ABSENT, VISIBLE, Floats, Ints, Pose
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.points import Point, box_of, off_centre, read_choices, read_point, read_regions
+from integrations.label_studio.points import (
+    Point,
+    box_is_ours,
+    box_of,
+    off_centre,
+    read_choices,
+    read_point,
+    read_regions,
+)
 from integrations.label_studio.regions import RegionIds, parse_id
 from integrations.label_studio.schemas import RawRegion, Region
 from integrations.label_studio.service import SeenKeypoint, gap
@@ -30,6 +38,11 @@ class Person:
     def ids(self) -> set[str]:
         """Return the ids of the regions that show this person."""
         return {self.box_id, *(point.id for point in self.points.values())}
+
+    @property
+    def box_is_drawn(self) -> bool:
+        """Whether a human drew or resized the box."""
+        return self.box is not None and not box_is_ours(self.box)
 
     @property
     def model_version(self) -> str:

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter, BackgroundTasks, Depends
 
 from clickpose.errors import ClickPoseError
+from integrations.label_studio.answers import write_answer
 from integrations.label_studio.auth import Credentials, require, require_for_webhook
 from integrations.label_studio.interactions import image_url_of, read_interaction, unchanged_result
-from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.schemas import PredictRequest, Task, WebhookEvent
 from integrations.label_studio.service import PoseService
 from integrations.label_studio.tasks import make_prediction, mean_confidence
@@ -75,6 +77,7 @@ class _Backend:
     def __init__(self, service: PoseService, image_key: str) -> None:
         self.service = service
         self.image_key = image_key
+        self.waiting: Counter[str] = Counter()
 
     async def health(self) -> dict[str, Any]:
         """Answer that we are alive, and how the service is if it says so quickly."""
@@ -131,19 +134,24 @@ class _Backend:
 
     async def _apply_edit(self, request: PredictRequest) -> dict[str, Any]:
         interaction = read_interaction(request, self.service.skeleton, self.image_key)
-        answer = await self.service.edit(interaction.screen, interaction.edit)
-        result = poses_to_result(
-            interaction.shown(answer.poses),
-            self.service.skeleton,
-            answer.size_wh,
-            model_version=answer.model_version,
-            ids=interaction.ids,
-        )
+        with self._under_way(interaction.screen.session) as overlaps:
+            answer = await self.service.edit(interaction.screen, interaction.edit)
         return {
-            "result": result,
+            "result": write_answer(interaction, answer, self.service.skeleton, repeat=overlaps),
             "score": mean_confidence(answer.poses),
             "model_version": answer.model_version,
         }
+
+    @contextmanager
+    def _under_way(self, session: str) -> Iterator[bool]:
+        """Yield whether the session waits for another answer, too: the browser applies only that to its last edit."""
+        self.waiting[session] += 1
+        try:
+            yield self.waiting[session] > 1
+        finally:
+            self.waiting[session] -= 1
+            if not self.waiting[session]:
+                del self.waiting[session]
 
 
 def _log_failure(consequence: str, task: Task, error: Exception) -> None:

@@ -212,6 +212,16 @@ def test_click_beside_a_point_means_its_person_even_if_the_box_is_not_told_yet(m
     assert choose_person(people, frozenset({0, 1}), COCO.index("nose"), beside) == 1
 
 
+def test_click_means_whose_keypoint_is_not_settled_yet_unless_it_is_beside_the_settled_one(make_pose: Any) -> None:
+    nose = COCO.index("nose")
+    settled, open_still = make_pose((0, 0, 200, 400)), make_pose((0, 0, 200, 400), seed=1)
+    settled.held[nose] = True
+    settled.keypoints_px[nose], open_still.keypoints_px[nose] = (100, 100), (100, 300)
+    people = read_people(screen(settled, open_still), COCO)
+    assert choose_person(people, frozenset({0, 1}), nose, (100.0, 180.0)) == 1
+    assert choose_person(people, frozenset({0, 1}), nose, (100.0, 110.0)) == 0
+
+
 def test_absent_is_said_of_the_keypoint_that_was_clicked_on(make_pose: Any) -> None:
     around, reaching_in = make_pose((0, 0, 200, 400)), make_pose((210, 0, 400, 400), seed=1)
     reaching_in.keypoints_px[0] = 190, 200
