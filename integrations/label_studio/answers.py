@@ -17,7 +17,7 @@ from integrations.label_studio.people import Person
 from integrations.label_studio.points import Point, box_of
 from integrations.label_studio.regions import is_certain, poses_to_result
 from integrations.label_studio.schemas import RawRegion
-from integrations.label_studio.service import PersonEdit, PoseAnswer, gap, is_gap
+from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, gap, is_gap
 
 SAME_PX = 0.05  # percent and back costs less, and nobody sees it
 
@@ -72,10 +72,10 @@ def _as_they_should_be(interaction: Interaction, poses: Sequence[Pose]) -> set[s
 
 
 def _held_before(interaction: Interaction, result: Sequence[RawRegion], skeleton: Skeleton) -> set[str]:
-    """Return the ids of held keypoints but the one that the edit is about: it was not this answer that put them there."""
-    edit = interaction.edit
-    edited = None if isinstance(edit, PersonEdit) or edit.person is None else (edit.person, edit.keypoint)
-    about = interaction.ids.of(edited[0], skeleton.keypoints[edited[1]]) if edited else None
+    """Return the ids of held keypoints, but for the one that the edit is about."""
+    edit, about = interaction.edit, ""
+    if isinstance(edit, KeypointEdit) and edit.person is not None:
+        about = interaction.ids.of(edit.person, skeleton.keypoints[edit.keypoint])
     return {item["id"] for item in result if item.get("meta", {}).get("held") and item["id"] != about}
 
 
