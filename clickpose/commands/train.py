@@ -21,10 +21,12 @@ class Preset(enum.StrEnum):
 
 
 class Recipe(enum.StrEnum):
-    """Training settings to start from."""
+    """Training settings to start from; the names are those of functions."""
 
     published = "published"
-    demo = "demo"
+    demo_training = "demo"
+    demo_finishing = "demo-finishing"
+    fine_tuning = "fine-tuning"
 
 
 def train(
@@ -49,11 +51,11 @@ def train(
     import torch
 
     from clickpose.engine import tune_for_cpu
-    from clickpose.training.config import TrainConfig, demo_training
+    from clickpose.training import config as recipes
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
-    config = demo_training() if recipe is Recipe.demo else TrainConfig()
+    config = getattr(recipes, recipe.name)()
     wanted: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
     start = init or new_model(Path(run) / "start", data, preset, backbone_weights)

@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance
 
 from clickpose.annotations import PersonAnnotation
 from clickpose.errors import InvalidConfig
+from clickpose.model.inputs import MIN_SIDE_PX
 from clickpose.skeleton import Skeleton
 
 MARGIN_OF_CORNERS = 3  # with fewer keypoints left, a box follows its corners instead
@@ -45,6 +46,10 @@ class AugmentConfig:
             raise InvalidConfig(f"max_pictures is {self.max_pictures}, must be 1, 2 or 4")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise InvalidConfig(f"scale {self.scale} must be an ascending pair of positive numbers")
+        if not 0 <= self.flip <= 1:
+            raise InvalidConfig(f"flip is {self.flip}, must be a probability")
+        if not self.canvas_sizes_px or min(min(size) for size in self.canvas_sizes_px) < MIN_SIDE_PX:
+            raise InvalidConfig(f"canvas_sizes_px {self.canvas_sizes_px} must be pairs of {MIN_SIDE_PX} pixels or more")
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,14 @@ class TrainConfig:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}, must be above 0")
+        for name in ("backbone_learning_rate", "weight_decay", "warmup_steps", "num_denoised"):
+            if not getattr(self, name) >= 0:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}, must not be negative")
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidConfig(f"ema_decay is {self.ema_decay}, must lie in [0, 1)")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -78,8 +86,13 @@ class TrainConfig:
         try:
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
             return cls(**{**values, **built})
-        except TypeError as error:
+        except (AttributeError, TypeError) as error:
             raise InvalidConfig(f"training settings: {error}") from error
+
+
+def published(**changes: Any) -> TrainConfig:
+    """Return the published settings."""
+    return TrainConfig(**changes)
 
 
 def demo_training(**changes: Any) -> TrainConfig:
@@ -96,6 +109,18 @@ def demo_training(**changes: Any) -> TrainConfig:
         num_denoised=6,
         feedback=FeedbackConfig(probability=0.5, max_rounds=1, max_clicks=3, hold="all"),
         losses=LossConfig(score_target="oks"),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def demo_finishing(**changes: Any) -> TrainConfig:
+    """Return how the demo model is finished: fewer people a scene and milder changes, from half the rate down."""
+    config = demo_training(
+        epochs=5,
+        learning_rate=3e-4,
+        backbone_learning_rate=6e-5,
+        warmup_steps=50,
+        augment=AugmentConfig(max_pictures=2, scale=(0.85, 1.25), rotation_deg=15.0, shift=0.06),
     )
     return dataclasses.replace(config, **changes)
 
