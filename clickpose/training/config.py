@@ -116,7 +116,7 @@ def demo_training(**changes: Any) -> TrainConfig:
 def demo_finishing(**changes: Any) -> TrainConfig:
     """Return how the demo model is finished: fewer people a scene and milder changes, from half the rate down."""
     config = demo_training(
-        epochs=5,
+        epochs=4,
         learning_rate=3e-4,
         backbone_learning_rate=6e-5,
         warmup_steps=50,
