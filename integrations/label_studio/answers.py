@@ -44,7 +44,7 @@ def write_answer(
         return result
     left_alone = _as_they_should_be(interaction, answer.poses)
     if not repeat:
-        left_alone |= _held_before(interaction, result, skeleton)
+        left_alone |= _held_before(interaction, result, skeleton) - _mislabelled(interaction)
     return [item for item in result if item["id"] not in left_alone]
 
 
@@ -79,10 +79,20 @@ def _held_before(interaction: Interaction, result: Sequence[RawRegion], skeleton
     return {item["id"] for item in result if item.get("meta", {}).get("held") and item["id"] != about}
 
 
+def _mislabelled(interaction: Interaction) -> set[str]:
+    people = interaction.people.persons.values()
+    return {point.id for person in people for point in person.points.values() if point.mislabelled}
+
+
 def _shows(point: Point, pose: Pose) -> bool:
     k = point.keypoint
     is_there = bool((np.abs(pose.keypoints_px[k] - point.xy_px) <= SAME_PX).all())
-    return is_there and point.visibility == pose.visibility[k] and point.held == bool(pose.held[k])
+    return (
+        is_there
+        and not point.mislabelled
+        and point.visibility == pose.visibility[k]
+        and point.held == bool(pose.held[k])
+    )
 
 
 def _keeps_box(person: Person, pose: Pose) -> bool:

@@ -17,6 +17,7 @@ from integrations.label_studio.points import (
     Point,
     box_is_ours,
     box_of,
+    name_points,
     off_centre,
     read_choices,
     read_point,
@@ -116,8 +117,9 @@ def read_people(result: Sequence[RawRegion], skeleton: Skeleton) -> People:
     numbers = _number_boxes(boxes, regions)
     people = _People({numbers[box.id]: box for box in boxes}, numbers)
     points = [region for region in regions if region.type == "keypointlabels"]
+    names = name_points(points)
     for region in sorted(points, key=lambda point: parse_id(point.id) is None):  # ours first
-        point = read_point(region, choices.get(region.id, VISIBLE), skeleton, flagged)
+        point = read_point(region, names[region.id], choices.get(region.id, VISIBLE), skeleton, flagged)
         if point is not None and not people.take(point, region):
             flagged.append(f"point {region.id} ({skeleton.keypoints[point.keypoint]}) belongs to nobody")
     return People(people.persons(), tuple(flagged))

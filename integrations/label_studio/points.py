@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ class Point:
     """A keypoint on the screen.
 
     ``moved``: dragged by hand since the model answered. ``judged``: its visibility was changed since. ``placed``: set
-    by hand through a click, or drawn. Either of the three makes it held.
+    by hand through a click, or drawn. Either of the three makes it held. ``mislabelled``: it wears another's label.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Point:
     placed: bool
     moved: bool
     judged: bool
+    mislabelled: bool = False
 
     @property
     def held(self) -> bool:
@@ -41,10 +43,14 @@ class Point:
 
 
 def read_regions(result: Sequence[RawRegion], flagged: list[str]) -> list[Region]:
-    """Return the points and boxes of a result; flag the malformed ones."""
+    """Return the points and boxes of a result; flag the malformed ones.
+
+    A region of ours counts as what its id says only: while a label is selected, Label Studio puts it on every region
+    that an answer names, and then writes a box as a point besides, or a point as a box.
+    """
     regions = []
     for item in result:
-        if item.get("type") in ("keypointlabels", "rectanglelabels"):
+        if item.get("type") in ("keypointlabels", "rectanglelabels") and not _contradicts_id(item):
             try:
                 regions.append(Region.model_validate(item))
             except ValidationError as error:
@@ -63,11 +69,24 @@ def read_choices(result: Sequence[RawRegion]) -> dict[str, int]:
     return chosen
 
 
-def read_point(region: Region, visibility: int, skeleton: Skeleton, flagged: list[str]) -> Point | None:
-    """Return a region as a keypoint; None, and a flag, when its label is no keypoint of the skeleton."""
-    label = region.value.keypointlabels[0] if region.value.keypointlabels else "nothing"
+def name_points(regions: Sequence[Region]) -> dict[str, str]:
+    """Return the name of each point's keypoint by id: its label, but what its id says if others wear that label, too.
+
+    So it takes two to swap left and right, and a label that Label Studio put on everybody names nobody.
+    """
+    labels = {region.id: region.value.keypointlabels[0] if region.value.keypointlabels else "" for region in regions}
+    ours = {region.id: parsed for region in regions if (parsed := parse_id(region.id))}
+    wearers = Counter((person, labels[region_id]) for region_id, (person, _) in ours.items())
+    by_id = {i: name for i, (person, name) in ours.items() if name and wearers[person, labels[i]] > 1}
+    return labels | by_id
+
+
+def read_point(region: Region, label: str, visibility: int, skeleton: Skeleton, flagged: list[str]) -> Point | None:
+    """Return a region as the keypoint of that name; None, and a flag, when the skeleton has no such keypoint."""
     if label not in skeleton.keypoints:
-        flagged.append(f"point {region.id} is labelled {label}, which skeleton {skeleton.name} does not have")
+        flagged.append(
+            f"point {region.id} is labelled {label or 'nothing'}, which skeleton {skeleton.name} does not have"
+        )
         return None
     at, here = region.meta.at, (region.value.x, region.value.y)
     moved = max(abs(here[0] - at[0]), abs(here[1] - at[1])) > MOVED_PCT if at else _dragged(region)
@@ -80,6 +99,7 @@ def read_point(region: Region, visibility: int, skeleton: Skeleton, flagged: lis
         placed=region.meta.held or (at is None and parse_id(region.id) is None),
         moved=moved,
         judged=at is not None and at[2] != visibility,
+        mislabelled=[label] != region.value.keypointlabels,
     )
 
 
@@ -94,6 +114,11 @@ def box_of(region: Region) -> Floats:
     x, y = region.value.x, region.value.y
     far = percent_to_px((x + region.value.width, y + region.value.height), size_wh)
     return np.array([*percent_to_px((x, y), size_wh), *far], np.float32)
+
+
+def _contradicts_id(item: RawRegion) -> bool:
+    parsed = parse_id(str(item.get("id")))
+    return parsed is not None and (parsed[1] is None) != (item["type"] == "rectanglelabels")
 
 
 def box_is_ours(region: Region) -> bool:

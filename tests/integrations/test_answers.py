@@ -87,6 +87,15 @@ def test_an_answer_repeats_what_the_browser_may_have_dropped(shown: list[Pose]) 
     assert repeated == everything_of(0) | everything_of(1)
 
 
+def test_a_wrong_label_is_named_even_on_a_held_keypoint(shown: list[Pose]) -> None:
+    first = following(shown[0], NOSE)
+    mislabelled = screen([first, shown[1]])
+    for item in mislabelled[:17]:
+        item["value"]["keypointlabels"] = [WRIST]
+    after = [following(first, WRIST), shown[1]]
+    assert answered(click(WRIST, first), mislabelled, after) == everything_of(0)
+
+
 def test_what_was_undone_is_named(shown: list[Pose]) -> None:
     clicked = following(shown[0], NOSE)
     after = [following(shown[0], WRIST), shown[1]]

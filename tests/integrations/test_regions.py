@@ -163,6 +163,29 @@ def test_stray_point_is_flagged_and_no_person(make_pose: Any, stray: dict[str, A
     assert len(people.flagged) == 1 and why in people.flagged[0]
 
 
+def test_a_label_put_on_everybody_names_nobody(make_pose: Any) -> None:
+    """Label Studio puts the label that is selected when an answer arrives on all of it."""
+    answered = screen(make_pose())
+    for item in answered[:-1]:
+        item["value"] = item["value"] | {"keypointlabels": ["left_wrist"]}
+    answered.append(answered[-1] | {"type": "keypointlabels", "value": answered[0]["value"]})
+    answered.append(answered[0] | {"type": "rectanglelabels"})
+    people = read_people(answered, COCO)
+    assert same(people.poses(COCO)[0], make_pose())
+    assert not people.flagged
+
+
+def test_left_and_right_are_swapped_by_two_labels_and_not_by_one(make_pose: Any) -> None:
+    regions = {item["id"]: item for item in screen(make_pose())}
+    left, right = COCO.index("left_wrist"), COCO.index("right_wrist")
+
+    regions["p0_left_wrist"]["value"]["keypointlabels"] = ["right_wrist"]
+    assert same(read_people(list(regions.values()), COCO).poses(COCO)[0], make_pose())
+    regions["p0_right_wrist"]["value"]["keypointlabels"] = ["left_wrist"]
+    (swapped,) = read_people(list(regions.values()), COCO).poses(COCO)
+    assert np.array_equal(swapped.keypoints_px[[left, right]], make_pose().keypoints_px[[right, left]])
+
+
 def test_person_drawn_by_hand_keeps_its_number_once_answered(make_pose: Any) -> None:
     size = {"original_width": SIZE_WH[0], "original_height": SIZE_WH[1]}
     value = {"x": 50, "y": 10, "width": 20, "height": 50, "rectanglelabels": ["person"]}
