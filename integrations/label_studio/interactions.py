@@ -23,8 +23,9 @@ from clickpose.errors import InvalidAnnotation, InvalidClick
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.edits import Edit, read_edit
 from integrations.label_studio.people import People, read_people
+from integrations.label_studio.points import read_regions
 from integrations.label_studio.regions import RegionIds, parse_id
-from integrations.label_studio.schemas import Context, PredictRequest, RawRegion, Region, Task
+from integrations.label_studio.schemas import Context, PredictRequest, RawRegion, Region, SavedResult, Task
 from integrations.label_studio.service import Screen
 
 Kind = Literal["scripted", "drawn", "dynamic"]
@@ -73,7 +74,7 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
     trigger = find_trigger(context)
     if trigger is None:
         raise InvalidAnnotation("no region of the context looks like an edit")
-    saved = context.result if trigger.kind == "scripted" else saved_result(task)
+    saved = context.result if trigger.kind == "scripted" else saved_result(task, context.result)
     others = _others(context, trigger)
     people = read_people(overlay(saved, others), skeleton)
     shown = {str(item["id"]) for item in others}
@@ -104,7 +105,7 @@ def unchanged_result(request: PredictRequest) -> list[RawRegion]:
     context = request.params.context or Context()
     trigger = find_trigger(context)
     if trigger is not None and trigger.kind == "dynamic":
-        return overlay(saved_result(request.tasks[0]), context.result)
+        return overlay(saved_result(request.tasks[0], context.result), context.result)
     return _others(context, trigger)
 
 
@@ -124,13 +125,22 @@ def find_trigger(context: Context) -> Trigger | None:
     return next((Trigger(items[-1], kind) for kind, items in kinds if items), None)
 
 
-def saved_result(task: Task) -> list[RawRegion]:
-    """Return what was saved last for a task: its draft, else its annotation, else its prediction."""
-    for kind in (task.drafts, task.annotations, task.predictions):
-        saved = [one for one in kind if not one.was_cancelled]
-        if saved:
-            return max(saved, key=lambda one: one.updated_at or "").result
-    return []
+def saved_result(task: Task, seen: Sequence[RawRegion]) -> list[RawRegion]:
+    """Return what was saved last of an annotator's screen.
+
+    That is her own draft, the only kind that a request tells. Without one it is the annotation or prediction that
+    the screen agrees with most; there may be those of other people and of other models.
+
+    Args:
+        task: with everything saved for it.
+        seen: regions that are on the screen.
+    """
+    if task.drafts:
+        return max(task.drafts, key=_saved_at).result
+    places, annotations = _places(seen), [one for one in task.annotations if not one.was_cancelled]
+    saved = sorted(annotations, key=_saved_at, reverse=True) + sorted(task.predictions, key=_saved_at, reverse=True)
+    likeliest = max(saved, key=lambda one: len(places & _places(one.result)), default=None)
+    return likeliest.result if likeliest else []
 
 
 def overlay(result: Sequence[RawRegion], newer: Sequence[RawRegion]) -> list[RawRegion]:
@@ -155,6 +165,16 @@ def image_url_of(task: Task, image_key: str) -> str:
     if not task.data.get(image_key):
         raise InvalidAnnotation(f"the task's data have no {image_key!r}")
     return str(task.data[image_key])
+
+
+def _saved_at(saved: SavedResult) -> str:
+    return saved.updated_at or ""
+
+
+def _places(result: Sequence[RawRegion]) -> set[tuple[str, float, float]]:
+    """Return where the points and boxes of a result are, but for rounding."""
+    regions = read_regions(result, [])
+    return {(region.id, round(region.value.x, 3), round(region.value.y, 3)) for region in regions}
 
 
 def _others(context: Context, trigger: Trigger | None) -> list[RawRegion]:

@@ -13,8 +13,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from clickpose.errors import ImageError, InvalidClick, NotReady
+from integrations.label_studio.interactions import saved_result
 from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.routes import build_router
+from integrations.label_studio.schemas import Task
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 
 SIZE_WH = (640, 480)
@@ -198,6 +200,22 @@ def test_joint_dragged_since_the_last_answer_is_held(client: TestClient, service
         drafts=[{"user": "a@b.c", "result": draft}],
     )
     assert service.edits[0][0].saved[0].held.tolist() == [k == 3 for k in range(17)]
+
+
+def test_what_was_saved_is_what_the_screen_shows_and_not_what_others_made_of_it(skeleton: Any, make_pose: Any) -> None:
+    def saved(seed: int, **more: Any) -> dict[str, Any]:
+        result = poses_to_result([make_pose(seed=seed)], skeleton, SIZE_WH)
+        return {"result": result, "updated_at": f"2026-11-0{seed}"} | more
+
+    annotations = [saved(1), saved(3), saved(5, was_cancelled=True)]
+    task = Task.model_validate({"annotations": annotations, "predictions": [saved(2), saved(4)]})
+    for one in [*annotations[:2], saved(2), saved(4)]:
+        assert saved_result(task, one["result"][4:6]) == one["result"]
+    assert saved_result(task, []) == annotations[1]["result"]
+
+    drafts = [saved(6, user="ann@example.com"), saved(7, user="ann@example.com")]
+    draft = task.model_copy(update={"drafts": Task.model_validate({"drafts": drafts}).drafts})
+    assert saved_result(draft, annotations[0]["result"]) == drafts[1]["result"]  # lags, and yet it is hers
 
 
 def test_session_is_named_after_project_task_and_user(client: TestClient, service: Any) -> None:
