@@ -16,20 +16,28 @@ VISIBILITY_HOTKEYS = {"visible": "z", "occluded": "x", "absent": "c"}
 # The editor keeps r, k, v, h, m for its tools and u to unselect. Keypoints beyond these are picked with the mouse.
 KEYPOINT_HOTKEYS = "1234567890qwetasdfgyiojlbn"
 
+# Without M the editor draws an ordinary point, which nobody follows; with a region selected a key changes its label.
+HINT = (
+    "Auto-Annotation on, M; then a keypoint's key and Ctrl-click where it belongs: the others follow. "
+    "With Alt, too: it is absent. Esc unselects."
+)
+HINT_STYLE = "font-size: 13px; font-weight: 400; line-height: 18px"
+
 MIDDLE_COLOUR, LEFT_COLOUR, RIGHT_COLOUR, BOX_COLOUR = "#27ae60", "#2d9cdb", "#eb5757", "#f5a623"
 
 
 def labelling_interface(skeleton: Skeleton, *, image_key: str = "image") -> str:
     """Return the labelling interface of a skeleton as XML.
 
-    Points come before boxes, because the smart button walks through the smart tools in this order, and the
-    choice of visibility above the picture, because below it nobody sees it.
+    A line on top says how to place a keypoint. Points come before boxes, because the smart button walks through the
+    smart tools in this order, and the choice of visibility above the picture, because below it nobody sees it.
 
     Args:
         skeleton: its keypoints become labels, each with a hotkey as long as there are keys.
         image_key: the key of a task's data that holds the picture.
     """
     view = ElementTree.Element("View")
+    ElementTree.SubElement(view, "Header", {"value": HINT, "style": HINT_STYLE})
     _add_points(view, skeleton)
     _add_boxes(view)
     _add_visibility(view)

@@ -210,7 +210,7 @@ def test_interface_has_every_keypoint_and_no_hotkey_twice(name: str) -> None:
     assert len(set(hotkeys)) == len(hotkeys)
     assert not set(hotkeys) & set("rkvhmu")  # the editor's own
     assert sum(label.get("hotkey") is not None for label in labels) == min(len(skeleton), 26)
-    assert [child.tag for child in view] == ["KeyPointLabels", "RectangleLabels", "Choices", "Image"]
+    assert [child.tag for child in view] == ["Header", "KeyPointLabels", "RectangleLabels", "Choices", "Image"]
     assert view.find("Image").get("value") == "$photo"
 
 
