@@ -111,7 +111,11 @@ class Predictor:
         layers = self.model.decoder.decode_poses(
             *self.model.decoder.start_poses(encoded.persons.content, encoded.persons.boxes), encoded.values
         )
-        poses = self._read(layers, encoded.size_wh)
+        first_logits = layers[-1].logits
+        for _ in range(self.model.config.silent_rounds):
+            assert layers[-1].keypoints is not None
+            layers = self.model.refine(layers[-1].boxes, layers[-1].keypoints, encoded.values)
+        poses = self._read(layers, encoded.size_wh, first_logits)
         least = self.model.config.min_score if min_score is None else min_score
         poses = sorted((pose for pose in poses if pose.score >= least), key=lambda pose: -pose.score)
         return drop_duplicates(poses, max_overlap)
@@ -186,15 +190,17 @@ class Predictor:
         refined = self._read(self.model.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
         return [keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
 
-    def _read(self, layers: Sequence[LayerOutput], size_wh: tuple[int, int]) -> list[Pose]:
-        """Turn the last layer's output for one picture into poses, unsorted.
+    def _read(
+        self, layers: Sequence[LayerOutput], size_wh: tuple[int, int], logits: Tensor | None = None
+    ) -> list[Pose]:
+        """Turn the last layer's output for one picture into poses, unsorted; ``logits`` replace its own.
 
         A keypoint's score is the person's, lessened by how far the last layer still moved it (as an OKS).
         """
         last, before = layers[-1], layers[-2] if len(layers) > 1 else layers[-1]
         assert last.keypoints is not None and before.keypoints is not None
         wh = torch.tensor(size_wh, device=last.boxes.device)
-        scores = last.logits[0, :, PERSON_CLASS].sigmoid()
+        scores = (last.logits if logits is None else logits)[0, :, PERSON_CLASS].sigmoid()
         boxes = (cxcywh_to_xyxy(last.boxes[0]) * wh.repeat(2)).clamp(min=0).minimum(wh.repeat(2))
         keypoints = last.keypoints[0] * wh
         moved = ((keypoints - before.keypoints[0] * wh) ** 2).sum(-1)

@@ -52,6 +52,8 @@ class ModelConfig:
         long_side_px: limit on the longer side.
         pixel_mean: subtracted from RGB in [0, 1].
         pixel_std: divided by afterwards.
+        silent_rounds: rounds of the feedback loop, without any click, that follow detection; 0 as published. One round
+            of a small model corrects its own first guess; persons keep their first score, which ranks them better.
         min_score: persons scored lower are not shown to an annotator.
     """
 
@@ -73,6 +75,7 @@ class ModelConfig:
     long_side_px: int = 1333
     pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     pixel_std: tuple[float, float, float] = IMAGENET_STD
+    silent_rounds: int = 0
     min_score: float = 0.3
 
     def __post_init__(self) -> None:

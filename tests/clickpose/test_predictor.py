@@ -1,5 +1,7 @@
 """The predictor's promises, on a tiny random model."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,15 @@ def test_detect_gives_poses_in_pixels_best_first(predictor, encoded) -> None:
 def test_array_and_pil_picture_encode_alike(predictor, image, encoded) -> None:
     again = predictor.encode(np.asarray(image))
     assert torch.equal(again.persons.boxes, encoded.persons.boxes)
+
+
+def test_silent_rounds_move_keypoints_and_keep_first_scores(predictor, encoded) -> None:
+    config = dataclasses.replace(predictor.model.config, silent_rounds=1)
+    model = ClickPose(config)
+    model.load_state_dict(predictor.model.state_dict())
+    plain, moved = (p.detect(encoded, max_overlap=1.0) for p in (predictor, Predictor(model, SKELETON)))
+    assert [p.score for p in plain] == [p.score for p in moved]
+    assert not np.allclose(plain[0].keypoints_px, moved[0].keypoints_px)
 
 
 def test_refine_without_clicks_changes_nothing(predictor, encoded) -> None:
