@@ -11,15 +11,16 @@ POINT_TAG, BOX_TAG, VISIBILITY_TAG, IMAGE_TAG = "kp", "box", "visibility", "imag
 PERSON_LABEL = "person"
 VISIBILITY_CHOICES = ("absent", "occluded", "visible")  # in the order of COCO's 0, 1, 2
 
+SMART = {"smart": "true", "smartOnly": "true"}
+
 PERSON_HOTKEY = "p"
 VISIBILITY_HOTKEYS = {"visible": "z", "occluded": "x", "absent": "c"}
 # The editor keeps r, k, v, h, m for its tools and u to unselect. Keypoints beyond these are picked with the mouse.
 KEYPOINT_HOTKEYS = "1234567890qwetasdfgyiojlbn"
 
-# Without M the editor draws an ordinary point, which nobody follows; with a region selected a key changes its label.
 HINT = (
-    "Auto-Annotation on, M; then a keypoint's key and Ctrl-click where it belongs: the others follow. "
-    "With Alt, too: it is absent. Esc unselects."
+    "Auto-Annotation on. K, a keypoint's key, Ctrl-click where it belongs: the others follow; with Alt it is absent. "
+    "R, P, Ctrl-drag: a missing person. Esc unselects."  # with a region selected, a keypoint's key changes its label
 )
 HINT_STYLE = "font-size: 13px; font-weight: 400; line-height: 18px"
 
@@ -29,8 +30,9 @@ MIDDLE_COLOUR, LEFT_COLOUR, RIGHT_COLOUR, BOX_COLOUR = "#27ae60", "#2d9cdb", "#e
 def labelling_interface(skeleton: Skeleton, *, image_key: str = "image") -> str:
     """Return the labelling interface of a skeleton as XML.
 
-    A line on top says how to place a keypoint. Points come before boxes, because the smart button walks through the
-    smart tools in this order, and the choice of visibility above the picture, because below it nobody sees it.
+    A line on top says how to place a keypoint. There are smart tools only: the keys K and R pick these, and nobody
+    draws an ordinary point, which no model would hear of. So nothing is drawn without auto-annotation. The choice of
+    visibility comes above the picture, because below it nobody sees it.
 
     Args:
         skeleton: its keypoints become labels, each with a hotkey as long as there are keys.
@@ -48,7 +50,7 @@ def labelling_interface(skeleton: Skeleton, *, image_key: str = "image") -> str:
 
 
 def _add_points(view: ElementTree.Element, skeleton: Skeleton) -> None:
-    attributes = {"smart": "true", "strokeWidth": "4", "opacity": "0.9"}
+    attributes = SMART | {"strokeWidth": "4", "opacity": "0.9"}
     control = _control(view, "KeyPointLabels", POINT_TAG, attributes)
     hotkeys = chain(KEYPOINT_HOTKEYS, repeat(None))
     for index, (keypoint, hotkey) in enumerate(zip(skeleton.keypoints, hotkeys, strict=False)):
@@ -57,7 +59,7 @@ def _add_points(view: ElementTree.Element, skeleton: Skeleton) -> None:
 
 
 def _add_boxes(view: ElementTree.Element) -> None:
-    attributes = {"smart": "true", "strokeWidth": "1", "fillOpacity": "0", "canRotate": "false"}
+    attributes = SMART | {"strokeWidth": "1", "fillOpacity": "0", "canRotate": "false"}
     control = _control(view, "RectangleLabels", BOX_TAG, attributes)
     label = {"value": PERSON_LABEL, "background": BOX_COLOUR, "hotkey": PERSON_HOTKEY}
     ElementTree.SubElement(control, "Label", label)

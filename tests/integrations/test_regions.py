@@ -212,6 +212,10 @@ def test_interface_has_every_keypoint_and_no_hotkey_twice(name: str) -> None:
     assert sum(label.get("hotkey") is not None for label in labels) == min(len(skeleton), 26)
     assert [child.tag for child in view] == ["Header", "KeyPointLabels", "RectangleLabels", "Choices", "Image"]
     assert view.find("Image").get("value") == "$photo"
+    assert [child.get("smartOnly") for child in view[1:3]] == [
+        "true",
+        "true",
+    ]  # else K and R pick tools nobody hears of
 
 
 def test_interface_survives_odd_names() -> None:
