@@ -35,6 +35,14 @@ def test_noise_changes_nothing_for_real_queries() -> None:
         torch.testing.assert_close(first.boxes, second.boxes, atol=1e-5, rtol=1e-4)
 
 
+def test_noise_is_repaired_with_an_eye_on_real_persons() -> None:
+    model = build_model()
+    before = step(model).denoised[-1]
+    torch.nn.init.normal_(model.decoder.keypoint_content.weight)  # of real persons only
+    after = step(model).denoised[-1]
+    assert not torch.allclose(before.keypoints, after.keypoints, atol=1e-4)
+
+
 def test_training_sees_what_inference_sees() -> None:
     model = build_model()
     trained = step(model).layers[-1]

@@ -1,5 +1,6 @@
 """Losses equal slow hand-written twins, are least at the truth, and never see a missing label."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -141,6 +142,21 @@ def test_the_quality_of_a_pose_is_what_its_score_should_be() -> None:
     losses = [float(varifocal_loss(torch.tensor([logit]), quality)) for logit in torch.linspace(-4, 4, 801)]
     best = torch.linspace(-4, 4, 801)[losses.index(min(losses))].sigmoid()
     assert float(best) == pytest.approx(0.3, abs=0.01)
+
+
+def test_scores_by_quality_equal_a_slow_twin() -> None:
+    """Zhang et al. 2021, eq. 2: the OKS where matched, focal background elsewhere."""
+    output, found, expected = build_output(2, 5), match(build_output(2, 5), TARGETS, SIGMAS), 0.0
+    quality = {
+        (image, slot): slow_oks(output.keypoints[image, slot], TARGETS[image], person)
+        for image, slot, person in zip(found.image.tolist(), found.slot.tolist(), found.person.tolist(), strict=True)
+    }
+    for image, slot, channel in itertools.product(range(2), range(5), range(2)):
+        p = float(output.logits[image, slot, channel].sigmoid())
+        q = quality.get((image, slot), 0.0) if channel == PERSON else 0.0
+        expected -= q * (q * math.log(p) + (1 - q) * math.log(1 - p)) if q else 0.75 * p**2 * math.log(1 - p)
+    losses = layer_losses(output, TARGETS, SIGMAS, 5, score_target="oks")
+    assert float(losses["class"]) == pytest.approx(expected / 5, rel=1e-4)
 
 
 def test_scores_by_quality_change_the_class_loss_of_pose_layers_only() -> None:

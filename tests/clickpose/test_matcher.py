@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clickpose.model.decoder import LayerOutput
-from clickpose.training.matcher import match, object_keypoint_similarity
+from clickpose.training.matcher import box_cost, class_cost, keypoint_cost, match, object_keypoint_similarity
 from clickpose.training.targets import Target
 from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_output, build_target, perfect_output
 
@@ -35,6 +35,16 @@ def slow_giou(box: list[float], other: list[float]) -> float:
     union = (r0 - l0) * (b0 - t0) + (r1 - l1) * (b1 - t1) - inner
     hull = (max(r0, r1) - min(l0, l1)) * (max(b0, b1) - min(t0, t1))
     return inner / (union + 1e-6) - (hull - union) / (hull + 1e-6)
+
+
+def test_every_pair_costs_what_the_method_says() -> None:
+    output, target = build_output(1, 5), build_target(3)
+    classes = 2 * class_cost(output.logits[0, :, 1])[:, None]
+    by_keypoints = classes + keypoint_cost(output.keypoints[0], target, SIGMAS)
+    by_boxes, without = classes + box_cost(output.boxes[0], target), build_output(1, 5, num_keypoints=None)
+    for slot, person in itertools.product(range(5), range(3)):
+        assert float(by_keypoints[slot, person]) == pytest.approx(pair_cost(output, target, slot, person), rel=1e-4)
+        assert float(by_boxes[slot, person]) == pytest.approx(pair_cost(without, target, slot, person), abs=1e-4)
 
 
 @pytest.mark.parametrize("num_keypoints", [NUM_KEYPOINTS, None], ids=["by keypoints", "by boxes"])
