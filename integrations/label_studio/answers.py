@@ -72,9 +72,14 @@ def _as_they_should_be(interaction: Interaction, poses: Sequence[Pose]) -> set[s
 
 
 def _held_before(interaction: Interaction, result: Sequence[RawRegion], skeleton: Skeleton) -> set[str]:
-    """Return the ids of held keypoints, but for the one that the edit is about."""
+    """Return the ids of held keypoints, but for the one that the edit is about.
+
+    There are none if that one is not on the screen under its label: the labels may be mixed up, see ``name_points``.
+    """
     edit, about = interaction.edit, ""
     if isinstance(edit, KeypointEdit) and edit.person is not None:
+        if (edit.person, edit.keypoint) not in {(seen.person, seen.keypoint) for seen in interaction.screen.fresh}:
+            return set()
         about = interaction.ids.of(edit.person, skeleton.keypoints[edit.keypoint])
     return {item["id"] for item in result if item.get("meta", {}).get("held") and item["id"] != about}
 
