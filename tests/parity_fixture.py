@@ -57,6 +57,8 @@ class Fixture:
         return name in self.arrays
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.arrays:
+            raise SystemExit(f"{self.path} lacks the array {name}")
         self.untouched.discard(name)
         return self.arrays[name]
 

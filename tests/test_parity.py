@@ -1,16 +1,28 @@
 """The published model's numbers, on weights and pictures drawn from names and seeds, where they are at hand."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.parity import check, main
 from tests.parity_fixture import Fixture
 
 RECORDED = Path(__file__).parents[1] / ".." / "shared" / "reference" / "parity"
 FILES = sorted(path.name for path in RECORDED.glob("*.npz"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On a busy machine two threads take three times as long as one."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
 
 recorded = pytest.mark.skipif(not FILES, reason=f"no parity fixtures in {RECORDED}")
 
@@ -65,3 +77,11 @@ def test_a_broken_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 cut off")
     assert main([str(tmp_path)]) == 2
     assert "cannot read" in capsys.readouterr().err
+
+
+@recorded
+def test_a_missing_input_is_named(tmp_path: Path) -> None:
+    with np.load(RECORDED / "single_criterion.npz") as arrays:
+        np.savez(tmp_path / "part.npz", **{name: arrays[name] for name in ("meta", "loss_eval/loss_ce")})
+    with pytest.raises(SystemExit, match=r"part.npz lacks the array target_keypoints_0"):
+        main([str(tmp_path)])
