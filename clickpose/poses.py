@@ -11,6 +11,8 @@ from torchvision.ops import box_iou
 
 from clickpose.annotations import VISIBLE, Floats, Pose
 
+SAME_PERSON_IOU = 0.7  # two boxes that overlap more show one person
+
 
 def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:
     """A pose nobody has touched: every keypoint visible, none held."""

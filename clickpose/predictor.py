@@ -28,12 +28,10 @@ from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.model_folder import load_model
-from clickpose.poses import box_overlaps, drop_duplicates, keep_held, new_pose
+from clickpose.poses import SAME_PERSON_IOU, box_overlaps, drop_duplicates, keep_held, new_pose
 from clickpose.skeleton import Skeleton
 
 Picture: TypeAlias = Image.Image | NDArray[np.uint8]
-
-SAME_PERSON_IOU = 0.7
 
 
 @dataclass(frozen=True)

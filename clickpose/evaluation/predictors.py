@@ -10,9 +10,8 @@ import numpy as np
 
 from clickpose.annotations import ABSENT, VISIBLE, AnnotatedImage, Click, Pose
 from clickpose.errors import InvalidClick
+from clickpose.poses import SAME_PERSON_IOU
 from clickpose.skeleton import Skeleton
-
-SAME_PERSON_IOU = 0.7  # of two boxes that overlap more, a predictor shows the better one
 
 Box: TypeAlias = tuple[float, float, float, float]
 

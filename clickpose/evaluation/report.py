@@ -13,6 +13,7 @@ from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.published import ClickCurve, CurveMeter, NocMeter, NumberOfClicks
 from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
+from clickpose.poses import SAME_PERSON_IOU, drop_duplicates
 
 Metrics: TypeAlias = dict[str, float | None]
 
@@ -23,15 +24,18 @@ class PrecisionMeter:
     def __init__(self) -> None:
         """Start with no picture."""
         self.found: dict[int, list[Pose]] = {}
+        self.distinct: dict[int, list[Pose]] = {}
 
     def visit(self, visit: Visit) -> None:
         """Keep the persons found in one picture."""
         self.found[visit.image.id] = visit.candidates
+        self.distinct[visit.image.id] = drop_duplicates(visit.candidates, SAME_PERSON_IOU)
 
     def result(self, annotations: AnnotationSet) -> Metrics:
-        """Return COCO's numbers for keypoints, and with a prefix for boxes."""
+        """Return COCO's numbers for keypoints of all hypotheses, of distinct persons, and for boxes."""
         boxes = {f"box/{name}": value for name, value in box_ap(annotations, self.found).items()}
-        return {**keypoint_ap(annotations, self.found), **boxes}
+        distinct = {f"distinct/{name}": value for name, value in keypoint_ap(annotations, self.distinct).items()}
+        return {**keypoint_ap(annotations, self.found), **distinct, **boxes}
 
 
 def evaluate(
@@ -46,7 +50,8 @@ def evaluate(
 ) -> Metrics:
     """Measure a model; the keys are plain names, for a model card and ``metrics.json``.
 
-    ``AP`` ... ``AR_L`` and ``box/AP`` ... of the first pass (-1 where nothing was counted) · ``AP@C0`` ...
+    ``AP`` ... ``AR_L`` and ``box/AP`` ... of the first pass, all hypotheses counted as published, and
+    ``distinct/AP`` ... without duplicates, as people are shown them (-1 where nothing was counted) · ``AP@C0`` ...
     ``AP@C4`` after rounds of clicks and ``NoC@85`` ... rounds a picture, both as published, and as
     ``AP@C1/first_scores`` ... where persons' scores of the first pass give other numbers · ``clicks@85`` ... and
     ``manual_clicks@85`` ... a person, and what else ``ClickCost`` tells · ``num_images``, ``num_persons``.
