@@ -1,8 +1,12 @@
 """Turn a trained model into ``models/demo``: half precision, measured, with a card that says how it came about.
 
-    clickpose train lspet14/train.json --images lspet14/images --preset mobilenet_v2_demo \
-        --backbone-weights mobilenet_v2.safetensors --recipe demo --run runs/demo-model --out runs/demo-model/model
-    python examples/demo_model.py runs/demo-model/model lspet14/val.json lspet14/images models/demo
+    clickpose train lspet14/train.json --images lspet14/images --preset mobilenet_v2_demo --recipe demo \
+        --backbone-weights mobilenet_v2.safetensors --run runs/demo-1 --out runs/demo-1/model
+    clickpose train lspet14/train.json --images lspet14/images --init runs/demo-1/model --recipe demo-finishing \
+        --run runs/demo-2 --out runs/demo-2/model
+    python examples/demo_model.py runs/demo-2/model lspet14/val.json lspet14/images models/demo "$(history)"
+
+where the last argument tells how it was trained.
 
 The data are LSP Extended in CrowdPose-14 order, cropped to the person plus 30 %. They may not be passed on.
 """
@@ -55,9 +59,8 @@ loop on a laptop; it does not compete.
 - **Data**: Leeds Sports Pose Extended (Johnson and Everingham, 2011), 6,000 pictures of one athlete each, up to four
   pasted into a scene. The data state no licence and are not part of this repository; the weights saw them.
 - **Backbone**: ImageNet MobileNetV2 of google-coral/test_data (Apache-2.0), dequantised; trained further here.
-- **Command**: `{command}`
-- **Training**: {epochs}
-- **Machine**: {machine}, trained on a CPU.
+- **Training**: {history}
+- **Machine**: {machine}, one thread of a 2-core CPU, no GPU.
 - **Licence**: Apache-2.0.
 
 Measured on 250 other pictures of the same data, one person each, with
@@ -67,12 +70,12 @@ Measured on 250 other pictures of the same data, one person each, with
 |---|---|
 {rows}
 
-These are hard pictures (parkour, gymnastics,
-athletics). Left and right are often mistaken for each other, small people and crowds often missed.
+These are hard pictures (parkour, gymnastics, athletics). Left and right are often mistaken for each other, small people
+and crowds often missed.
 """
 
 
-def main(trained: Path, data: Path, images: Path, out: Path, command: str, epochs: str) -> None:
+def main(trained: Path, data: Path, images: Path, out: Path, history: str) -> None:
     torch.set_num_threads(1)
     model = load_model(trained)
     save_model(out, model.network, model.skeleton, metrics={}, card="", dtype=torch.float16)
@@ -87,14 +90,10 @@ def main(trained: Path, data: Path, images: Path, out: Path, command: str, epoch
         )
     rows = "\n".join(f"| {name} | {metrics[key]:.3f} |" for key, name in SHOWN.items() if metrics.get(key) is not None)
     weights = sum(p.numel() for p in model.network.parameters()) / 1e6
-    card = CARD.format(weights=weights, command=command, epochs=epochs, machine=_machine(), rows=rows)
+    card = CARD.format(weights=weights, history=history, machine=platform.machine(), rows=rows)
     (out / "card.md").write_text(card)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
 
 
-def _machine() -> str:
-    return f"{platform.machine()}, {torch.get_num_threads()} thread"
-
-
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:5]), *sys.argv[5:7])
+    main(*(Path(argument) for argument in sys.argv[1:5]), sys.argv[5])

@@ -141,6 +141,7 @@ def mobilenet_v2_demo(num_keypoints: int = 14) -> ModelConfig:
         num_refined=6,
         short_side_px=192,
         long_side_px=320,
+        silent_rounds=1,
         pixel_mean=(0.5, 0.5, 0.5),
         pixel_std=(0.5, 0.5, 0.5),
     )
