@@ -92,7 +92,7 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
         edit=read_edit(_parse(trigger), people, present, skeleton),
         people=people,
         ids=people.ids(skeleton),
-        present=present if people.persons and trigger.kind != "dynamic" else None,
+        present=present if present and trigger.kind != "dynamic" else None,
     )
 
 

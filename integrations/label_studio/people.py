@@ -15,7 +15,6 @@ from clickpose.annotations import ABSENT, VISIBLE, Floats, Ints, Pose
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.points import (
     Point,
-    box_is_ours,
     box_of,
     name_points,
     off_centre,
@@ -39,11 +38,6 @@ class Person:
     def ids(self) -> set[str]:
         """Return the ids of the regions that show this person."""
         return {self.box_id, *(point.id for point in self.points.values())}
-
-    @property
-    def box_is_drawn(self) -> bool:
-        """Whether a human drew or resized the box."""
-        return self.box is not None and not box_is_ours(self.box)
 
     @property
     def model_version(self) -> str:

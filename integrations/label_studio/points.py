@@ -121,13 +121,6 @@ def _contradicts_id(item: RawRegion) -> bool:
     return parsed is not None and (parsed[1] is None) != (item["type"] == "rectanglelabels")
 
 
-def box_is_ours(region: Region) -> bool:
-    """Return whether a box is where we put it."""
-    value, put = region.value, region.meta.xywh
-    here = value.x, value.y, value.width, value.height
-    return put is not None and all(abs(one - other) <= MOVED_PCT for one, other in zip(here, put, strict=True))
-
-
 def _dragged(region: Region) -> bool:
     return region.origin == "prediction-changed"  # a prediction that is not ours tells no more
 

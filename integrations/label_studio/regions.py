@@ -51,11 +51,6 @@ def parse_id(region_id: str) -> tuple[int, str | None] | None:
     return (int(match[1]), match[2]) if match else None
 
 
-def is_certain(pose: Pose) -> bool:
-    """Tell whether a human drew the person's box: a model is never quite certain of a person."""
-    return pose.score >= 1.0
-
-
 def percent_to_px(xy_pct: tuple[float, float], size_wh: tuple[int, int]) -> tuple[float, float]:
     """Convert a place from percent to pixels."""
     return xy_pct[0] / 100 * size_wh[0], xy_pct[1] / 100 * size_wh[1]
@@ -108,14 +103,13 @@ class _Canvas:
         ]
 
     def box(self, person: int, pose: Pose) -> RawRegion:
-        """Write a person's box; one that a human drew does not say that we put it there."""
+        """Write a person's box."""
         x, y = px_to_percent(pose.box_px[:2], self.size_wh)
         width, height = px_to_percent(pose.box_px[2:] - pose.box_px[:2], self.size_wh)
         place = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
-        ours = {} if is_certain(pose) else {"xywh": [x, y, width, height]}
         return self._item("rectanglelabels", BOX_TAG, self.ids.of(person)) | {
             "score": float(pose.score),
-            "meta": {"person": person, "skeleton": self.skeleton.name, "model": self.model_version} | ours,
+            "meta": {"person": person, "skeleton": self.skeleton.name, "model": self.model_version},
             "value": place | {"rectanglelabels": [PERSON_LABEL]},
         }
 

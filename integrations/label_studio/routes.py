@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter, BackgroundTasks, Depends
@@ -77,7 +75,6 @@ class _Backend:
     def __init__(self, service: PoseService, image_key: str) -> None:
         self.service = service
         self.image_key = image_key
-        self.waiting: Counter[str] = Counter()
 
     async def health(self) -> dict[str, Any]:
         """Answer that we are alive, and how the service is if it says so quickly."""
@@ -134,24 +131,12 @@ class _Backend:
 
     async def _apply_edit(self, request: PredictRequest) -> dict[str, Any]:
         interaction = read_interaction(request, self.service.skeleton, self.image_key)
-        with self._under_way(interaction.screen.session) as overlaps:
-            answer = await self.service.edit(interaction.screen, interaction.edit)
+        answer = await self.service.edit(interaction.screen, interaction.edit)
         return {
-            "result": write_answer(interaction, answer, self.service.skeleton, repeat=overlaps),
+            "result": write_answer(interaction, answer, self.service.skeleton),
             "score": mean_confidence(answer.poses),
             "model_version": answer.model_version,
         }
-
-    @contextmanager
-    def _under_way(self, session: str) -> Iterator[bool]:
-        """Yield whether the session waits for another answer, too: the browser applies only that to its last edit."""
-        self.waiting[session] += 1
-        try:
-            yield self.waiting[session] > 1
-        finally:
-            self.waiting[session] -= 1
-            if not self.waiting[session]:
-                del self.waiting[session]
 
 
 def _log_failure(consequence: str, task: Task, error: Exception) -> None:

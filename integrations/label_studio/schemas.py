@@ -41,7 +41,6 @@ class RegionMeta(BaseModel):
         person: the person's number.
         held: a human placed this keypoint.
         at: x and y in percent and the visibility that we answered with; a region elsewhere was moved by hand.
-        xywh: on a box, place and size in percent that we answered with; without them a human drew it.
         skeleton: on a box, the schema of which every keypoint was shown; one that is missing was deleted by hand.
         model: on a box, the model version that placed this person's keypoints.
     """
@@ -51,7 +50,6 @@ class RegionMeta(BaseModel):
     person: Annotated[int, Field(ge=0, lt=MAX_PERSONS)] | None = None
     held: bool = False
     at: tuple[FiniteFloat, FiniteFloat, int] | None = None
-    xywh: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
     skeleton: str = ""
     model: str = ""
 

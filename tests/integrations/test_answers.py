@@ -1,4 +1,4 @@
-"""What an answer names on the annotator's screen, and what it leaves alone because a human may just have changed it."""
+"""An answer names everybody on the annotator's screen, as they are after the edit."""
 
 from __future__ import annotations
 
@@ -52,78 +52,49 @@ def following(pose: Pose, keypoint: str) -> Pose:
     return replace(pose, keypoints_px=keypoints_px, held=held, visibility=visibility, box_px=pose.box_px + 2 + k)
 
 
-def answered(trigger: dict[str, Any], saved: Items, after: list[Pose], *, repeat: bool = False) -> set[str]:
-    """Return the ids that an answer names; the screen shows what was saved."""
+def answered(trigger: Items | dict[str, Any], saved: Items, after: list[Pose], seen: Items | None = None) -> Items:
+    """Return an answer's regions; the screen shows what was saved, and the context those of the trigger's label."""
     label = trigger["value"].get("keypointlabels")
     like = [item for item in saved if item["type"] == trigger["type"] and item["value"].get("keypointlabels") == label]
     task = {"id": 1, "data": {"image": "a.jpg"}, "drafts": [{"result": saved, "user": "ann@example.com"}]}
-    body = {"tasks": [task], "params": {"context": {"result": [*like, trigger]}}}
+    body = {"tasks": [task], "params": {"context": {"result": [*(like if seen is None else seen), trigger]}}}
     interaction = read_interaction(PredictRequest.model_validate(body), COCO, "image")
-    result = write_answer(interaction, PoseAnswer(after, SIZE_WH, "v1"), COCO, repeat=repeat)
-    return {item["id"] for item in result}
+    return write_answer(interaction, PoseAnswer(after, SIZE_WH, "v1"), COCO)
 
 
-def everything_of(person: int) -> set[str]:
-    return {f"p{person}", *(f"p{person}_{keypoint}" for keypoint in COCO.keypoints)}
-
-
-def test_only_who_was_clicked_on_is_named(shown: list[Pose]) -> None:
-    after = [shown[0], following(shown[1], WRIST)]
-    assert answered(click(WRIST, shown[1]), screen(shown), after) == everything_of(1)
-
-
-def test_a_held_keypoint_is_named_only_by_the_answer_that_puts_it_there(shown: list[Pose]) -> None:
-    first = following(shown[0], NOSE)
-    second = following(first, WRIST)
-    stale = screen(shown)  # the draft lags: the nose may have been dragged or judged since it was clicked
-    assert "p0_nose" not in answered(click(WRIST, first), stale, [second, shown[1]])
-    assert "p0_nose" in answered(click(NOSE, first), stale, [following(first, NOSE), shown[1]])
-
-
-def test_an_answer_repeats_what_the_browser_may_have_dropped(shown: list[Pose]) -> None:
-    first = following(shown[0], NOSE)
-    after = [first, following(shown[1], WRIST)]
-    repeated = answered(click(WRIST, shown[1]), screen(shown), after, repeat=True)
-    assert repeated == everything_of(0) | everything_of(1)
-
-
-def test_a_wrong_label_is_named_even_on_a_held_keypoint(shown: list[Pose]) -> None:
-    first = following(shown[0], NOSE)
-    mislabelled = screen([first, shown[1]])
-    for item in mislabelled[:17]:
-        item["value"]["keypointlabels"] = [WRIST]
-    after = [following(first, WRIST), shown[1]]
-    assert answered(click(WRIST, first), mislabelled, after) == everything_of(0)
-
-    stale = [item for item in screen(shown) if item["id"] != "p0_left_wrist"]  # it wears another label, nobody knows
-    assert answered(click(WRIST, first), stale, after) == everything_of(0)
-
-
-def test_what_was_undone_is_named(shown: list[Pose]) -> None:
-    clicked = following(shown[0], NOSE)
-    after = [following(shown[0], WRIST), shown[1]]
-    assert answered(click(WRIST, shown[0]), screen([clicked, shown[1]]), after) == everything_of(0)
-
-
-def test_a_box_follows_its_person_unless_a_human_drew_or_resized_it(shown: list[Pose]) -> None:
-    def is_box_named(saved: Items, score: float) -> bool:
-        after = [replace(following(shown[0], WRIST), score=score), shown[1]]
-        return "p0" in answered(click(WRIST, shown[0]), saved, after)
-
-    certain, resized = screen([replace(shown[0], score=1.0), shown[1]]), screen(shown)
-    resized[-2]["value"]["width"] += 1.0
-    assert is_box_named(screen(shown), score=0.9)
-    assert not is_box_named(certain, score=1.0)
-    assert not is_box_named(resized, score=0.9)
-    assert not is_box_named([item for item in certain if item["id"] != "p0"], score=1.0)  # the draft lags
-
-
-def test_a_new_person_comes_with_her_box(shown: list[Pose], make_pose: Any) -> None:
-    added = replace(make_pose((280, 96, 330, 430), seed=2), score=1.0)
-    box = drawn("rectanglelabels", x=43.75, y=20.0, width=7.8, height=69.6, rectanglelabels=["person"])
-    assert answered(box, screen(shown), [*shown, added]) == everything_of(2)
-
-
-def test_everybody_is_named_on_an_empty_screen(shown: list[Pose]) -> None:
+def test_everybody_is_named_once_and_boxes_come_last(shown: list[Pose]) -> None:
     after = [following(shown[0], NOSE), shown[1]]
-    assert answered(click(NOSE, shown[0]), [], after) == everything_of(0) | everything_of(1)
+    result = answered(click(NOSE, shown[0]), screen(shown), after)
+    points = [item["id"] for item in result if item["type"] == "keypointlabels"]
+    assert len(points) == len(set(points)) == 2 * len(COCO)
+    assert [item["id"] for item in result[-2:]] == ["p0", "p1"]
+    assert all(item["type"] != "rectanglelabels" for item in result[:-2])
+
+
+def test_held_keypoints_are_echoed_to_the_last_digit(shown: list[Pose]) -> None:
+    placed = following(shown[0], WRIST)
+    result = answered(click(NOSE, placed), screen([placed, shown[1]]), [following(placed, NOSE), shown[1]])
+    before = next(item for item in screen([placed]) if item["id"] == "p0_left_wrist")
+    after = next(item for item in result if item["id"] == "p0_left_wrist" and item["type"] == "keypointlabels")
+    assert (after["value"]["x"], after["value"]["y"]) == (before["value"]["x"], before["value"]["y"])
+    assert after["meta"]["held"] is True
+
+
+def test_visibility_is_repeated(shown: list[Pose]) -> None:
+    shown[1].visibility[COCO.index(WRIST)] = 1
+    result = answered(click(NOSE, shown[0]), screen(shown), [following(shown[0], NOSE), shown[1]])
+    chosen = [
+        item["value"]["choices"] for item in result if item["id"] == "p1_left_wrist" and item["type"] == "choices"
+    ]
+    assert chosen == [["occluded"]]
+
+
+def test_whoever_was_deleted_stays_away(shown: list[Pose]) -> None:
+    nose_of_second = [item for item in screen(shown) if item["id"] == "p1_nose"]
+    result = answered(click(NOSE, shown[1]), screen(shown), [shown[0], following(shown[1], NOSE)], nose_of_second)
+    assert {item["id"].split("_")[0] for item in result} == {"p1"}
+
+
+def test_everybody_is_named_if_the_context_tells_nothing_of_the_screen(shown: list[Pose]) -> None:
+    result = answered(click(NOSE, shown[0]), screen(shown), [following(shown[0], NOSE), shown[1]], [])
+    assert {item["id"].split("_")[0] for item in result} == {"p0", "p1"}

@@ -129,7 +129,7 @@ def test_label_studio_predicts_and_refines(client: TestClient, skeleton: Skeleto
     assert found["model_version"] == "v1" and sum(item["type"] == "rectanglelabels" for item in found["result"]) == 2
     answer = client.post("/predict", json=click_on(task, found["result"], "left_hand", (25.0, 50.0)), headers=BASIC)
     items = {item["id"]: item for item in answer.json()["results"][0]["result"]}
-    assert set(items) - {"p0"} == {f"p0_{keypoint}" for keypoint in skeleton.keypoints}
+    assert len(items) == 2 * (len(skeleton) + 1)
     clicked = items["p0_left_hand"]
     assert (clicked["value"]["x"], clicked["value"]["y"], clicked["meta"]["held"]) == (25.0, 50.0, True)
 
