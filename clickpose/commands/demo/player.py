@@ -105,9 +105,11 @@ class Player:
         tally.manual_clicks = count_manual_clicks(first, annotator)
         for box in boxes:
             tally.clicks += CLICKS_TO_ADD_PERSON
-            self._ask(task, screen, screen.drawn_box(box), tally)
+            drawn = screen.drawn_box(box)
+            self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, tally)
         annotator.matches = {i: person for i, person in annotator.matches.items() if i < len(screen.poses())}
-        while (click := annotator.correct(screen.poses())) is not None:
+        patience = 2 * len(self.skeleton) * max(1, len(annotator.persons))  # twice what it takes by hand
+        while tally.clicks < patience and (click := annotator.correct(screen.poses())) is not None:
             self._click(task, screen, click, tally)
 
         strays = sorted(set(range(len(first))) - set(annotator.matches))
@@ -120,22 +122,23 @@ class Player:
         return tally, first, screen.poses()
 
     def _click(self, task: int, screen: _Screen, click: Click, tally: Tally) -> None:
-        """Ctrl-click; where it reached another person nearby, undo it and drag the point instead."""
+        """Ctrl-click; where it reached another person nearby, undo it and drag the very point instead."""
         tally.clicks += 1
         before, keypoint = screen.regions, self.skeleton.index(click.keypoint)
-        self._ask(task, screen, screen.drawn_point(keypoint, click.xy_px), tally)
+        drawn = screen.drawn_point(keypoint, click.xy_px)
+        self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, tally)
         poses = screen.poses()
         if not np.allclose(poses[click.person].keypoints_px[keypoint], click.xy_px, atol=REACHED_PX):
-            screen.regions = before
-            screen.drag(click.person, keypoint, click.xy_px)
             tally.clicks += 1
             tally.undone += 1
+            screen.regions = before
+            self._ask(task, screen, screen.dragged(click.person, keypoint, click.xy_px), tally)
 
-    def _ask(self, task: int, screen: _Screen, drawn: Region, tally: Tally) -> None:
-        """Send what was drawn with all regions of its kind and label; take over the answer."""
+    def _ask(self, task: int, screen: _Screen, context: Mapping[str, Any], tally: Tally) -> None:
+        """Ask the backend through Label Studio, and take over the answer."""
         asked_at = time.monotonic()
         try:
-            answer = self.label_studio.ask_backend(self.backend, task, {"result": [*screen.like(drawn), drawn]})
+            answer = self.label_studio.ask_backend(self.backend, task, context)
         except LabelStudioError:
             tally.failed_requests += 1
             return
@@ -164,17 +167,17 @@ class _Screen:
         ids = {region["id"] for region in answer}
         self.regions = [region for region in self.regions if region["id"] not in ids] + list(answer)
 
-    def drag(self, person: int, keypoint: int, xy_px: tuple[float, float]) -> None:
-        """Move a point by hand: nothing else follows."""
-        name = RegionIds().of(person, self.skeleton.keypoints[keypoint])
-        x, y = px_to_percent(np.asarray(xy_px, np.float32), self.size_wh)
-        moved = {"origin": "prediction-changed"}
-        self.regions = [
-            {**r, **moved, "value": {**r["value"], "x": x, "y": y}, "meta": {**r.get("meta", {}), "held": True}}
-            if r["id"] == name and r["type"] == "keypointlabels"
-            else r
-            for r in self.regions
-        ]
+    def dragged(self, person: int, keypoint: int, xy_px: tuple[float, float]) -> dict[str, Any]:
+        """Put a person's point where it belongs; return what a page script tells of such a drag: the whole screen."""
+        point = self.drawn_point(keypoint, xy_px) | {
+            "id": RegionIds().of(person, self.skeleton.keypoints[keypoint]),
+            "parentID": RegionIds().of(person),
+            "meta": {"person": person, "held": True},
+        }
+        del point["is_positive"]
+        self.accept([point])
+        held = [region["id"] for region in self.regions if region.get("meta", {}).get("held")]
+        return {"result": self.regions, "moved": point["id"], "person": person, "held": held}
 
     def drawn_point(self, keypoint: int, xy_px: tuple[float, float]) -> Region:
         """What a smart click draws."""
