@@ -113,6 +113,10 @@ class LabelStudio:
         """Return the task that an annotator would be given next."""
         return self._connection.get(f"/api/projects/{project}/next/")
 
+    def delete_task(self, task: int) -> None:
+        """Delete a task with its predictions and annotations."""
+        self._connection.request("DELETE", f"/api/tasks/{task}/")
+
     def submit_annotation(
         self, task: int, result: Sequence[Mapping[str, Any]], *, prediction: int | None = None, lead_time_s: float = 0.0
     ) -> Record:

@@ -108,7 +108,8 @@ class Demo:
         if self.story.round.promoted:
             with self._step("new predictions for what is not annotated yet"):
                 self._refresh_predictions()
-        with self._step("measuring the model in service on the unseen pictures again"):
+        again = "measuring the model in service on the unseen pictures again"
+        with self._step(again), self._copies(self.pictures.unseen):
             self.story.after = self._play(self.pictures.unseen, submit=False)
         return self.story
 
@@ -154,6 +155,22 @@ class Demo:
                 self.story.poses[name] = (first, last)
             self.tell(f"  {name}: {tally.persons} persons, {tally.clicks} clicks")
         return total
+
+    @contextmanager
+    def _copies(self, names: Sequence[str]) -> Iterator[None]:
+        """Have other tasks for these pictures: the service remembers what was done on the first ones a while ago."""
+        originals = self.tasks
+        wanted = [file for file in self.pictures.files if file.name in names]
+        predictions = self._prelabel(self._current(), wanted)
+        tasks = [self._task(name, predictions[name]) for name in names]
+        ids = self.stack.label_studio.import_tasks(self.project, tasks)
+        self.tasks = originals | dict(zip(names, ids, strict=True))
+        try:
+            yield
+        finally:
+            self.tasks = originals
+            for task in ids:
+                self.stack.label_studio.delete_task(task)
 
     def _count_webhooks(self) -> None:
         """Take in the events of all submissions; those that never come, the poll makes up for."""
