@@ -144,19 +144,6 @@ def test_odd_pictures_are_encoded(predictor, size_wh) -> None:
     assert predictor.detect(predictor.encode(Image.new("RGB", size_wh)))
 
 
-def test_padding_changes_nothing(predictor, image) -> None:
-    pixels = torch.randn(1, 3, 64, 96)
-    padded = torch.zeros(1, 3, 128, 160)
-    padded[..., :64, :96] = pixels
-    mask = torch.ones(1, 128, 160, dtype=torch.bool)
-    mask[:, :64, :96] = False
-    model = predictor.model
-    with torch.inference_mode():
-        plain = model.find_persons(model.encode(pixels)).boxes
-        masked = model.find_persons(model.encode(padded, mask)).boxes
-    assert plain.shape == masked.shape
-
-
 def test_model_folder_there_and_back(predictor, image, encoded, tmp_path) -> None:
     save_model(tmp_path / "v7", predictor.model, SKELETON, metrics={"ap": 0.5}, card="# a card")
     again = Predictor.load(tmp_path / "v7")
