@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -42,9 +43,7 @@ def serve(
             "open_to_anybody": open_to_anybody,
         }
     )
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    with running_service(args, host=host, port=port) as url:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that all is stopped then, too
+    with suppress(KeyboardInterrupt), running_service(args, host=host, port=port) as url:
         typer.echo(f"serving at {url}; Ctrl-C stops it")
-        stop.wait()
+        threading.Event().wait()

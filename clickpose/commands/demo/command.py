@@ -33,7 +33,7 @@ def demo(
     from pipeline.registry import Registry
     from pipeline.store import Store
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that all is stopped then, too
     console = Console()
     skeleton = load_model(model).skeleton
     shown = find_pictures(pictures, skeleton, limit)
