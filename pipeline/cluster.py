@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -15,7 +16,8 @@ FEWEST_CPUS = 4  # Ray Data stalls silently when its actors hold every logical C
 def connect() -> None:
     """Connect this process to Ray, unless it is connected already.
 
-    A cluster started here ends with the process. It keeps Ray's own protection: a token, in the home folder.
+    A cluster started here ends with the process. It keeps Ray's own protection: a token, in the home folder. Of Ray's
+    own messages only warnings are shown.
     """
     import ray
 
@@ -23,7 +25,7 @@ def connect() -> None:
         return
     with _own_sigterm():
         if os.environ.get("RAY_ADDRESS"):
-            ray.init()
+            ray.init(logging_level=logging.WARNING)
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
@@ -31,6 +33,7 @@ def connect() -> None:
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
+            logging_level=logging.WARNING,
         )
 
 
