@@ -1,11 +1,5 @@
 from __future__ import annotations
 
-import os
-
-os.environ.update(  # before Ray is imported: the home folder stays untouched, and the output is ours
-    RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0"
-)
-
 import json
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -137,26 +131,13 @@ def picture(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serve_url() -> Iterator[str]:
-    """The address of a real Ray Serve on this machine; a Ray that another test has started is used as it is."""
-    import ray
+def serve_url(ray_cluster: None) -> Iterator[str]:
+    """The address of a real Ray Serve on this machine."""
     from ray import serve
 
-    ours = not ray.is_initialized()
-    if ours:
-        root = str(Path(__file__).parents[2])
-        ray.init(
-            num_cpus=4,
-            include_dashboard=False,
-            object_store_memory=100 * 2**20,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
-        )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
-    if ours:
-        ray.shutdown()

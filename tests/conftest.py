@@ -1,0 +1,40 @@
+"""Ray for every test that needs the real one."""
+
+import os
+
+os.environ.update(  # before Ray is imported: the home folder stays untouched, and training answers quickly
+    RAY_AUTH_MODE="disabled",
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_SERVE_LOG_TO_STDERR="0",
+    RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
+    RAY_TRAIN_ENABLE_PREEMPTION_WATCHER="0",
+    RAY_TRAIN_ENABLE_PRINT_PATCH="0",
+)
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A small Ray for all tests that need a real one; what the code under test started is used as it is.
+
+    Four logical CPUs, whatever the machine has, so that nothing waits for room.
+    """
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        root = str(Path(__file__).parents[1])
+        ray.init(
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
+        )
+    yield
+    if ours:
+        ray.shutdown()
