@@ -87,6 +87,10 @@ class Skeleton:
             return keypoint
         raise KeyError(keypoint)
 
+    def linked(self, keypoint: int) -> list[int]:
+        """Return the indices of the keypoints at the other ends of a keypoint's links."""
+        return [first + second - keypoint for first, second in self.links if keypoint in (first, second)]
+
     def shared_with(self, other: Skeleton) -> list[tuple[int, int]]:
         """Pairs (index here, index in ``other``) of the keypoints that carry the same name."""
         return [(i, other.keypoints.index(name)) for i, name in enumerate(self.keypoints) if name in other.keypoints]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ from integrations.label_studio.service import KeypointEdit, PersonEdit
 
 Edit: TypeAlias = KeypointEdit | PersonEdit
 
-SAME_PLACE = 0.1  # of a person's size: a click so near to a placed keypoint corrects it once more
+SAME_PLACE = 0.05  # of a person's size: a click so near to a placed keypoint corrects it once more
 
 
 def read_edit(region: Region, people: People, present: frozenset[int], skeleton: Skeleton) -> Edit:
@@ -42,7 +43,7 @@ def read_edit(region: Region, people: People, present: frozenset[int], skeleton:
     keypoint, xy_px = skeleton.index(label), place_of(region)
     person, is_absent = _owner(people, region.id), region.is_positive is False
     if person is None:
-        person = choose_person(people, present, keypoint, xy_px, is_absent=is_absent)
+        person = choose_person(people, present, keypoint, xy_px, skeleton, is_absent=is_absent)
     visibility = ABSENT if is_absent else _kept_visibility(people, person, keypoint)
     return KeypointEdit(keypoint, xy_px, visibility, person)
 
@@ -52,26 +53,36 @@ def choose_person(
     present: frozenset[int],
     keypoint: int,
     xy_px: tuple[float, float],
+    skeleton: Skeleton,
     *,
     is_absent: bool = False,
 ) -> int | None:
     """Return whom a click means, or None if there is nobody.
 
     Those whose box holds the click come first, or may hold it: the box of a person just added is not told yet. Then
-    come those who are certainly on the screen, then those whose same keypoint no human has settled elsewhere; among
-    equals it is the one whose same keypoint is nearest to the click, because that is where the annotator saw it. To
-    say that a keypoint is absent she clicks on the very one.
+    come those who are certainly on the screen, those whose same keypoint no human has settled elsewhere, and those
+    who show it right beside the click. Among equals it is the one whose limbs end nearest: the clicked keypoint
+    itself is where it should not be, the other ends of its limbs tell better whose it is. To say that a keypoint is
+    absent she clicks on the very one.
     """
+    linked = skeleton.linked(keypoint)
 
-    def rank(number: int) -> tuple[float, bool, bool, bool, float]:
+    def rank(number: int) -> tuple[float, bool, bool, bool, bool, float]:
         person = people.persons[number]
         outside = person.box is not None and off_centre(box_of(person.box), xy_px) > 1
-        point = person.points.get(keypoint)
-        distance = math.dist(point.xy_px, xy_px) if point else math.inf
-        settled = point is not None and point.held and distance > SAME_PLACE * _size_px(person)
-        return distance if is_absent else 0.0, outside, number not in present, settled, distance
+        distance = _mean_distance(person, [keypoint], xy_px)
+        elsewhere = distance > SAME_PLACE * _size_px(person)
+        settled = elsewhere and keypoint in person.points and person.points[keypoint].held
+        remoteness = _mean_distance(person, linked or [keypoint], xy_px)
+        return distance if is_absent else 0.0, outside, number not in present, settled, elsewhere, remoteness
 
     return min(people.persons, key=rank, default=None)
+
+
+def _mean_distance(person: Person, keypoints: Sequence[int], xy_px: tuple[float, float]) -> float:
+    """Mean distance in pixels to those of the keypoints that are shown; infinite if none is."""
+    distances = [math.dist(person.points[k].xy_px, xy_px) for k in keypoints if k in person.points]
+    return sum(distances) / len(distances) if distances else math.inf
 
 
 def _size_px(person: Person) -> float:
