@@ -91,6 +91,7 @@ def write_checkpoint(
         raise InvalidModel(f"the published program could not load this model: {'; '.join(built)}")
     weights = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
     partial = Path(f"{path}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": to_published(weights)}, partial)
     os.replace(partial, path)
     return changed

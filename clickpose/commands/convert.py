@@ -48,6 +48,8 @@ def convert(
     A model folder is then what every other command takes: clickpose evaluate, serve, prelabel, train --init.
     """
     if to_published:
+        if skeleton:
+            raise typer.BadParameter("a checkpoint does not name its keypoints", param_hint="--skeleton")
         write_json(json, _to_checkpoint(file, out))
     else:
         write_json(json, _to_folder(file, out, weights, skeleton))

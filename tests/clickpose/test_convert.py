@@ -31,13 +31,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published")
     torch.manual_seed(0)
     save_model(folder / "model", ClickPose(resnet50_coco(14)), SKELETON, metrics={}, card="")
-    run(folder / "model", folder / "model.pth", "--to-published")
-    return folder / "model.pth"
+    run(folder / "model", folder / "new" / "model.pth", "--to-published")
+    return folder / "new" / "model.pth"
 
 
 def test_there_and_back_changes_not_a_bit(checkpoint: Path, tmp_path: Path) -> None:
     printed = run(checkpoint, tmp_path / "back", "--json", tmp_path / "result.json")
-    first, second = (load_file(f / "weights.safetensors") for f in (checkpoint.parent / "model", tmp_path / "back"))
+    first, second = (load_file(f / "weights.safetensors") for f in (checkpoint.parents[1] / "model", tmp_path / "back"))
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
     loaded = load_model(tmp_path / "back")
@@ -52,6 +52,7 @@ def test_the_wrong_direction_is_explained(tmp_path: Path) -> None:
     assert "--to-published" in run(tmp_path, tmp_path / "out", exit_code=2)
     assert "is a file" in run(tmp_path / "file", tmp_path / "file", exit_code=2)
     assert "is a folder" in run(tmp_path, tmp_path, "--to-published", exit_code=2)
+    assert "does not name" in run(tmp_path, tmp_path / "o", "--to-published", "--skeleton", "coco17", exit_code=2)
 
 
 def test_a_model_of_another_build_is_no_published_one(tmp_path: Path) -> None:
