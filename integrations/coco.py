@@ -22,6 +22,7 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet, Floats, PersonA
 from clickpose.errors import InvalidAnnotation, InvalidSkeleton
 from clickpose.skeleton import Skeleton, built_in
 from integrations.layouts import choose_layout
+from integrations.ochuman import is_ochuman, read_ochuman
 from integrations.persons import read_image, read_person
 from integrations.records import Ledger, field, integer, load_json
 
@@ -31,7 +32,7 @@ PERSON_CATEGORY = 1
 def read_coco(
     path: str | Path, *, category: str | None = None, skeleton: str | None = None, skip_bad: bool = False
 ) -> AnnotationSet:
-    """Read a COCO keypoint file, or that of CrowdPose, Human-Art or COCO-WholeBody.
+    """Read a COCO keypoint file, or that of CrowdPose, Human-Art, COCO-WholeBody or OCHuman.
 
     Args:
         path: the JSON file.
@@ -48,6 +49,8 @@ def read_coco(
         InvalidAnnotation: the file is no COCO keypoint file, or a record is malformed.
     """
     document = load_json(path)
+    if is_ochuman(document):
+        return read_ochuman(document, path, wanted=skeleton, skip_bad=skip_bad)
     _check_lists(document, path)
     chosen = _choose_category(document["categories"], category, path)
     layout = choose_layout(_read_skeleton(chosen, path), document["annotations"], skeleton, path)
