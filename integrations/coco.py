@@ -70,7 +70,10 @@ def read_coco(
 
 
 def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
-    """Write a COCO keypoint file that ``read_coco`` reads back without a difference."""
+    """Write a COCO keypoint file that ``read_coco`` reads back without a difference.
+
+    Boxes that do not show in their picture are the exception: they are written, and refused when read.
+    """
     document = {
         "images": [_image_record(image) for image in annotations.images],
         "annotations": [_person_record(person, image.id) for image in annotations.images for person in image.persons],

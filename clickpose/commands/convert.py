@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clickpose.commands.output import JsonFile, write_json
+from clickpose.errors import InvalidConfig, InvalidSkeleton
 
 if TYPE_CHECKING:
     from clickpose.skeleton import Skeleton
@@ -49,7 +50,7 @@ def convert(
     """
     if to_published:
         if skeleton:
-            raise typer.BadParameter("a checkpoint does not name its keypoints", param_hint="--skeleton")
+            raise InvalidConfig("a checkpoint does not name its keypoints: leave out --skeleton")
         write_json(json, _to_checkpoint(file, out))
     else:
         write_json(json, _to_folder(file, out, weights, skeleton))
@@ -60,9 +61,9 @@ def _to_folder(file: Path, out: Path, entry: Entry, skeleton_name: str | None) -
     from clickpose.published_checkpoint import build_network, read_checkpoint
 
     if file.is_dir():
-        raise typer.BadParameter(f"{file} is a folder; to write it as a checkpoint, add --to-published")
+        raise InvalidConfig(f"{file} is a folder; to write it as a checkpoint, add --to-published")
     if out.is_file():
-        raise typer.BadParameter(f"{out} is a file; a model is written as a folder")
+        raise InvalidConfig(f"{out} is a file; a model is written as a folder")
     network = build_network(read_checkpoint(file, entry.value), str(file))
     skeleton = choose_skeleton(network.config.num_keypoints, skeleton_name)
     folder = save_model(out, network, skeleton, metrics={}, card=_card(file, entry, skeleton))
@@ -75,7 +76,7 @@ def _to_checkpoint(folder: Path, out: Path) -> dict[str, object]:
     from clickpose.published_checkpoint import write_checkpoint
 
     if out.is_dir():
-        raise typer.BadParameter(f"{out} is a folder; a checkpoint is written as a file")
+        raise InvalidConfig(f"{out} is a folder; a checkpoint is written as a file")
     model = load_model(folder)
     left_out = write_checkpoint(model.network, out)
     typer.echo(f"wrote {out}; it does not tell the names of its {len(model.skeleton)} keypoints")
@@ -90,7 +91,6 @@ def choose_skeleton(num_keypoints: int, name: str | None = None) -> Skeleton:
     Raises:
         InvalidSkeleton: it has another number of keypoints, or there is none or more than one built in.
     """
-    from clickpose.errors import InvalidSkeleton
     from clickpose.skeleton import Skeleton, built_in
 
     known = [Skeleton.load(one) for one in ([name] if name else built_in())]
