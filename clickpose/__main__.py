@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from clickpose.commands.convert import convert
 from clickpose.commands.demo.command import demo
 from clickpose.commands.evaluate import evaluate
 from clickpose.commands.label_studio import label_studio
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Interactive human keypoint annotation: Click-Pose on Ray, inside Label Studio.",
 )
-for command in (demo, train, retrain, prelabel, serve, evaluate):
+for command in (demo, train, retrain, prelabel, serve, evaluate, convert):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(label_studio, name="label-studio")

@@ -6,7 +6,7 @@ origin at its top left corner. Visibility is COCO's: 0 not labelled or absent, 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from clickpose.skeleton import Skeleton
 
 ABSENT, OCCLUDED, VISIBLE = 0, 1, 2
+CROWDING = ("easy", "medium", "hard")
+EASY_BELOW, HARD_ABOVE = 0.1, 0.8
 
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int64]
@@ -86,12 +88,21 @@ class PersonAnnotation:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """A picture's file name (relative to its data set's image folder), size in pixels, and persons, if any."""
+    """A picture of a data set.
+
+    Attributes:
+        id: unique within the data set.
+        file_name: relative to the data set's image folder.
+        size_wh: in pixels.
+        persons: everybody annotated, if anybody is.
+        crowd_index: how much persons overlap in [0, 1], where the data set tells (CrowdPose does).
+    """
 
     id: int
     file_name: str
     size_wh: tuple[int, int]
     persons: tuple[PersonAnnotation, ...] = ()
+    crowd_index: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,12 +140,30 @@ def convert_set(annotations: AnnotationSet, skeleton: Skeleton) -> AnnotationSet
     return AnnotationSet(
         skeleton,
         tuple(
-            AnnotatedImage(
-                image.id,
-                image.file_name,
-                image.size_wh,
-                tuple(to_skeleton(person, annotations.skeleton, skeleton) for person in image.persons),
+            replace(
+                image, persons=tuple(to_skeleton(person, annotations.skeleton, skeleton) for person in image.persons)
             )
             for image in annotations.images
         ),
     )
+
+
+def split_by_crowding(annotations: AnnotationSet) -> dict[str, AnnotationSet]:
+    """Return CrowdPose's easy, medium and hard pictures as data sets; those without a crowd index are in none.
+
+    Easy is below 0.1 and hard above 0.8, as the paper has it (Li et al., CVPR 2019); its released evaluator
+    draws the first line at 0.2. A share that holds no picture is left out, hence other data sets give none.
+    """
+    shares: dict[str, list[AnnotatedImage]] = {name: [] for name in CROWDING}
+    for image in annotations.images:
+        if image.crowd_index is not None:
+            shares[crowding(image.crowd_index)].append(image)
+    return {name: AnnotationSet(annotations.skeleton, tuple(images)) for name, images in shares.items() if images}
+
+
+def crowding(crowd_index: float) -> str:
+    """Return the name, one of ``CROWDING``, of a crowd index in [0, 1]."""
+    easy, medium, hard = CROWDING
+    if crowd_index < EASY_BELOW:
+        return easy
+    return hard if crowd_index > HARD_ABOVE else medium

@@ -40,7 +40,9 @@ RENAMES = (
     ("label_enc.", "person_label."),
     ("label_enc_pose.", "keypoint_label."),
 )
-ALIASES = re.compile(r"^((bbox|class|pose|pose_hw)_embed\.|transformer\.decoder\.pose_hw_embed\.[1-9])")
+DECODER = "transformer.decoder."  # its heads are there twice, the second time without this beginning
+HEADS = ("bbox_embed.", "class_embed.", "pose_embed.", "pose_hw_embed.")
+SIZE_HEADS = re.compile(rf"^({re.escape(DECODER)}pose_hw_embed)\.\d+\.")  # one head, registered for each pose layer
 
 
 def our_name(published_name: str) -> str | None:
@@ -49,7 +51,7 @@ def our_name(published_name: str) -> str | None:
     Raises:
         InvalidModel: the name belongs to no weight of the published model.
     """
-    if ALIASES.match(published_name):
+    if twin_name(published_name) != published_name:
         return None
     for published, ours in RENAMES:
         if renamed := _replace_beginning(published_name, published, ours):
@@ -73,6 +75,27 @@ def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a published checkpoint to ours, dropping aliases."""
     named = {our_name(name): weight for name, weight in weights.items() if not name.endswith("num_batches_tracked")}
     return {name: weight for name, weight in named.items() if name is not None}
+
+
+def twin_name(published_name: str) -> str:
+    """Return the first name of a published weight, which for an alias is another than its own."""
+    name = DECODER + published_name if published_name.startswith(HEADS) else published_name
+    return SIZE_HEADS.sub(r"\1.0.", name)
+
+
+def to_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename our weights to those of a published checkpoint, which holds some of them under several names.
+
+    Raises:
+        InvalidModel: our networks have no such weight.
+    """
+    named = {published_name(name): weight for name, weight in weights.items()}
+    num_pose_layers = len({name.split(".")[2] for name in weights if name.startswith("decoder.pose_heads.")})
+    for name in [name for name in named if SIZE_HEADS.match(name)]:
+        for i in range(1, num_pose_layers):
+            named[name.replace("pose_hw_embed.0.", f"pose_hw_embed.{i}.")] = named[name]
+    heads = {name: name.removeprefix(DECODER) for name in named if name.startswith(DECODER)}
+    return named | {alias: named[name] for name, alias in heads.items() if alias.startswith(HEADS)}
 
 
 def _replace_beginning(name: str, old: str, new: str) -> str | None:

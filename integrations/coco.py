@@ -16,24 +16,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Floats, PersonAnnotation, Pose
 from clickpose.errors import InvalidAnnotation, InvalidSkeleton
 from clickpose.skeleton import Skeleton, built_in
-from integrations.records import Ledger, field, integer, numbers
+from integrations.layouts import choose_layout
+from integrations.ochuman import is_ochuman, read_ochuman
+from integrations.persons import read_image, read_person
+from integrations.records import Ledger, field, integer, load_json
 
-AREA_PER_BOX = 0.53  # a person fills about half of the box; CrowdPose scores its poses with this share
 PERSON_CATEGORY = 1
 
 
-def read_coco(path: str | Path, *, category: str | None = None, skip_bad: bool = False) -> AnnotationSet:
-    """Read a COCO keypoint file.
+def read_coco(
+    path: str | Path, *, category: str | None = None, skeleton: str | None = None, skip_bad: bool = False
+) -> AnnotationSet:
+    """Read a COCO keypoint file, or that of CrowdPose, Human-Art, COCO-WholeBody or OCHuman.
 
     Args:
         path: the JSON file.
         category: name of the category to read; None means the only one that has keypoints.
+        skeleton: name of the skeleton to read where a file holds keypoints of two, as those of Human-Art hold
+            ``coco17`` and ``humanart21``; None means the larger one.
         skip_bad: leave bad records out and log each instead of refusing the file.
 
     Returns:
@@ -43,24 +48,32 @@ def read_coco(path: str | Path, *, category: str | None = None, skip_bad: bool =
     Raises:
         InvalidAnnotation: the file is no COCO keypoint file, or a record is malformed.
     """
-    document = _load(path)
+    document = load_json(path)
+    if is_ochuman(document):
+        return read_ochuman(document, path, wanted=skeleton, skip_bad=skip_bad)
+    _check_lists(document, path)
     chosen = _choose_category(document["categories"], category, path)
-    skeleton = _read_skeleton(chosen, path)
+    layout = choose_layout(_read_skeleton(chosen, path), document["annotations"], skeleton, path)
     ledger = Ledger(path, skip_bad)
-    images = {image.id: image for image in ledger.read(document["images"], "image", _read_image)}
+    images = {image.id: image for image in ledger.read(document["images"], "image", read_image)}
     persons: dict[int, list[PersonAnnotation]] = {image_id: [] for image_id in images}
 
     def read_annotation(record: dict[str, Any], where: str) -> None:
         if field(record, "category_id", where) == chosen["id"]:
-            _persons_of_image(record, persons, where).append(_read_person(record, len(skeleton), where))
+            image = _image_of(record, images, where)
+            persons[image.id].append(read_person(record, layout.read(record, where), image, where))
 
     ledger.read(document["annotations"], "annotation", read_annotation)
     ledger.report()
-    return AnnotationSet(skeleton, tuple(replace(image, persons=tuple(persons[image.id])) for image in images.values()))
+    pictures = tuple(replace(image, persons=tuple(persons[image.id])) for image in images.values())
+    return AnnotationSet(layout.skeleton, pictures)
 
 
 def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
-    """Write a COCO keypoint file that ``read_coco`` reads back without a difference."""
+    """Write a COCO keypoint file that ``read_coco`` reads back without a difference.
+
+    Boxes that do not show in their picture are the exception: they are written, and refused when read.
+    """
     document = {
         "images": [_image_record(image) for image in annotations.images],
         "annotations": [_person_record(person, image.id) for image in annotations.images for person in image.persons],
@@ -86,21 +99,10 @@ def results_to_coco(poses: Mapping[int, Sequence[Pose]]) -> list[dict[str, Any]]
     ]
 
 
-def area_from_box(box_px: Floats) -> float:
-    """Estimate a person's area in square pixels from the box ``(4,)`` x0, y0, x1, y1."""
-    x0, y0, x1, y1 = (float(edge) for edge in box_px)
-    return AREA_PER_BOX * (x1 - x0) * (y1 - y0)
-
-
-def _load(path: str | Path) -> dict[str, Any]:
-    try:
-        document = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
+def _check_lists(document: Any, path: str | Path) -> None:
     for name in ("images", "annotations", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(name), list):
             raise InvalidAnnotation(f"{path} is no COCO keypoint file: the list {name!r} is missing")
-    return dict(document)
 
 
 def _choose_category(categories: list[Any], name: str | None, path: str | Path) -> dict[str, Any]:
@@ -139,51 +141,17 @@ def _valid_links(links: Any, num_keypoints: int) -> list[tuple[int, int]]:
     ]
 
 
-def _read_image(record: dict[str, Any], where: str) -> AnnotatedImage:
-    size_wh = integer(record, "width", where), integer(record, "height", where)
-    if min(size_wh) <= 0:
-        raise InvalidAnnotation(f"{where}: fields 'width' and 'height' must be positive, not {size_wh}")
-    return AnnotatedImage(int(record["id"]), str(field(record, "file_name", where)), size_wh)
-
-
-def _persons_of_image(
-    record: dict[str, Any], persons: Mapping[int, list[PersonAnnotation]], where: str
-) -> list[PersonAnnotation]:
+def _image_of(record: dict[str, Any], images: Mapping[int, AnnotatedImage], where: str) -> AnnotatedImage:
     image_id = integer(record, "image_id", where)
-    if image_id not in persons:
+    if image_id not in images:
         raise InvalidAnnotation(f"{where}: field 'image_id' names image {image_id}, which is not in the file")
-    return persons[image_id]
-
-
-def _read_person(record: dict[str, Any], num_keypoints: int, where: str) -> PersonAnnotation:
-    triples = numbers(record, "keypoints", where, 3 * num_keypoints).reshape(num_keypoints, 3)
-    if not np.isin(triples[:, 2], (0, 1, 2)).all():
-        raise InvalidAnnotation(f"{where}: field 'keypoints' has a visibility other than 0, 1 or 2")
-    x, y, width, height = numbers(record, "bbox", where, 4)
-    if width < 0 or height < 0:
-        raise InvalidAnnotation(f"{where}: field 'bbox' has a negative width or height")
-    visibility = triples[:, 2].astype(np.int64)
-    box_px = np.array([x, y, x + width, y + height], np.float32)
-    return PersonAnnotation(
-        id=int(record["id"]),
-        keypoints_px=np.where(visibility[:, None] > 0, triples[:, :2], 0).astype(np.float32),
-        visibility=visibility,
-        box_px=box_px,
-        area_px=_area(record, where) if "area" in record else AREA_PER_BOX * float(width * height),
-        is_crowd=bool(record.get("iscrowd", 0)),
-    )
-
-
-def _area(record: dict[str, Any], where: str) -> float:
-    area = float(numbers({"area": [record["area"]]}, "area", where, 1)[0])
-    if area < 0:
-        raise InvalidAnnotation(f"{where}: field 'area' is negative")
-    return area
+    return images[image_id]
 
 
 def _image_record(image: AnnotatedImage) -> dict[str, Any]:
     width, height = image.size_wh
-    return {"id": image.id, "file_name": image.file_name, "width": width, "height": height}
+    record = {"id": image.id, "file_name": image.file_name, "width": width, "height": height}
+    return record if image.crowd_index is None else record | {"crowdIndex": image.crowd_index}
 
 
 def _person_record(person: PersonAnnotation, image_id: int) -> dict[str, Any]:

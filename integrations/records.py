@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,14 @@ class Ledger:
         logger.warning("skipped %s", error)
 
 
+def load_json(path: str | Path) -> Any:
+    """Read a JSON file; InvalidAnnotation if that cannot be done."""
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
+
+
 def field(record: dict[str, Any], name: str, where: str) -> Any:
     """Return a field that must be there."""
     if record.get(name) is None:
@@ -75,6 +84,14 @@ def integer(record: dict[str, Any], name: str, where: str) -> int:
     if isinstance(value, bool) or not (isinstance(value, int) or _is_whole(value)):
         raise InvalidAnnotation(f"{where}: field {name!r} is {value!r}, an integer is expected")
     return int(value)
+
+
+def flag(record: dict[str, Any], name: str, where: str) -> bool:
+    """Return a field that must be true or false."""
+    value = field(record, name, where)
+    if value not in (True, False):
+        raise InvalidAnnotation(f"{where}: field {name!r} is {value!r}, true or false is expected")
+    return bool(value)
 
 
 def numbers(record: dict[str, Any], name: str, where: str, length: int) -> NDArray[np.float64]:

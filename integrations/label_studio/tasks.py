@@ -15,12 +15,12 @@ import numpy as np
 from clickpose.annotations import ABSENT, AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
 from clickpose.errors import InvalidAnnotation
 from clickpose.skeleton import Skeleton
-from integrations.coco import area_from_box
 from integrations.label_studio.people import Person, read_people
 from integrations.label_studio.provenance import KeypointRecord, Submission
 from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.schemas import clean_regions
 from integrations.label_studio.service import is_gap
+from integrations.persons import area_from_box
 
 
 @dataclass(frozen=True)

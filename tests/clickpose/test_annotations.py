@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotation, convert_set, to_skeleton
+from clickpose.annotations import (
+    AnnotatedImage,
+    AnnotationSet,
+    PersonAnnotation,
+    convert_set,
+    split_by_crowding,
+    to_skeleton,
+)
 from clickpose.skeleton import Skeleton
 
 COCO, HUMAN_ART, CROWD = (Skeleton.load(name) for name in ("coco17", "humanart21", "crowdpose14"))
@@ -53,9 +60,22 @@ def test_persons_are_counted_without_crowds_and_without_those_nobody_labelled() 
 
 
 def test_a_whole_set_is_carried_over_with_names_and_sizes() -> None:
-    image = AnnotatedImage(4, "people/b.png", (640, 480), (make_person(), make_person(id=8)))
+    image = AnnotatedImage(4, "people/b.png", (640, 480), (make_person(), make_person(id=8)), crowd_index=0.4)
     annotations = AnnotationSet(COCO, (image,))
     assert convert_set(annotations, COCO) is annotations
     (moved,) = convert_set(annotations, CROWD).images
-    assert (moved.id, moved.file_name, moved.size_wh) == (4, "people/b.png", (640, 480))
+    assert replace(moved, persons=()) == replace(image, persons=())
     assert all(same(a, to_skeleton(b, COCO, CROWD)) for a, b in zip(moved.persons, image.persons, strict=True))
+
+
+def test_pictures_are_split_by_how_crowded_they_are() -> None:
+    indices = (0.0, 0.09, 0.1, 0.5, 0.8, 0.81, 1.0, None)
+    images = tuple(AnnotatedImage(i, "a.png", (9, 9), crowd_index=index) for i, index in enumerate(indices))
+    shares = split_by_crowding(AnnotationSet(CROWD, images))
+    assert {name: [image.id for image in share.images] for name, share in shares.items()} == {
+        "easy": [0, 1],
+        "medium": [2, 3, 4],
+        "hard": [5, 6],
+    }
+    assert all(share.skeleton == CROWD for share in shares.values())
+    assert split_by_crowding(AnnotationSet(COCO, images[-1:])) == {}

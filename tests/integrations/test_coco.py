@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ coordinate = st.integers(-(10**5), 10**7).map(lambda thousandths: np.float32(tho
 def persons(draw: Any, person_id: int) -> PersonAnnotation:
     visibility = np.array(draw(st.lists(st.integers(0, 2), min_size=17, max_size=17)))
     points = np.array(draw(st.lists(coordinate, min_size=34, max_size=34)), np.float32).reshape(17, 2)
-    box = np.array(draw(st.lists(coordinate, min_size=4, max_size=4)), np.float32).reshape(2, 2)
+    inside = draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))  # of the smallest picture
+    box = np.array([inside, draw(st.tuples(coordinate, coordinate))], np.float32)
     return PersonAnnotation(
         id=person_id,
         keypoints_px=np.where(visibility[:, None] > 0, points, np.float32(0)),
@@ -69,14 +71,14 @@ def test_what_is_written_is_read_back_exactly(tmp_path_factory: Any, data: Any) 
     people = tuple(data.draw(persons(i)) for i in range(data.draw(st.integers(0, 2))))
     written = AnnotationSet(
         Skeleton.load("coco17"),
-        (AnnotatedImage(3, "sub/é.jpg", (64, 48), people), AnnotatedImage(4, "b.jpg", (5, 5))),
+        (AnnotatedImage(3, "sub/é.jpg", (64, 48), people), AnnotatedImage(4, "b.jpg", (5, 5), crowd_index=0.25)),
     )
     path = tmp_path_factory.mktemp("coco") / "x.json"
     write_coco(written, path)
     read = read_coco(path)
     assert read.skeleton == written.skeleton
     for one, other in zip(read.images, written.images, strict=True):
-        assert (one.id, one.file_name, one.size_wh) == (other.id, other.file_name, other.size_wh)
+        assert replace(one, persons=()) == replace(other, persons=())
         assert all(map(equal, one.persons, other.persons))
         assert len(one.persons) == len(other.persons)
 
@@ -126,6 +128,10 @@ def test_person_is_read_in_our_conventions(tmp_path: Path) -> None:
         ({"keypoints": ["x", 2, 2] * 3}, "annotation 7: field 'keypoints' holds something that is not a number"),
         ({"keypoints": [1, 2, 3] * 3}, "annotation 7: field 'keypoints' has a visibility other than 0, 1 or 2"),
         ({"bbox": [1, 2, -3, 4]}, "annotation 7: field 'bbox' has a negative width or height"),
+        ({"bbox": [1, 2, 3]}, "annotation 7: field 'bbox' has 3 values, 4 numbers are expected"),
+        ({"bbox": [1, 2, float("nan"), 4]}, "annotation 7: field 'bbox' holds a number that is NaN"),
+        ({"bbox": [66, 2, 10, 20]}, "annotation 7: field 'bbox' is x 66.0 .. 76.0, y 2.0 .. 22.0, outside the picture"),
+        ({"bbox": [2, -30, 10, 28]}, "annotation 7: field 'bbox' is x 2.0 .. 12.0, y -30.0 .. -2.0, outside the"),
         ({"area": -1}, "annotation 7: field 'area' is negative"),
         ({"area": None}, "annotation 7: field 'area'"),
         ({"image_id": 99}, "annotation 7: field 'image_id' names image 99, which is not in the file"),
@@ -145,11 +151,43 @@ def test_bad_person_is_refused_by_file_id_and_field_or_skipped(
 
 
 @pytest.mark.parametrize(
+    "bbox",
+    [
+        [-0.01, 2, 64.02, 46.003],  # rounded beyond an edge
+        [1, 1, 64, 48],  # counted from 1
+        [-20, -30, 100, 90],  # somebody the picture cuts off
+        [64.5, 2, 3, 4],  # beside the picture, by less than a pixel
+        [0, 0, 0, 0],
+    ],
+)
+def test_a_box_may_stick_out_of_the_picture_and_is_kept_as_it_is(tmp_path: Path, bbox: list[float]) -> None:
+    (image,) = read_coco(save(tmp_path, document(bbox=bbox))).images
+    x, y, width, height = bbox
+    assert image.persons[0].box_px.tolist() == pytest.approx([x, y, x + width, y + height])
+
+
+def test_everything_skipped_is_listed_and_so_are_the_persons_of_a_skipped_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = document()
+    content["images"].append({"id": 2, "file_name": "b.jpg", "width": 9})
+    content["annotations"].append(document(id=8, image_id=2)["annotations"][0])
+    path = save(tmp_path, content)
+    assert len(read_coco(path, skip_bad=True)) == 1
+    assert caplog.messages == [
+        f"skipped {path}: image 2: field 'height' is missing",
+        f"skipped {path}: annotation 8: field 'image_id' names image 2, which is not in the file",
+        f"{path}: skipped 2 bad records",
+    ]
+
+
+@pytest.mark.parametrize(
     ("list_name", "record", "message"),
     [
         ("images", {"id": 1, "file_name": "b", "width": 9, "height": 9}, "image 1: field 'id' is used twice"),
         ("images", {"id": 2, "width": 9, "height": 9}, "image 2: field 'file_name' is missing"),
         ("images", {"id": 2, "file_name": "b", "width": 0, "height": 9}, "image 2: fields 'width' and 'height'"),
+        ("images", {"id": 2, "file_name": "b", "width": 9, "height": 9, "crowdIndex": 2}, "field 'crowdIndex' is 2.0"),
         ("images", "nonsense", "image record 'nonsense' is not an object"),
         ("annotations", document()["annotations"][0], "annotation 7: field 'id' is used twice"),
     ],

@@ -1,0 +1,84 @@
+"""Pictures and persons of a file, checked and in our conventions; every data set is read with these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clickpose.annotations import AnnotatedImage, Floats, PersonAnnotation
+from clickpose.errors import InvalidAnnotation
+from integrations.records import field, integer, numbers
+
+AREA_PER_BOX = 0.53  # a person fills about half of the box; CrowdPose scores its poses with this share
+EDGE_PX = 1.0  # what rounding, and counting pixels from 1, may add
+
+Triples = NDArray[np.float64]
+
+
+def read_image(record: dict[str, Any], where: str) -> AnnotatedImage:
+    """Read a picture's record, without its persons."""
+    size_wh = integer(record, "width", where), integer(record, "height", where)
+    if min(size_wh) <= 0:
+        raise InvalidAnnotation(f"{where}: fields 'width' and 'height' must be positive, not {size_wh}")
+    file_name = str(field(record, "file_name", where))
+    crowd_index = number(record, "crowdIndex", where) if "crowdIndex" in record else None
+    if crowd_index is not None and not 0 <= crowd_index <= 1:
+        raise InvalidAnnotation(f"{where}: field 'crowdIndex' is {crowd_index}, a share in 0..1 is expected")
+    return AnnotatedImage(int(record["id"]), file_name, size_wh, crowd_index=crowd_index)
+
+
+def read_triples(record: dict[str, Any], name: str, where: str, num_keypoints: int) -> Triples:
+    """Read a field of x, y, v for each keypoint, as ``(K, 3)``; v is 0, 1 or 2."""
+    triples = numbers(record, name, where, 3 * num_keypoints).reshape(num_keypoints, 3)
+    if not np.isin(triples[:, 2], (0, 1, 2)).all():
+        raise InvalidAnnotation(f"{where}: field {name!r} has a visibility other than 0, 1 or 2")
+    return triples
+
+
+def read_person(record: dict[str, Any], triples: Triples, image: AnnotatedImage, where: str) -> PersonAnnotation:
+    """Read a COCO record around the keypoints ``(K, 3)`` that were found in it."""
+    x, y, width, height = numbers(record, "bbox", where, 4)
+    if width < 0 or height < 0:
+        raise InvalidAnnotation(f"{where}: field 'bbox' has a negative width or height")
+    box_px = box_inside((x, y, x + width, y + height), image, where)
+    area_px = number(record, "area", where) if "area" in record else AREA_PER_BOX * float(width * height)
+    if area_px < 0:
+        raise InvalidAnnotation(f"{where}: field 'area' is negative")
+    return person(int(record["id"]), triples, box_px, area_px, is_crowd=bool(record.get("iscrowd", 0)))
+
+
+def person(
+    person_id: int, triples: Triples, box_px: Floats, area_px: float, *, is_crowd: bool = False
+) -> PersonAnnotation:
+    """Build a person; keypoints without a label go to the origin."""
+    visibility = triples[:, 2].astype(np.int64)
+    keypoints_px = np.where(visibility[:, None] > 0, triples[:, :2], 0).astype(np.float32)
+    return PersonAnnotation(person_id, keypoints_px, visibility, box_px, area_px, is_crowd=is_crowd)
+
+
+def box_inside(box_xyxy: tuple[float, float, float, float], image: AnnotatedImage, where: str) -> Floats:
+    """Return a box that shows in its picture, ``(4,)``, as it is: those of people at the edge may stick out.
+
+    Raises:
+        InvalidAnnotation: the whole box is beside the picture, by more than ``EDGE_PX``.
+    """
+    x0, y0, x1, y1 = (round(float(edge), 2) for edge in box_xyxy)
+    width, height = image.size_wh
+    if x1 < -EDGE_PX or y1 < -EDGE_PX or x0 > width + EDGE_PX or y0 > height + EDGE_PX:
+        raise InvalidAnnotation(
+            f"{where}: field 'bbox' is x {x0} .. {x1}, y {y0} .. {y1}, outside the picture of {width} x {height}"
+        )
+    return np.array(box_xyxy, np.float32)
+
+
+def area_from_box(box_px: Floats) -> float:
+    """Estimate a person's area in square pixels from the box ``(4,)`` x0, y0, x1, y1."""
+    x0, y0, x1, y1 = (float(edge) for edge in box_px)
+    return AREA_PER_BOX * (x1 - x0) * (y1 - y0)
+
+
+def number(record: dict[str, Any], name: str, where: str) -> float:
+    """Return a field that must be one finite number."""
+    return float(numbers({name: [field(record, name, where)]}, name, where, 1)[0])
