@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from clickpose.annotations import AnnotatedImage, Click, Pose
+from clickpose.clicks import apply_clicks
 from clickpose.errors import InvalidConfig
 from clickpose.evaluation.annotators import Annotator, SimulatedAnnotator
-from clickpose.evaluation.predictors import PosePredictor, move_keypoints
+from clickpose.evaluation.predictors import PosePredictor
 from clickpose.skeleton import Skeleton
 
 GOALS = (0.85, 0.90, 0.95)  # AP of a picture for the published NoC, OKS of a person for clicks per person
@@ -100,7 +101,7 @@ def play_at_once(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: R
     while True:
         yield refine(poses, clicks) if clicks else list(poses)
         more = annotator.correct_each(marked)
-        marked = move_keypoints(annotator.skeleton, marked, more)
+        marked = apply_clicks(marked, more, annotator.skeleton, annotator.image.size_wh)
         clicks = clicks + more
 
 
