@@ -259,9 +259,9 @@ def test_rounds_all_at_once_equal_progressive_ones_if_nobody_listens(people: Ann
         annotator.find_missed(poses)
         played.append(list(islice(style.play(poses, annotator, style.refiner(predictor, image)), 5)))
     for one, other in zip(*played, strict=True):
-        for pose, twin in zip(one, other, strict=True):
+        for pose, twin in zip(one.poses, other.poses, strict=True):
             assert np.array_equal(pose.keypoints_px, twin.keypoints_px)
-    assert [int(poses[0].held.sum()) for poses in played[1]] == [0, 1, 2, 3, 3]
+    assert [int(now.poses[0].held.sum()) for now in played[1]] == [0, 1, 2, 3, 3]
 
 
 # --- the published measures
@@ -269,14 +269,14 @@ def test_rounds_all_at_once_equal_progressive_ones_if_nobody_listens(people: Ann
 
 def test_ap_rises_with_clicks_to_one(people: AnnotationSet) -> None:
     curve = ap_at_clicks(by_hand(people, 4), people, record, max_clicks=4)
-    ap = [numbers["AP"] for numbers in curve.rounds]
+    ap = [numbers["AP"] for numbers in curve.answered.rounds]
     assert len(ap) == 5 and ap == sorted(ap)
     assert ap[0] < 0.9 and ap[4] == pytest.approx(1.0)
-    assert curve.first_scores == curve.rounds
+    assert curve.answered.first_scores == curve.answered.rounds
 
 
 def test_scores_of_the_first_pass_and_of_the_loop_are_kept_apart(people: AnnotationSet) -> None:
-    curve = ap_at_clicks(Confused(people, by_hand(people, 1)), people, record, max_clicks=1)
+    curve = ap_at_clicks(Confused(people, by_hand(people, 1)), people, record, max_clicks=1).answered
     assert curve.rounds[0] == curve.first_scores[0]
     assert curve.rounds[1]["AP"] < curve.first_scores[1]["AP"] == pytest.approx(1.0)
 
