@@ -18,9 +18,9 @@ import numpy as np
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
 from clickpose.evaluation.clicks import PUBLISHED_STYLE, ClickStyle
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
-from clickpose.evaluation.matching import labelled_persons, match_as_published
+from clickpose.evaluation.matching import labelled_persons
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
-from clickpose.evaluation.rounds import NUM_LOOP_PERSONS, play_rounds, same_scores, with_scores_of
+from clickpose.evaluation.rounds import loop_matches, play_rounds, same_scores, with_scores_of
 from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
 from clickpose.oks import oks
 from clickpose.skeleton import Skeleton
@@ -149,9 +149,7 @@ def ap_at_clicks(
 def _similarity(visit: Visit, poses: list[Pose], skeleton: Skeleton) -> list[float]:
     """OKS of each labelled person with the pose that showed it best before the first click; 0 without one."""
     persons = labelled_persons(visit.image)
-    first = visit.candidates[:NUM_LOOP_PERSONS]
-    matches = visit.share("matches", lambda: match_as_published(first, visit.image, skeleton))
     similarity = [0.0] * len(persons)
-    for index, person in matches.items():
+    for index, person in loop_matches(visit, skeleton).items():
         similarity[person] = oks(poses[index].keypoints_px, persons[person], skeleton.sigmas)
     return similarity

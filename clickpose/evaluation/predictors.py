@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from clickpose.annotations import VISIBLE, AnnotatedImage, Click, Pose
+from clickpose.annotations import ABSENT, VISIBLE, AnnotatedImage, Click, Pose
 from clickpose.clicks import apply_clicks
+from clickpose.errors import InvalidAnnotation
 from clickpose.poses import SAME_PERSON_IOU
 from clickpose.skeleton import Skeleton
 
@@ -145,3 +146,30 @@ class RecordedResults:
             held=np.zeros(num_keypoints, bool),
         )
         return [*poses, added]
+
+
+def convert_poses(poses: Mapping[int, Sequence[Pose]], source: Skeleton, target: Skeleton) -> dict[int, list[Pose]]:
+    """Carry found persons over to another skeleton by keypoint name, as ``convert_set`` does the truth.
+
+    Keypoints that only ``target`` has are absent and lie in the middle of the others: converted truths have no label
+    there, so nobody clicks or counts them.
+
+    Raises:
+        InvalidAnnotation: the skeletons share no keypoint.
+    """
+    if source.keypoints == target.keypoints:
+        return {id: list(found) for id, found in poses.items()}
+    shared = source.shared_with(target)
+    if not shared:
+        raise InvalidAnnotation(f"skeletons {source.name!r} and {target.name!r} share no keypoint name")
+    return {id: [_convert(pose, shared, len(target)) for pose in found] for id, found in poses.items()}
+
+
+def _convert(pose: Pose, shared: Sequence[tuple[int, int]], num_keypoints: int) -> Pose:
+    ours, theirs = [j for _, j in shared], [i for i, _ in shared]
+    keypoints_px = np.tile(pose.keypoints_px[theirs].mean(0), (num_keypoints, 1))
+    visibility, scores = np.full(num_keypoints, ABSENT), np.zeros(num_keypoints, np.float32)
+    held = np.zeros(num_keypoints, bool)
+    keypoints_px[ours], visibility[ours] = pose.keypoints_px[theirs], pose.visibility[theirs]
+    scores[ours], held[ours] = pose.scores[theirs], pose.held[theirs]
+    return replace(pose, keypoints_px=keypoints_px, visibility=visibility, scores=scores, held=held)

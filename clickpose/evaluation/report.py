@@ -7,6 +7,7 @@ Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP 
     AP@Cn  AR@Cn  box/AP@Cn ...    after n rounds of clicks, as published
     AP@Cn/by_hand                  where a click moves one keypoint and nothing else
     AP@Cn/unanswered               where the model has answered to all clicks but the last
+    gain_by_click@Cn               AP@Cn/by_hand less AP@C0
     gain_by_loop@Cn                AP@Cn less AP@Cn/by_hand: what all answers together bring
     gain_by_answer@Cn              AP@Cn less AP@Cn/unanswered: what the last one brings, the paper's parentheses
     mean_oks@Cn  .../by_hand       over all labelled persons; knows no scores
@@ -20,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from clickpose.annotations import AnnotationSet, Pose
 from clickpose.errors import InvalidConfig
@@ -82,13 +83,9 @@ class Simulation:
         if self.max_clicks < 0:
             raise InvalidConfig(f"the curve needs 0 or more clicks, not {self.max_clicks}")
 
-    def by(self, strategy: str) -> Simulation:
-        """Return the same with every click chosen by one strategy."""
-        return replace(
-            self,
-            rounds=replace(self.rounds, strategy=strategy),
-            persons=replace(self.persons, strategy=strategy),
-        )
+    def styled(self, **changes: Any) -> Simulation:
+        """Return the same with some attributes of both click styles changed."""
+        return replace(self, rounds=replace(self.rounds, **changes), persons=replace(self.persons, **changes))
 
 
 class SimulationMeters:
@@ -102,7 +99,8 @@ class SimulationMeters:
 
     def visit(self, visit: Visit) -> None:
         """Show one picture to each."""
-        for meter in (self.curve, self.noc, *self.costs):
+        meters: list[Meter] = [self.curve, self.noc, *self.costs]
+        for meter in meters:
             meter.visit(visit)
 
     def result(self) -> Metrics:
@@ -175,6 +173,8 @@ def _curve_metrics(curve: ClickCurve) -> Metrics:
     if first_scores != metrics:
         metrics |= {f"{name}/first_scores": value for name, value in first_scores.items()}
     metrics |= {f"AP@C{n}/by_hand": numbers["AP"] for n, numbers in enumerate(curve.by_hand)}
+    manual = [numbers["AP"] for numbers in curve.by_hand]
+    metrics |= {f"gain_by_click@C{n}": _gain(manual[n], manual[0]) for n in range(1, len(manual))}
     metrics |= {f"mean_oks@C{n}": value for n, value in enumerate(curve.mean_oks)}
     return metrics | {f"mean_oks@C{n}/by_hand": value for n, value in enumerate(curve.mean_oks_by_hand)}
 

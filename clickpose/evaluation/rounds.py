@@ -14,8 +14,10 @@ from typing import Generic, TypeVar
 
 from clickpose.annotations import Pose
 from clickpose.evaluation.clicks import EVERY_KEYPOINT, ClickStyle, Round, Rounds
+from clickpose.evaluation.matching import match_as_published
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.visits import Visit
+from clickpose.skeleton import Skeleton
 
 NUM_LOOP_PERSONS = 20  # of the published loop; also as many as COCO counts in a picture
 
@@ -41,6 +43,12 @@ class Replay(Generic[T]):
 def play_rounds(predictor: PosePredictor, visit: Visit, style: ClickStyle) -> Replay[Round]:
     """Return the state of a picture's 20 best persons before the first round and after each one, without end."""
     return visit.share(("rounds", predictor, style), lambda: Replay(_play(predictor, visit, style)))
+
+
+def loop_matches(visit: Visit, skeleton: Skeleton) -> dict[int, int]:
+    """Return which of the rounds' persons shows which labelled one: ``{index of pose: index of person}``."""
+    first = visit.candidates[:NUM_LOOP_PERSONS]
+    return visit.share("matches", lambda: match_as_published(first, visit.image, skeleton))
 
 
 def _play(predictor: PosePredictor, visit: Visit, style: ClickStyle) -> Rounds:
