@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from integrations.label_studio.times import AnnotationTimes
     from pipeline.dataset import PictureFolder
 
-PUBLISHED = "published"  # the strategies that are taken when none is asked for
+PUBLISHED = "farthest keypoint first in rounds, as published, worst first in clicks a person"
 OVERLAYS = 6
 
 
@@ -76,7 +76,9 @@ def evaluate(
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
 
-    _print_tables(f"{predictor.version} on {data.name}", ours, theirs, times)
+    _print_tables(
+        f"{predictor.version} on {data.name}", ours, theirs, times, f"Rounds {loop}, hold {hold}, noise {noise:g}"
+    )
     if plots:
         _write_figures(plots, predictor.version, ours, theirs)
         _write_overlays(plots, overlays.overlays, pictures, predictor.skeleton)
@@ -120,20 +122,20 @@ def _print_tables(
     ours: Mapping[str, Metrics],
     theirs: Mapping[str, Mapping[str, Metrics]],
     times: Sequence[AnnotationTimes],
+    clicks: str,
 ) -> None:
     from rich.console import Console
 
     from clickpose.commands import evaluation_tables as tables
 
     console = Console()
-    first = next(iter(ours))
-    console.print(tables.accuracy(title, ours[first], {name: other[first] for name, other in theirs.items()}))
-    for name, metrics in ours.items():
-        others = {other: by_strategy[name] for other, by_strategy in theirs.items()}
-        console.print(tables.after_clicks(name, metrics, others))
-        console.print(tables.gains(name, metrics))
-        console.print(tables.number_of_clicks(name, metrics, others))
-        console.print(tables.costs(name, metrics))
+    console.print(tables.accuracy(title, ours, theirs))
+    console.print(f"Clicks: {'; '.join(ours)}. {clicks}.", highlight=False)
+    console.print(tables.after_clicks(ours, theirs))
+    if any("gain_by_loop@C1" in metrics for metrics in ours.values()):
+        console.print(tables.gains(ours))
+    console.print(tables.number_of_clicks(ours, theirs))
+    console.print(tables.costs(ours))
     if times:
         console.print(tables.seconds(times))
 
@@ -165,7 +167,10 @@ def _document(
 ) -> dict[str, Any]:
     """Return every number: the first strategy's by plain keys, those of more strategies and models below them."""
     first = next(iter(ours))
-    document: dict[str, Any] = {**ours[first], "settings": {**settings, "strategies": list(ours)}}
+    document: dict[str, Any] = {
+        **ours[first],
+        "settings": {**settings, "strategies": [] if PUBLISHED in ours else list(ours)},
+    }
     if len(ours) > 1:
         document["strategies"] = ours
     if theirs:

@@ -86,7 +86,7 @@ def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.subplots()
     for index, (name, values) in enumerate(metrics.items()):
         drawn: list[dict[int, float]] = []
@@ -100,7 +100,7 @@ def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, handlelength=3.5)
+    figure.legend(fontsize=8, handlelength=3.5, loc="outside right upper", title="solid: as published")
     return figure
 
 
@@ -118,6 +118,7 @@ def click_bars(metrics: Mapping[str, Metrics]) -> Figure:
     published.set(title="published NoC", xlabel="AP of a picture", ylabel="rounds a picture")
     _plot_bars(per_person, metrics, r"clicks@(\d+)", r"manual_clicks@(\d+)")
     per_person.set(title="clicks a person", xlabel="OKS of a person", ylabel="clicks a person")
+    figure.legend(*per_person.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -135,8 +136,6 @@ def _plot_bars(axes: Axes, metrics: Mapping[str, Metrics], pattern: str, by_hand
         bars = axes.bar(left, [numbers.get(goal, np.nan) for goal in goals], width, label=label, color=color)
         axes.bar_label(bars, fmt="%.1f", fontsize=7)
     axes.set_xticks(range(len(goals)), [f".{goal}" for goal in goals])
-    axes.margins(y=0.25)
-    axes.legend(fontsize=8, loc="upper left", ncols=2)
 
 
 def _numbers(metrics: Metrics, pattern: str) -> dict[int, float]:
