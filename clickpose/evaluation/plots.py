@@ -100,7 +100,8 @@ def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    figure.legend(fontsize=8, handlelength=3.5, loc="outside right upper", title="solid: as published")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, handlelength=3.5, loc="outside right upper", title="solid: as published")
     return figure
 
 
@@ -118,7 +119,8 @@ def click_bars(metrics: Mapping[str, Metrics]) -> Figure:
     published.set(title="published NoC", xlabel="AP of a picture", ylabel="rounds a picture")
     _plot_bars(per_person, metrics, r"clicks@(\d+)", r"manual_clicks@(\d+)")
     per_person.set(title="clicks a person", xlabel="OKS of a person", ylabel="clicks a person")
-    figure.legend(*per_person.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=4)
+    handles, labels = max((published, per_person), key=lambda axes: len(axes.patches)).get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -126,7 +128,8 @@ def _plot_bars(axes: Axes, metrics: Mapping[str, Metrics], pattern: str, by_hand
     groups: list[tuple[str, dict[int, float], tuple[str, float]]] = []
     for index, (name, values) in enumerate(metrics.items()):
         answered, manual = _numbers(values, pattern), _numbers(values, by_hand)
-        groups.append((name, answered, (f"C{index}", 1.0)))
+        if answered:
+            groups.append((name, answered, (f"C{index}", 1.0)))
         if manual and manual != answered:
             groups.append((f"{name}, by hand", manual, (f"C{index}", 0.4)))
     goals = sorted({goal for _, numbers, _ in groups for goal in numbers})
