@@ -19,7 +19,10 @@ Theirs: TypeAlias = Mapping[str, Mapping[str, Metrics]]
 
 COCO = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 FIRST = "/first_scores"
-CURVE_CAPTION = "answers: persons keep their scores of the first pass. new scores: those of the round, as published."
+CURVE_CAPTION = (
+    "answers: persons keep their scores of the first pass. new scores: clicked persons take those of the round, as"
+    " published; the others keep theirs, which lifts whom the truth says to click above whom it does not."
+)
 GAIN_CAPTION = (
     "click: by hand, less AP without a click. answers: the other keypoints follow. new scores: persons are ranked anew."
     " The three add up to all. last answer: less what AP would be had the model not answered to the last click, as the"

@@ -101,7 +101,9 @@ def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, handlelength=3.5, loc="outside right upper", title="solid: as published")
+    figure.legend(
+        handles, labels, fontsize=8, handlelength=3.5, loc="outside right upper", title="solid: scores of the round"
+    )
     return figure
 
 
