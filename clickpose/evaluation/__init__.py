@@ -2,11 +2,12 @@
 
 from clickpose.evaluation.annotators import STRATEGIES, Annotator, SimulatedAnnotator
 from clickpose.evaluation.click_cost import ClickCost, clicks_per_person
+from clickpose.evaluation.click_curve import ClickCurve, ap_at_clicks
 from clickpose.evaluation.clicks import ClickStyle, annotate
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
-from clickpose.evaluation.predictors import ManualCorrection, PosePredictor, RecordedResults
-from clickpose.evaluation.published import ClickCurve, NumberOfClicks, ap_at_clicks, number_of_clicks
-from clickpose.evaluation.report import evaluate
+from clickpose.evaluation.predictors import ManualCorrection, PosePredictor, RecordedResults, convert_poses
+from clickpose.evaluation.published import NumberOfClicks, number_of_clicks
+from clickpose.evaluation.report import Simulation, evaluate, evaluate_all
 
 __all__ = [
     "STRATEGIES",
@@ -19,11 +20,14 @@ __all__ = [
     "PosePredictor",
     "RecordedResults",
     "SimulatedAnnotator",
+    "Simulation",
     "annotate",
     "ap_at_clicks",
     "box_ap",
     "clicks_per_person",
+    "convert_poses",
     "evaluate",
+    "evaluate_all",
     "keypoint_ap",
     "number_of_clicks",
 ]

@@ -65,6 +65,12 @@ STRATEGIES: dict[str, Callable[[View], Doubles]] = {
 }
 
 
+def check_strategy(name: str) -> None:
+    """Raise InvalidConfig if no strategy has this name."""
+    if name not in STRATEGIES:
+        raise InvalidConfig(f"no click strategy {name!r}: there are {', '.join(STRATEGIES)}")
+
+
 @dataclass
 class SimulatedAnnotator:
     """Knows where every labelled keypoint of one picture belongs, and clicks the most urgent one first.
@@ -96,8 +102,7 @@ class SimulatedAnnotator:
 
     def __post_init__(self) -> None:
         """Form an opinion on where each keypoint belongs: once, so that a click is never regretted."""
-        if self.strategy not in STRATEGIES:
-            raise InvalidConfig(f"no click strategy {self.strategy!r}: there are {', '.join(STRATEGIES)}")
+        check_strategy(self.strategy)
         self._rng = np.random.default_rng([self.seed, abs(self.image.id)])
         self.persons = labelled_persons(self.image)
         self._opinions = [self._opinion(person) for person in self.persons]

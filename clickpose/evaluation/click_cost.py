@@ -14,7 +14,7 @@ import numpy as np
 from clickpose.annotations import AnnotationSet
 from clickpose.evaluation.annotators import SimulatedAnnotator
 from clickpose.evaluation.clicks import CLICKS_TO_ADD_PERSON, DEFAULT_STYLE, ClickStyle
-from clickpose.evaluation.corrections import Correction, RefineLedger
+from clickpose.evaluation.corrections import Answers, Correction, RefineLedger
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
 from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
 
@@ -97,8 +97,7 @@ class CostMeter:
         self, predictor: PosePredictor, visit: Visit, tally: Tally, ledger: RefineLedger
     ) -> SimulatedAnnotator:
         annotator = self.style.annotator(visit.image, predictor.skeleton, self.oks_threshold)
-        refine = self.style.refiner(predictor, visit.encoded)
-        correction = Correction(predictor, visit, annotator, refine, ledger)
+        correction = Correction(answers_on(visit, predictor, self.style), visit.shown, annotator, ledger)
         for index in sorted(annotator.matches):
             added = index >= len(visit.shown)
             clicks = correction.correct_person(index, self.oks_threshold, self.cap)
@@ -125,6 +124,12 @@ class CostMeter:
             answer_ms=float(np.percentile(answers_ms, 50)) if answers_ms else float("nan"),
             answer_ms_p95=float(np.percentile(answers_ms, 95)) if answers_ms else float("nan"),
         )
+
+
+def answers_on(visit: Visit, predictor: PosePredictor, style: ClickStyle) -> Answers:
+    """Return the answers of a predictor on one picture, the same for all goals and strategies."""
+    key = "answers", predictor, style.hold, style.rescore
+    return visit.share(key, lambda: Answers(predictor, visit.encoded, style))
 
 
 def clicks_per_person(

@@ -12,17 +12,33 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from clickpose.annotations import AnnotatedImage, Click, Pose
+from clickpose.clicks import HOLDS, apply_clicks
 from clickpose.errors import InvalidConfig
-from clickpose.evaluation.annotators import Annotator, SimulatedAnnotator
-from clickpose.evaluation.predictors import PosePredictor, move_keypoints
+from clickpose.evaluation.annotators import Annotator, SimulatedAnnotator, check_strategy
+from clickpose.evaluation.predictors import PosePredictor
 from clickpose.skeleton import Skeleton
 
 GOALS = (0.85, 0.90, 0.95)  # AP of a picture for the published NoC, OKS of a person for clicks per person
 CLICKS_TO_ADD_PERSON = 2  # two corners of a box
 EVERY_KEYPOINT = float("inf")  # a tolerance that no similarity reaches: even a tiny error is worth a click
 
-Rounds: TypeAlias = Iterator[list[Pose]]
 Refine: TypeAlias = Callable[[Sequence[Pose], Sequence[Click]], list[Pose]]
+
+
+@dataclass(frozen=True)
+class Round:
+    """The persons of a picture after some clicks on each of them.
+
+    Attributes:
+        poses: as the model answers.
+        unanswered: before it answers to the last click: where that click moved keypoints, and nothing else.
+    """
+
+    poses: list[Pose]
+    unanswered: list[Pose]
+
+
+Rounds: TypeAlias = Iterator[Round]
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class ClickStyle:
         rescore: take persons' scores from the last refine, not from the first pass.
 
     Raises:
-        InvalidConfig: there is no such loop.
+        InvalidConfig: there is no such strategy, loop or hold, or the noise is negative.
     """
 
     strategy: str = "worst"
@@ -49,9 +65,14 @@ class ClickStyle:
     rescore: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a loop that does not exist."""
+        """Refuse a style that does not exist."""
+        check_strategy(self.strategy)
         if self.loop not in LOOPS:
             raise InvalidConfig(f"no click loop {self.loop!r}: there are {', '.join(LOOPS)}")
+        if self.hold not in HOLDS:
+            raise InvalidConfig(f"no hold {self.hold!r}: there are {', '.join(HOLDS)}")
+        if not 0 <= self.noise < float("inf"):
+            raise InvalidConfig(f"the noise of clicks must be 0 or more, not {self.noise}")
 
     def annotator(self, image: AnnotatedImage, skeleton: Skeleton, tolerance: float) -> SimulatedAnnotator:
         """Return an annotator of this style for one picture."""
@@ -62,7 +83,7 @@ class ClickStyle:
         return partial(predictor.refine, encoded, hold=self.hold, rescore=self.rescore)
 
     def play(self, poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
-        """Yield the poses before the first round and after each one, without end."""
+        """Yield the state before the first round and after each one, without end."""
         return LOOPS[self.loop](poses, annotator, refine)
 
 
@@ -85,10 +106,12 @@ def annotate(predictor: PosePredictor, image: Any, annotator: Annotator, *, max_
 
 
 def play_progressive(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
-    """Yield the poses before the first round and after each; every round clicks on the answer to the last."""
+    """Yield the state before the first round and after each; every round clicks on the answer to the last."""
+    unanswered = poses
     while True:
-        yield list(poses)
+        yield Round(list(poses), list(unanswered))
         clicks = annotator.correct_each(poses)
+        unanswered = _mark(poses, clicks, annotator)
         if clicks:
             poses = refine(poses, clicks)
 
@@ -96,12 +119,16 @@ def play_progressive(poses: Sequence[Pose], annotator: SimulatedAnnotator, refin
 def play_at_once(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
     """Yield, for n = 0, 1, ..., the first pass refined once with the n most urgent clicks on each person."""
     clicks: list[Click] = []
-    marked = poses
+    marked = list(poses)
     while True:
-        yield refine(poses, clicks) if clicks else list(poses)
+        yield Round(refine(poses, clicks) if clicks else list(poses), marked)
         more = annotator.correct_each(marked)
-        marked = move_keypoints(annotator.skeleton, marked, more)
+        marked = _mark(marked, more, annotator)
         clicks = clicks + more
+
+
+def _mark(poses: Sequence[Pose], clicks: Sequence[Click], annotator: SimulatedAnnotator) -> list[Pose]:
+    return apply_clicks(poses, clicks, annotator.skeleton, annotator.image.size_wh)
 
 
 LOOPS: dict[str, Callable[[Sequence[Pose], SimulatedAnnotator, Refine], Rounds]] = {

@@ -51,24 +51,39 @@ def box_ap(annotations: AnnotationSet, poses: Mapping[int, Sequence[Pose]]) -> d
 
 def image_ap(image: AnnotatedImage, skeleton: Skeleton, poses: Sequence[Pose]) -> float:
     """Return the keypoint AP of one picture by itself; -1 if none of its persons counts."""
-    return keypoint_ap(AnnotationSet(skeleton, (image,)), {image.id: poses})["AP"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations = AnnotationSet(skeleton, (image,))
+        evaluator = _evaluator(annotations, {image.id: poses}, "keypoints", _keypoint_record)
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = evaluator.params.areaRng[:1], ["all"]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision = evaluator.eval["precision"]
+    counted = precision[precision > -1]
+    return float(counted.mean()) if counted.size else -1.0
 
 
 def _coco_stats(
     annotations: AnnotationSet, poses: Mapping[int, Sequence[Pose]], kind: str, to_record: Callable[[Pose], Record]
 ) -> list[float]:
-    unknown = set(poses) - {image.id for image in annotations.images}
-    if unknown:
-        raise InvalidAnnotation(f"image {min(unknown)} has poses but no annotations; it is not in this data set")
-    found = [to_record(pose) | {"image_id": id} for id, persons in poses.items() for pose in persons]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        truth = _coco(annotations, list(_truth_records(annotations)))
-        evaluator = COCOeval(truth, _coco(annotations, found), kind)
-        evaluator.params.kpt_oks_sigmas = np.asarray(annotations.skeleton.sigmas)
+        evaluator = _evaluator(annotations, poses, kind, to_record)
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
     return [float(value) for value in evaluator.stats]
+
+
+def _evaluator(
+    annotations: AnnotationSet, poses: Mapping[int, Sequence[Pose]], kind: str, to_record: Callable[[Pose], Record]
+) -> COCOeval:
+    unknown = set(poses) - {image.id for image in annotations.images}
+    if unknown:
+        raise InvalidAnnotation(f"image {min(unknown)} has poses but no annotations; it is not in this data set")
+    found = [to_record(pose) | {"image_id": id} for id, persons in poses.items() for pose in persons]
+    truth = _coco(annotations, list(_truth_records(annotations)))
+    evaluator = COCOeval(truth, _coco(annotations, found), kind)
+    evaluator.params.kpt_oks_sigmas = np.asarray(annotations.skeleton.sigmas)
+    return evaluator
 
 
 def _coco(annotations: AnnotationSet, records: list[Record]) -> COCO:

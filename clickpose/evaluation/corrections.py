@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from clickpose.annotations import Click, PersonAnnotation, Pose
 from clickpose.evaluation.annotators import SimulatedAnnotator
-from clickpose.evaluation.clicks import Refine
-from clickpose.evaluation.predictors import PosePredictor
-from clickpose.evaluation.visits import Visit
+from clickpose.evaluation.clicks import ClickStyle
+from clickpose.evaluation.predictors import Box, PosePredictor
 from clickpose.oks import oks, within_tolerance
 from clickpose.skeleton import Skeleton
 
@@ -47,24 +48,49 @@ class RefineLedger:
             self.max_held_drift_px = max(self.max_held_drift_px, float(drift_px))
 
 
+class Answers:
+    """What a predictor answers on one picture; of measures that ask the same, only the first one waits.
+
+    Persons are independent (``PosePredictor``), so an answer depends on the clicked pose and the click alone.
+    """
+
+    def __init__(self, predictor: PosePredictor, encoded: Any, style: ClickStyle) -> None:
+        """Answer with ``predictor``, as ``style`` wants clicks to be held."""
+        self.predictor, self.encoded = predictor, encoded
+        self._refine = style.refiner(predictor, encoded)
+        self._refined: dict[tuple[Pose, Click], tuple[Pose, float]] = {}
+        self._added: dict[Box, Pose] = {}
+
+    def refine(self, poses: Sequence[Pose], click: Click) -> tuple[list[Pose], float]:
+        """Return the poses after a click, and how many ms the predictor took for it."""
+        question = poses[click.person], click
+        if question not in self._refined:
+            started_s = time.perf_counter()
+            answer = self._refine(poses, [click])[click.person]
+            self._refined[question] = answer, 1000 * (time.perf_counter() - started_s)
+        answer, answer_ms = self._refined[question]
+        return [*poses[: click.person], answer, *poses[click.person + 1 :]], answer_ms
+
+    def add_person(self, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
+        """Return the poses and, last, the person in the box."""
+        if box_px not in self._added:
+            self._added[box_px] = self.predictor.add_person(self.encoded, poses, box_px)[-1]
+        return [*poses, self._added[box_px]]
+
+
 class Correction:
     """One picture being corrected by one annotator."""
 
     def __init__(
-        self,
-        predictor: PosePredictor,
-        visit: Visit,
-        annotator: SimulatedAnnotator,
-        refine: Refine,
-        ledger: RefineLedger,
+        self, answers: Answers, shown: Sequence[Pose], annotator: SimulatedAnnotator, ledger: RefineLedger
     ) -> None:
-        """Add the persons that the model missed."""
-        self.skeleton = predictor.skeleton
-        self.annotator, self.refine, self.ledger = annotator, refine, ledger
+        """Add the persons that the model missed to those ``shown``."""
+        self.answers, self.annotator, self.ledger = answers, annotator, ledger
+        self.skeleton = annotator.skeleton
         self.placed_px: dict[tuple[int, int], tuple[float, float]] = {}
-        self.poses = list(visit.shown)
+        self.poses = list(shown)
         for box_px in annotator.find_missed(self.poses):
-            self.poses = predictor.add_person(visit.encoded, self.poses, box_px)
+            self.poses = answers.add_person(self.poses, box_px)
 
     def correct_person(self, index: int, goal: float, cap: int) -> int:
         """Click on one person until its OKS reaches ``goal``; return the number of clicks, at most ``cap``."""
@@ -84,9 +110,8 @@ class Correction:
 
     def _place(self, click: Click) -> None:
         before = self.poses[click.person]
-        started_s = time.perf_counter()
-        self.poses = self.refine(self.poses, [click])
-        self.ledger.answers_ms.append(1000 * (time.perf_counter() - started_s))
+        self.poses, answer_ms = self.answers.refine(self.poses, click)
+        self.ledger.answers_ms.append(answer_ms)
         self.placed_px[click.person, self.skeleton.index(click.keypoint)] = click.xy_px
         placed = {keypoint for person, keypoint in self.placed_px if person == click.person}
         self.ledger.record_keypoints(self._person(click.person), before, self.poses[click.person], placed)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GOLDEN_RATIO = 0.618034  # hues this far apart never come close to each other
-RING = (255, 255, 255)
+RING, EDGE = (255, 255, 255), (0, 0, 0)
+CURVES = (("", "-", ""), ("/first_scores", ":", ", first-pass scores"), ("/by_hand", "--", ", by hand"))
 
 
 def draw_poses(image: Image.Image, poses: Sequence[Pose], skeleton: Skeleton) -> Image.Image:
@@ -39,6 +40,8 @@ def draw_poses(image: Image.Image, poses: Sequence[Pose], skeleton: Skeleton) ->
         color = _color(index)
         _draw_limbs(canvas, pose, skeleton, color, round(radius_px))
         _draw_keypoints(canvas, pose, color, radius_px)
+    for pose in poses:
+        _draw_rings(canvas, pose, radius_px)
     return drawn
 
 
@@ -52,13 +55,18 @@ def _draw_limbs(
 
 
 def _draw_keypoints(canvas: ImageDraw.ImageDraw, pose: Pose, color: tuple[int, int, int], radius_px: float) -> None:
-    for (x, y), visibility, held in zip(pose.keypoints_px.tolist(), pose.visibility, pose.held, strict=True):
-        if visibility == ABSENT:
-            continue
-        fill = None if visibility == OCCLUDED else color
-        canvas.ellipse(_circle(x, y, radius_px), fill=fill, outline=color, width=max(1, round(radius_px / 3)))
-        if held:
-            canvas.ellipse(_circle(x, y, 2 * radius_px), outline=RING, width=max(1, round(radius_px / 2)))
+    for (x, y), visibility in zip(pose.keypoints_px.tolist(), pose.visibility, strict=True):
+        if visibility != ABSENT:
+            fill = None if visibility == OCCLUDED else color
+            canvas.ellipse(_circle(x, y, radius_px), fill=fill, outline=color, width=max(1, round(radius_px / 3)))
+
+
+def _draw_rings(canvas: ImageDraw.ImageDraw, pose: Pose, radius_px: float) -> None:
+    width = max(1, round(radius_px / 2))
+    for x, y in pose.keypoints_px[pose.held & (pose.visibility != ABSENT)].tolist():
+        # a dark edge on both sides keeps it apart from a white shirt
+        canvas.ellipse(_circle(x, y, 2 * radius_px + 1), outline=EDGE, width=width + 2)
+        canvas.ellipse(_circle(x, y, 2 * radius_px), outline=RING, width=width)
 
 
 def _circle(x: float, y: float, radius: float) -> tuple[float, float, float, float]:
@@ -71,50 +79,68 @@ def _color(index: int) -> tuple[int, int, int]:
 
 
 def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
-    """Plot AP over clicks a person, one line for each model: name -> what ``evaluate`` returned."""
+    """Plot AP over clicks a person: name of a model or strategy -> what ``evaluate`` returned for it.
+
+    A line each, dotted with the scores of the first pass, and dashed by hand, where those differ.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, values in metrics.items():
-        numbers = _numbers(values, r"AP@C(\d+)")
-        axes.plot(list(numbers), list(numbers.values()), marker="o", label=name)
+    for index, (name, values) in enumerate(metrics.items()):
+        drawn: list[dict[int, float]] = []
+        for suffix, style, label in CURVES:
+            numbers = _numbers(values, rf"AP@C(\d+){suffix}")
+            if numbers and numbers not in drawn:
+                drawn.append(numbers)
+                xy = list(numbers), list(numbers.values())
+                axes.plot(*xy, style, color=f"C{index}", marker="o", markersize=4, label=name + label)
     axes.set(xlabel="clicks on each person", ylabel="keypoint AP")
+    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend()
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, fontsize=8, handlelength=3.5, loc="outside right upper", title="solid: scores of the round"
+    )
     return figure
 
 
 def click_bars(metrics: Mapping[str, Metrics]) -> Figure:
-    """Plot the published NoC and, apart from it, clicks a person with each model and by hand.
+    """Plot the published NoC and, apart from it, clicks a person, with each model and, paler, by hand.
 
     Args:
-        metrics: name of a model -> what ``evaluate`` returned for it.
+        metrics: name of a model or strategy -> what ``evaluate`` returned for it.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
     published, per_person = figure.subplots(1, 2)
-    _plot_bars(published, {name: _numbers(values, r"NoC@(\d+)") for name, values in metrics.items()})
+    _plot_bars(published, metrics, r"NoC@(\d+)", r"NoC@(\d+)/by_hand")
     published.set(title="published NoC", xlabel="AP of a picture", ylabel="rounds a picture")
-    bars = {name: _numbers(values, r"clicks@(\d+)") for name, values in metrics.items()}
-    by_hand = {f"{name}, by hand": _numbers(values, r"manual_clicks@(\d+)") for name, values in metrics.items()}
-    _plot_bars(per_person, bars | by_hand)
+    _plot_bars(per_person, metrics, r"clicks@(\d+)", r"manual_clicks@(\d+)")
     per_person.set(title="clicks a person", xlabel="OKS of a person", ylabel="clicks a person")
+    handles, labels = max((published, per_person), key=lambda axes: len(axes.patches)).get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
-def _plot_bars(axes: Axes, groups: Mapping[str, Mapping[int, float]]) -> None:
-    goals = sorted({goal for numbers in groups.values() for goal in numbers})
+def _plot_bars(axes: Axes, metrics: Mapping[str, Metrics], pattern: str, by_hand: str) -> None:
+    groups: list[tuple[str, dict[int, float], tuple[str, float]]] = []
+    for index, (name, values) in enumerate(metrics.items()):
+        answered, manual = _numbers(values, pattern), _numbers(values, by_hand)
+        if answered:
+            groups.append((name, answered, (f"C{index}", 1.0)))
+        if manual and manual != answered:
+            groups.append((f"{name}, by hand", manual, (f"C{index}", 0.4)))
+    goals = sorted({goal for _, numbers, _ in groups for goal in numbers})
     width = 0.8 / max(1, len(groups))
-    for index, (name, numbers) in enumerate(groups.items()):
+    for index, (label, numbers, color) in enumerate(groups):
         left = np.arange(len(goals)) + (index - (len(groups) - 1) / 2) * width
-        bars = axes.bar(left, [numbers.get(goal, np.nan) for goal in goals], width, label=name)
+        bars = axes.bar(left, [numbers.get(goal, np.nan) for goal in goals], width, label=label, color=color)
         axes.bar_label(bars, fmt="%.1f", fontsize=7)
     axes.set_xticks(range(len(goals)), [f".{goal}" for goal in goals])
-    axes.legend(fontsize=8)
 
 
 def _numbers(metrics: Metrics, pattern: str) -> dict[int, float]:

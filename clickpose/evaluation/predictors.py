@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from clickpose.annotations import ABSENT, VISIBLE, AnnotatedImage, Click, Pose
-from clickpose.errors import InvalidClick
+from clickpose.clicks import apply_clicks
+from clickpose.errors import InvalidAnnotation
 from clickpose.poses import SAME_PERSON_IOU
 from clickpose.skeleton import Skeleton
 
@@ -17,7 +18,11 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 
 class PosePredictor(Protocol):
-    """The calls of ``clickpose.predictor.Predictor`` that evaluation makes; all coordinates in pixels."""
+    """The calls of ``clickpose.predictor.Predictor`` that evaluation makes; all coordinates in pixels.
+
+    Persons are independent: the answer to a click depends on the clicked pose, not on the other persons. What
+    ``encode`` returns knows the picture's ``size_wh``.
+    """
 
     @property
     def skeleton(self) -> Skeleton:
@@ -46,12 +51,11 @@ class PosePredictor(Protocol):
         """Return the poses and, last, a person who was missed."""
 
 
+@dataclass(frozen=True)
 class ManualCorrection:
     """A predictor that does not listen: its persons come from ``predictor``, a click moves one keypoint only."""
 
-    def __init__(self, predictor: PosePredictor) -> None:
-        """Take the first pass, and persons added later, from ``predictor``."""
-        self.predictor = predictor
+    predictor: PosePredictor
 
     @property
     def skeleton(self) -> Skeleton:
@@ -78,7 +82,7 @@ class ManualCorrection:
         rescore: bool = False,
     ) -> list[Pose]:
         """Move the clicked keypoints and nothing else."""
-        return move_keypoints(self.skeleton, poses, clicks)
+        return apply_clicks(poses, clicks, self.skeleton, encoded.size_wh)
 
     def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Add a person with the wrapped predictor."""
@@ -126,7 +130,7 @@ class RecordedResults:
         rescore: bool = False,
     ) -> list[Pose]:
         """Move the clicked keypoints and nothing else."""
-        return move_keypoints(self.skeleton, poses, clicks)
+        return apply_clicks(poses, clicks, self.skeleton, encoded.size_wh)
 
     def add_person(self, encoded: AnnotatedImage, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Add a person whose keypoints all lie in the middle of the box: there is no model to place them."""
@@ -144,31 +148,28 @@ class RecordedResults:
         return [*poses, added]
 
 
-def move_keypoints(skeleton: Skeleton, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
-    """Move each clicked keypoint to its click and mark it held; nothing else changes.
+def convert_poses(poses: Mapping[int, Sequence[Pose]], source: Skeleton, target: Skeleton) -> dict[int, list[Pose]]:
+    """Carry found persons over to another skeleton by keypoint name, as ``convert_set`` does the truth.
+
+    Keypoints that only ``target`` has are absent and lie in the middle of the others: converted truths have no label
+    there, so nobody clicks or counts them.
 
     Raises:
-        InvalidClick: a click names a person or keypoint that does not exist.
+        InvalidAnnotation: the skeletons share no keypoint.
     """
-    moved = list(poses)
-    for click in clicks:
-        if not 0 <= click.person < len(moved):
-            raise InvalidClick(f"person {click.person} is outside 0..{len(moved) - 1}")
-        moved[click.person] = _move_keypoint(moved[click.person], _index(skeleton, click), click)
-    return moved
+    if source.keypoints == target.keypoints:
+        return {id: list(found) for id, found in poses.items()}
+    shared = source.shared_with(target)
+    if not shared:
+        raise InvalidAnnotation(f"skeletons {source.name!r} and {target.name!r} share no keypoint name")
+    return {id: [_convert(pose, shared, len(target)) for pose in found] for id, found in poses.items()}
 
 
-def _index(skeleton: Skeleton, click: Click) -> int:
-    try:
-        return skeleton.index(click.keypoint)
-    except KeyError as error:
-        raise InvalidClick(f"skeleton {skeleton.name!r} has no keypoint {click.keypoint!r}") from error
-
-
-def _move_keypoint(pose: Pose, keypoint: int, click: Click) -> Pose:
-    keypoints_px, visibility = pose.keypoints_px.copy(), pose.visibility.copy()
-    scores, held = pose.scores.copy(), pose.held.copy()
-    if click.visibility != ABSENT:
-        keypoints_px[keypoint] = click.xy_px
-    visibility[keypoint], scores[keypoint], held[keypoint] = click.visibility, 1.0, True
+def _convert(pose: Pose, shared: Sequence[tuple[int, int]], num_keypoints: int) -> Pose:
+    ours, theirs = [j for _, j in shared], [i for i, _ in shared]
+    keypoints_px = np.tile(pose.keypoints_px[theirs].mean(0), (num_keypoints, 1))
+    visibility, scores = np.full(num_keypoints, ABSENT), np.zeros(num_keypoints, np.float32)
+    held = np.zeros(num_keypoints, bool)
+    keypoints_px[ours], visibility[ours] = pose.keypoints_px[theirs], pose.visibility[theirs]
+    scores[ours], held[ours] = pose.scores[theirs], pose.held[theirs]
     return replace(pose, keypoints_px=keypoints_px, visibility=visibility, scores=scores, held=held)

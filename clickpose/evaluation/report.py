@@ -1,21 +1,42 @@
-"""Everything we report about a model, in one walk over a data set: the content of its ``metrics.json``."""
+"""Everything we report about a model, in one walk over a data set: the content of its ``metrics.json``.
+
+Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP of nothing.
+
+    AP AP50 AP75 AP_M AP_L AR ...  keypoints of the first pass, all hypotheses counted, as published; box/AP ...: boxes;
+                                   distinct/AP ...: without duplicates, as people are shown them
+    AP@Cn  AR@Cn  box/AP@Cn ...    after n rounds of clicks, as published
+    AP@Cn/by_hand                  where a click moves one keypoint and nothing else
+    AP@Cn/unanswered               where the model has answered to all clicks but the last
+    gain_by_click@Cn               AP@Cn/by_hand less AP@C0
+    gain_by_loop@Cn                AP@Cn less AP@Cn/by_hand: what all answers together bring
+    gain_by_answer@Cn              AP@Cn less AP@Cn/unanswered: what the last one brings, the paper's parentheses
+    mean_oks@Cn  .../by_hand       over all labelled persons; knows no scores
+    NoC@85  .../by_hand            rounds a picture, as published
+    clicks@85  manual_clicks@85    a person, and what else ``ClickCost`` tells
+    .../first_scores               with persons' scores of the first pass, where they give other numbers
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from clickpose.annotations import AnnotationSet, Pose
+from clickpose.errors import InvalidConfig
 from clickpose.evaluation.click_cost import ClickCost, CostMeter
-from clickpose.evaluation.clicks import DEFAULT_STYLE, GOALS, ClickStyle
+from clickpose.evaluation.click_curve import ClickCurve, CurveMeter, Numbers
+from clickpose.evaluation.clicks import DEFAULT_STYLE, GOALS, PUBLISHED_STYLE, ClickStyle
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.predictors import PosePredictor
-from clickpose.evaluation.published import ClickCurve, CurveMeter, NocMeter, NumberOfClicks
-from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
+from clickpose.evaluation.published import NocMeter, NumberOfClicks
+from clickpose.evaluation.visits import LoadImage, Meter, Progress, Visit, visit_images
 from clickpose.poses import SAME_PERSON_IOU, drop_duplicates
 
 Metrics: TypeAlias = dict[str, float | None]
+
+SHOWN_AT_CLICKS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 
 
 class PrecisionMeter:
@@ -38,6 +59,58 @@ class PrecisionMeter:
         return {**keypoint_ap(annotations, self.found), **distinct, **boxes}
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """Whose clicks are simulated, and how many.
+
+    Attributes:
+        rounds: who clicks in rounds, for the curve and the published number of clicks.
+        persons: who corrects person after person, for clicks a person.
+        max_clicks: rounds of the curve.
+        goals: AP of a picture for the number of clicks, and OKS of a person for clicks a person.
+
+    Raises:
+        InvalidConfig: fewer than no clicks are asked for.
+    """
+
+    rounds: ClickStyle = PUBLISHED_STYLE
+    persons: ClickStyle = DEFAULT_STYLE
+    max_clicks: int = 4
+    goals: Sequence[float] = GOALS
+
+    def __post_init__(self) -> None:
+        """Refuse a curve without its beginning."""
+        if self.max_clicks < 0:
+            raise InvalidConfig(f"the curve needs 0 or more clicks, not {self.max_clicks}")
+
+    def styled(self, **changes: Any) -> Simulation:
+        """Return the same with some attributes of both click styles changed."""
+        return replace(self, rounds=replace(self.rounds, **changes), persons=replace(self.persons, **changes))
+
+
+class SimulationMeters:
+    """Everything that one simulation measures."""
+
+    def __init__(self, predictor: PosePredictor, simulation: Simulation) -> None:
+        """Prepare a meter for each measure."""
+        self.curve = CurveMeter(predictor, simulation.max_clicks, simulation.rounds)
+        self.noc = NocMeter(predictor, simulation.goals, simulation.rounds)
+        self.costs = [CostMeter(predictor, goal, style=simulation.persons) for goal in simulation.goals]
+
+    def visit(self, visit: Visit) -> None:
+        """Show one picture to each."""
+        meters: list[Meter] = [self.curve, self.noc, *self.costs]
+        for meter in meters:
+            meter.visit(visit)
+
+    def result(self) -> Metrics:
+        """Return the numbers of all."""
+        metrics = _curve_metrics(self.curve.result()) | _noc_metrics(self.noc.result())
+        for cost in self.costs:
+            metrics |= _cost_metrics(cost.result())
+        return metrics
+
+
 def evaluate(
     predictor: PosePredictor,
     annotations: AnnotationSet,
@@ -48,14 +121,7 @@ def evaluate(
     style: ClickStyle = DEFAULT_STYLE,
     progress: Progress | None = None,
 ) -> Metrics:
-    """Measure a model; the keys are plain names, for a model card and ``metrics.json``.
-
-    ``AP`` ... ``AR_L`` and ``box/AP`` ... of the first pass, all hypotheses counted as published, and
-    ``distinct/AP`` ... without duplicates, as people are shown them (-1 where nothing was counted) · ``AP@C0`` ...
-    ``AP@C4`` after rounds of clicks and ``NoC@85`` ... rounds a picture, both as published, and as
-    ``AP@C1/first_scores`` ... where persons' scores of the first pass give other numbers · ``clicks@85`` ... and
-    ``manual_clicks@85`` ... a person, and what else ``ClickCost`` tells · ``num_images``, ``num_persons``.
-    None stands for a share of nothing.
+    """Measure a model with the clicks of one annotator, for a model card and ``metrics.json``.
 
     Args:
         predictor: the model; ``ManualCorrection`` or ``RecordedResults`` for one that does not listen.
@@ -69,26 +135,70 @@ def evaluate(
     Raises:
         InvalidAnnotation: the annotations have other keypoints than the predictor.
     """
-    precision, curve = PrecisionMeter(), CurveMeter(predictor, max_clicks)
-    rounds = NocMeter(predictor, goals)
-    costs = [CostMeter(predictor, goal, style=style) for goal in goals]
-    visit_images(predictor, annotations, load_image, [precision, curve, rounds, *costs], progress)
-    metrics = precision.result(annotations) | _curve_metrics(curve.result()) | _noc_metrics(rounds.result())
-    for cost in costs:
-        metrics |= _cost_metrics(cost.result())
-    metrics |= {"num_images": len(annotations), "num_persons": annotations.num_persons}
+    simulation = Simulation(persons=style, max_clicks=max_clicks, goals=goals)
+    (metrics,) = evaluate_all(predictor, annotations, load_image, {"": simulation}, progress=progress).values()
+    return metrics
+
+
+def evaluate_all(
+    predictor: PosePredictor,
+    annotations: AnnotationSet,
+    load_image: LoadImage,
+    simulations: Mapping[str, Simulation],
+    *,
+    meters: Sequence[Meter] = (),
+    progress: Progress | None = None,
+) -> dict[str, Metrics]:
+    """Measure a model with the clicks of several annotators in one walk; return what ``evaluate`` does, by name.
+
+    Whatever does not depend on the annotator is measured once. ``meters`` come along; see ``evaluate`` for the rest.
+    """
+    precision = PrecisionMeter()
+    simulated = {name: SimulationMeters(predictor, simulation) for name, simulation in simulations.items()}
+    visit_images(predictor, annotations, load_image, [precision, *simulated.values(), *meters], progress)
+    first_pass = precision.result(annotations)
+    counts: Metrics = {"num_images": len(annotations), "num_persons": annotations.num_persons}
+    return {name: _plain(first_pass | meter.result() | counts) for name, meter in simulated.items()}
+
+
+def _plain(metrics: Metrics) -> Metrics:
     return {name: None if value is None or math.isnan(value) else value for name, value in metrics.items()}
 
 
 def _curve_metrics(curve: ClickCurve) -> Metrics:
-    metrics: Metrics = {f"AP@C{n}": numbers["AP"] for n, numbers in enumerate(curve.rounds)}
-    if curve.first_scores != curve.rounds:
-        metrics |= {f"AP@C{n}/first_scores": numbers["AP"] for n, numbers in enumerate(curve.first_scores)}
+    metrics = _ranked_metrics(curve.answered.rounds, curve.unanswered.rounds, curve.boxes.rounds, curve.by_hand)
+    first_scores = _ranked_metrics(
+        curve.answered.first_scores, curve.unanswered.first_scores, curve.boxes.first_scores, curve.by_hand
+    )
+    if first_scores != metrics:
+        metrics |= {f"{name}/first_scores": value for name, value in first_scores.items()}
+    metrics |= {f"AP@C{n}/by_hand": numbers["AP"] for n, numbers in enumerate(curve.by_hand)}
+    manual = [numbers["AP"] for numbers in curve.by_hand]
+    metrics |= {f"gain_by_click@C{n}": _gain(manual[n], manual[0]) for n in range(1, len(manual))}
+    metrics |= {f"mean_oks@C{n}": value for n, value in enumerate(curve.mean_oks)}
+    return metrics | {f"mean_oks@C{n}/by_hand": value for n, value in enumerate(curve.mean_oks_by_hand)}
+
+
+def _ranked_metrics(
+    answered: Sequence[Numbers], unanswered: Sequence[Numbers], boxes: Sequence[Numbers], by_hand: Sequence[Numbers]
+) -> Metrics:
+    """Name the numbers of one ranking of the persons: that of each round, or that of the first pass."""
+    metrics: Metrics = {f"{name}@C{n}": of[name] for n, of in enumerate(answered) for name in SHOWN_AT_CLICKS}
+    metrics |= {f"box/{name}@C{n}": of[name] for n, of in enumerate(boxes) for name in SHOWN_AT_CLICKS}
+    for n in range(1, len(answered)):
+        metrics[f"AP@C{n}/unanswered"] = unanswered[n]["AP"]
+        metrics[f"gain_by_loop@C{n}"] = _gain(answered[n]["AP"], by_hand[n]["AP"])
+        metrics[f"gain_by_answer@C{n}"] = _gain(answered[n]["AP"], unanswered[n]["AP"])
     return metrics
+
+
+def _gain(after: float, before: float) -> float | None:
+    return None if min(after, before) < 0 else after - before
 
 
 def _noc_metrics(counts: NumberOfClicks) -> Metrics:
     metrics: Metrics = {f"NoC@{_percent(goal)}": value for goal, value in counts.rounds.items()}
+    metrics |= {f"NoC@{_percent(goal)}/by_hand": value for goal, value in counts.by_hand.items()}
     if counts.first_scores != counts.rounds:
         metrics |= {f"NoC@{_percent(goal)}/first_scores": value for goal, value in counts.first_scores.items()}
     return metrics

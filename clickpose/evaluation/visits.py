@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
 from clickpose.errors import InvalidAnnotation
@@ -12,6 +12,7 @@ from clickpose.evaluation.predictors import PosePredictor
 
 LoadImage: TypeAlias = Callable[[AnnotatedImage], Any]
 Progress: TypeAlias = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class Visit:
     encoded: Any
     candidates: list[Pose]
     shown: list[Pose]
+    _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def share(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what the first meter made under this key, so that meters with the same wish pay once."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        value: T = self._shared[key]
+        return value
 
 
 class Meter(Protocol):

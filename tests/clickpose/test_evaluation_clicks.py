@@ -25,82 +25,7 @@ from clickpose.evaluation.published import rounds_needed
 from clickpose.oks import keypoint_similarity, oks, within_tolerance
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
-
-COCO17 = Skeleton.load("coco17")
-FAR_PX = 300.0
-
-
-def make_pose(person: PersonAnnotation, wrong: Sequence[int] = (), score: float = 0.9) -> Pose:
-    """A pose that is right but for some keypoints."""
-    keypoints_px = person.keypoints_px.copy()
-    keypoints_px[list(wrong)] += FAR_PX
-    num_keypoints = len(keypoints_px)
-    return Pose(
-        keypoints_px=keypoints_px,
-        visibility=np.full(num_keypoints, 2),
-        scores=np.linspace(0.9, 0.1, num_keypoints, dtype=np.float32),
-        box_px=person.box_px,
-        score=score,
-        held=np.zeros(num_keypoints, bool),
-    )
-
-
-def labelled(person: PersonAnnotation) -> list[int]:
-    return np.flatnonzero(person.visibility).tolist()
-
-
-def by_hand(annotations: AnnotationSet, num_wrong: int) -> RecordedResults:
-    """Persons with their first labelled keypoints wrong, and a model that does not listen."""
-    poses = {
-        image.id: [make_pose(p, labelled(p)[:num_wrong], score=0.9 - 0.1 * i) for i, p in enumerate(image.persons)]
-        for image in annotations.images
-    }
-    return RecordedResults(annotations.skeleton, poses)
-
-
-class Listener(RecordedResults):
-    """Knows the truth: one click on a person, and every free keypoint is right. Shifts placed ones by ``drift_px``."""
-
-    def __init__(self, annotations: AnnotationSet, results: RecordedResults, drift_px: float = 0.0) -> None:
-        super().__init__(results.skeleton, results.poses)
-        self.persons = {image.id: image.persons for image in annotations.images}
-        self.drift_px = drift_px
-        self.num_encoded = 0
-
-    def encode(self, image: AnnotatedImage) -> AnnotatedImage:
-        self.num_encoded += 1
-        return image
-
-    def refine(
-        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], **options: Any
-    ) -> list[Pose]:
-        clicked = super().refine(encoded, poses, clicks)
-        return [
-            self._answer(pose, encoded, options.get("rescore", False))
-            if any(click.person == index for click in clicks)
-            else pose
-            for index, pose in enumerate(clicked)
-        ]
-
-    def _answer(self, pose: Pose, image: AnnotatedImage, rescore: bool) -> Pose:
-        truth = min(self.persons[image.id], key=lambda person: np.abs(person.box_px - pose.box_px).sum())
-        placed_px = pose.keypoints_px + np.float32(self.drift_px)
-        keypoints_px = np.where(pose.held[:, None], placed_px, truth.keypoints_px)
-        return replace(pose, keypoints_px=keypoints_px, score=0.5 * pose.score if rescore else pose.score)
-
-
-class Confused(Listener):
-    """After a click the person found wrongly has the best score of all."""
-
-    def detect(self, encoded: AnnotatedImage, **options: Any) -> list[Pose]:
-        poses = super().detect(encoded)
-        stray = replace(poses[0], keypoints_px=poses[0].keypoints_px + FAR_PX, score=0.6)
-        return [*poses, stray]
-
-
-def record(image: AnnotatedImage) -> AnnotatedImage:
-    """Recorded results need no picture."""
-    return image
+from tests.clickpose.evaluation_fakes import COCO17, FAR_PX, Confused, Listener, by_hand, labelled, make_pose, record
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +184,9 @@ def test_rounds_all_at_once_equal_progressive_ones_if_nobody_listens(people: Ann
         annotator.find_missed(poses)
         played.append(list(islice(style.play(poses, annotator, style.refiner(predictor, image)), 5)))
     for one, other in zip(*played, strict=True):
-        for pose, twin in zip(one, other, strict=True):
+        for pose, twin in zip(one.poses, other.poses, strict=True):
             assert np.array_equal(pose.keypoints_px, twin.keypoints_px)
-    assert [int(poses[0].held.sum()) for poses in played[1]] == [0, 1, 2, 3, 3]
+    assert [int(now.poses[0].held.sum()) for now in played[1]] == [0, 1, 2, 3, 3]
 
 
 # --- the published measures
@@ -269,14 +194,14 @@ def test_rounds_all_at_once_equal_progressive_ones_if_nobody_listens(people: Ann
 
 def test_ap_rises_with_clicks_to_one(people: AnnotationSet) -> None:
     curve = ap_at_clicks(by_hand(people, 4), people, record, max_clicks=4)
-    ap = [numbers["AP"] for numbers in curve.rounds]
+    ap = [numbers["AP"] for numbers in curve.answered.rounds]
     assert len(ap) == 5 and ap == sorted(ap)
     assert ap[0] < 0.9 and ap[4] == pytest.approx(1.0)
-    assert curve.first_scores == curve.rounds
+    assert curve.answered.first_scores == curve.answered.rounds
 
 
 def test_scores_of_the_first_pass_and_of_the_loop_are_kept_apart(people: AnnotationSet) -> None:
-    curve = ap_at_clicks(Confused(people, by_hand(people, 1)), people, record, max_clicks=1)
+    curve = ap_at_clicks(Confused(people, by_hand(people, 1)), people, record, max_clicks=1).answered
     assert curve.rounds[0] == curve.first_scores[0]
     assert curve.rounds[1]["AP"] < curve.first_scores[1]["AP"] == pytest.approx(1.0)
 

@@ -10,6 +10,7 @@ from pycocotools.cocoeval import COCOeval
 from clickpose.annotations import AnnotationSet, PersonAnnotation, Pose
 from clickpose.errors import InvalidAnnotation
 from clickpose.evaluation import box_ap, keypoint_ap
+from clickpose.evaluation.coco_metrics import image_ap
 from clickpose.skeleton import Skeleton, built_in
 from clickpose.synthetic import DrawnPeople
 
@@ -135,3 +136,12 @@ def xywh(box_px: np.ndarray) -> list[float]:
 
 def triples(pose: Pose) -> list[float]:
     return np.column_stack([pose.keypoints_px, pose.visibility]).ravel().tolist()
+
+
+def test_the_ap_of_one_picture_is_that_of_a_data_set_of_one() -> None:
+    annotations = DrawnPeople(Skeleton.load("coco17"), num_images=6).annotations
+    for image in annotations.images:
+        found = noisy(annotations)[image.id]
+        alone = keypoint_ap(AnnotationSet(annotations.skeleton, (image,)), {image.id: found})
+        assert image_ap(image, annotations.skeleton, found) == pytest.approx(alone["AP"])
+    assert image_ap(replace(annotations.images[0], persons=()), annotations.skeleton, []) == -1

@@ -61,6 +61,19 @@ def test_the_click_curve_shows_every_model_in_order_of_clicks() -> None:
     assert challenger.get_xydata().tolist() == [[1, 0.7], [10, 0.9]]
 
 
+def test_the_click_curve_tells_answers_from_first_scores_and_from_the_hand() -> None:
+    scored = METRICS | {"AP@C1/first_scores": 0.65, "AP@C1/by_hand": 0.6}
+    deaf = METRICS | {f"{name}/by_hand": METRICS[name] for name in METRICS if name.startswith("AP@C")}
+    lines = click_curve({"model": scored, "deaf": deaf}).axes[0].lines
+    assert [line.get_label() for line in lines] == ["model", "model, first-pass scores", "model, by hand", "deaf"]
+    assert [line.get_linestyle() for line in lines] == ["-", ":", "--", "-"]
+
+
+def test_figures_of_what_was_not_measured_are_empty() -> None:
+    assert not click_bars({"model": {"AP@C0": 0.5}}).axes[0].patches
+    assert not click_curve({"model": {"clicks@85": 2.0}}).axes[0].lines
+
+
 def test_bars_keep_the_published_measure_apart(tmp_path: Path) -> None:
     figure = click_bars({"model": METRICS})
     published, per_person = figure.axes

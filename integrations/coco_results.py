@@ -1,0 +1,89 @@
+"""COCO keypoint results, the JSON list that pose estimators write for pycocotools: read as poses.
+
+    result   a record of the list: one person found, with ``image_id``, ``score``, ``keypoints`` flat as x, y, s (the
+             third number is the keypoint's confidence, where a model has one) and, where a model has one, ``bbox``
+
+A reader refuses a bad record and names file, place in the list and field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clickpose.annotations import VISIBLE, AnnotationSet, Floats, Pose
+from clickpose.errors import InvalidAnnotation
+from integrations.records import field, integer, numbers
+
+
+def read_results(path: str | Path, annotations: AnnotationSet) -> dict[int, list[Pose]]:
+    """Read the persons that a model found, by image id.
+
+    Args:
+        path: the JSON file.
+        annotations: the data set that was looked at; the keypoints are those of its skeleton, in that order.
+
+    Raises:
+        InvalidAnnotation: the file is no list of COCO keypoint results, a result is of a picture that is not in the
+            data set, or it has another number of keypoints.
+    """
+    image_ids = {image.id for image in annotations.images}
+    poses: dict[int, list[Pose]] = {}
+    for index, record in enumerate(_load(path)):
+        where = f"{path}: result {index}"
+        image_id = _image_id(record, image_ids, where)
+        poses.setdefault(image_id, []).append(_read_pose(record, len(annotations.skeleton), where))
+    return poses
+
+
+def _load(path: str | Path) -> list[Any]:
+    try:
+        records = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(records, list):
+        raise InvalidAnnotation(f"{path} is no COCO results file: a list of results is expected")
+    return records
+
+
+def _image_id(record: Any, image_ids: Collection[int], where: str) -> int:
+    if not isinstance(record, dict):
+        raise InvalidAnnotation(f"{where} is {record!r}, an object is expected")
+    image_id = integer(record, "image_id", where)
+    if image_id not in image_ids:
+        raise InvalidAnnotation(f"{where}: field 'image_id' names image {image_id}, which is not in the data set")
+    return image_id
+
+
+def _read_pose(record: dict[str, Any], num_keypoints: int, where: str) -> Pose:
+    triples = numbers(record, "keypoints", where, 3 * num_keypoints).reshape(num_keypoints, 3)
+    keypoints_px = triples[:, :2].astype(np.float32)
+    return Pose(
+        keypoints_px=keypoints_px,
+        visibility=np.full(num_keypoints, VISIBLE, np.int64),
+        scores=triples[:, 2].astype(np.float32),
+        box_px=_box_px(record, keypoints_px, where),
+        score=_score(record, where),
+        held=np.zeros(num_keypoints, bool),
+    )
+
+
+def _score(record: dict[str, Any], where: str) -> float:
+    score = float(numbers({"score": [field(record, "score", where)]}, "score", where, 1)[0])
+    if not 0 <= score <= 1:
+        raise InvalidAnnotation(f"{where}: field 'score' is {score}, a confidence from 0 to 1 is expected")
+    return score
+
+
+def _box_px(record: dict[str, Any], keypoints_px: Floats, where: str) -> Floats:
+    """Return the person's box, else the one around the keypoints."""
+    if record.get("bbox") is None:
+        return np.array([*keypoints_px.min(0), *keypoints_px.max(0)], np.float32)
+    x, y, width, height = numbers(record, "bbox", where, 4)
+    if width < 0 or height < 0:
+        raise InvalidAnnotation(f"{where}: field 'bbox' has a negative width or height")
+    return np.array([x, y, x + width, y + height], np.float32)

@@ -1,0 +1,143 @@
+"""``clickpose evaluate`` on drawn people, with a model that has learnt nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from clickpose.__main__ import app
+from clickpose.errors import InvalidAnnotation, InvalidConfig
+from clickpose.evaluation import evaluate
+from clickpose.model import ClickPose, tiny
+from clickpose.model_folder import save_model
+from clickpose.poses import new_pose
+from clickpose.predictor import Predictor
+from clickpose.skeleton import Skeleton
+from clickpose.synthetic import DrawnPeople
+from integrations.coco import results_to_coco, write_coco
+from integrations.label_studio.tasks import make_prediction
+
+COCO17, CROWDPOSE14 = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
+DRAWN = DrawnPeople(COCO17, num_images=2, max_persons=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 14 keypoints, data of 17, and the true poses as somebody's results."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    torch.manual_seed(0)
+    save_model(folder / "model", ClickPose(tiny(len(CROWDPOSE14))), CROWDPOSE14, metrics={}, card="")
+    write_coco(DRAWN.annotations, folder / "data.json")
+    for image in DRAWN.annotations.images:
+        DRAWN.load_image(image).save(folder / image.file_name)
+    write_results(folder / "oracle.json", [image.id for image in DRAWN.annotations.images])
+    return folder
+
+
+def write_results(path: Path, image_ids: list[int]) -> None:
+    persons = [image.persons for image in DRAWN.annotations.images]
+    poses = {
+        id: [new_pose(person.keypoints_px, person.box_px, 0.9) for person in found]
+        for id, found in zip(image_ids, persons, strict=True)
+    }
+    path.write_text(json.dumps(results_to_coco(poses)))
+
+
+def run(folder: Path, *options: str) -> Result:
+    command = ["evaluate", str(folder / "model"), str(folder / "data.json"), "--images", str(folder)]
+    return CliRunner().invoke(app, [*command, "--max-clicks", "1", *options])
+
+
+def run_json(folder: Path, *options: str) -> dict[str, Any]:
+    result = run(folder, "--json", str(folder / "out.json"), *options)
+    assert result.exit_code == 0, result.output
+    return dict(json.loads((folder / "out.json").read_text()))
+
+
+def test_the_numbers_are_those_of_evaluate_by_the_same_keys(folder: Path) -> None:
+    from clickpose.annotations import convert_set
+
+    annotations = convert_set(DRAWN.annotations, CROWDPOSE14)
+    metrics = evaluate(Predictor.load(folder / "model"), annotations, DRAWN.load_image, max_clicks=1)
+    written = run_json(folder)
+    assert {name: written[name] for name in metrics if "answer_ms" not in name} == {
+        name: value for name, value in metrics.items() if "answer_ms" not in name
+    }
+    assert set(written) - set(metrics) == {"settings"}
+    assert written["settings"]["strategies"] == []
+
+
+def test_strategies_are_compared_and_settings_are_told(folder: Path) -> None:
+    written = run_json(folder, "--strategy", "worst", "--strategy", "random", "--loop", "at-once", "--hold", "none")
+    assert list(written["strategies"]) == written["settings"]["strategies"] == ["worst", "random"]
+    assert (written["settings"]["loop"], written["settings"]["hold"]) == ("at-once", "none")
+    assert written["strategies"]["worst"]["AP@C1"] == written["AP@C1"]
+    assert written["max_held_drift_px@90"] > 0  # hold none
+
+
+def test_a_perfect_model_beside_ours_needs_no_clicks(folder: Path) -> None:
+    written = run_json(folder, "--results", str(folder / "oracle.json"))
+    oracle = written["results"]["oracle"]
+    assert oracle["AP"] == pytest.approx(1.0) and oracle["clicks@95"] == oracle["NoC@95"] == 0
+    assert oracle["gain_by_loop@C1"] == 0
+    assert written["clicks@95"] > 0
+    assert "oracle" in run(folder, "--results", str(folder / "oracle.json")).output
+
+
+def test_plots_are_pictures(folder: Path, tmp_path: Path) -> None:
+    run_json(folder, "--plots", str(tmp_path / "plots"))
+    names = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    stems = [Path(image.file_name).stem for image in DRAWN.annotations.images]
+    assert names == sorted(["click-curve.png", "clicks.png", *(f"{stem}-clicks.jpg" for stem in stems)])
+    assert all(Image.open(tmp_path / "plots" / name).width > 400 for name in names)
+
+
+def test_seconds_come_from_label_studio(folder: Path, tmp_path: Path) -> None:
+    pose = new_pose(
+        DRAWN.annotations.images[0].persons[0].keypoints_px[3:], DRAWN.annotations.images[0].persons[0].box_px, 0.9
+    )
+    result = make_prediction([pose], CROWDPOSE14, (320, 240), model_version="v1")["result"]
+    annotation = {"id": 1, "result": result, "lead_time": 7.5}
+    (tmp_path / "export.json").write_text(json.dumps([{"id": 1, "data": {"image": "a"}, "annotations": [annotation]}]))
+    (times,) = run_json(folder, "--label-studio-export", str(tmp_path / "export.json"))["label_studio"]
+    assert (times["model_version"], times["seconds_per_person"]) == ("v1", 7.5)
+
+
+def test_what_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:
+    strange, doubled = tmp_path / "strange.json", tmp_path / "oracle.json"
+    write_results(strange, [1, 404])
+    write_results(doubled, [1, 2])
+    for options, kind, message in (
+        (["--strategy", "best"], InvalidConfig, "no click strategy 'best': there are worst"),
+        (["--loop", "backwards"], InvalidConfig, "no click loop 'backwards'"),
+        (["--hold", "most"], InvalidConfig, "no hold 'most'"),
+        (["--results", str(strange)], InvalidAnnotation, "names image 404, which is not in the data set"),
+        (["--results", str(doubled), "--results", str(folder / "oracle.json")], InvalidConfig, "'oracle'"),
+    ):
+        error = run(folder, *options).exception
+        assert isinstance(error, kind) and message in str(error)
+
+
+def test_bad_records_are_skipped_where_that_was_asked_for(folder: Path) -> None:
+    good = (folder / "data.json").read_text()
+    document = json.loads(good)
+    document["annotations"][0]["bbox"] = [1, 2, 3]
+    (folder / "data.json").write_text(json.dumps(document))
+    try:
+        assert isinstance(run(folder).exception, InvalidAnnotation)
+        assert run_json(folder, "--skip-bad")["num_persons"] == DRAWN.annotations.num_persons - 1
+    finally:
+        (folder / "data.json").write_text(good)
+
+
+def test_data_of_other_beings_are_refused(folder: Path, tmp_path: Path) -> None:
+    document = json.loads((folder / "data.json").read_text())
+    document["categories"][0] = {"id": 1, "name": "table", "keypoints": [f"leg_{n}" for n in range(17)]}
+    (tmp_path / "data.json").write_text(json.dumps(document))
+    (tmp_path / "model").symlink_to(folder / "model")
+    error = run(tmp_path).exception
+    assert isinstance(error, InvalidAnnotation) and "crowdpose14" in str(error)
