@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clickpose.boxes import extend_to_keypoints
@@ -49,6 +50,7 @@ class ClickPose(nn.Module):
         self.decoder = Decoder(config)
         self.person_label = nn.Embedding(NUM_LABELS + 1, config.width)
         self.keypoint_label = nn.Embedding(config.num_keypoints + 1, config.width)  # keypoint k is row k + 1
+        self.held_mark = nn.Parameter(torch.randn(config.width) / 2) if config.mark_held else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -119,7 +121,10 @@ class ClickPose(nn.Module):
         content = torch.cat(
             (self.person_label.weight[PERSON_LABEL, None], self.keypoint_label.weight[1 : num_keypoints + 1])
         )
-        return self.decoder.decode_poses(content.expand(*boxes.shape[:2], -1, -1), references, values, free=free)
+        content = content.expand(*boxes.shape[:2], -1, -1)
+        if self.held_mark is not None and free is not None:
+            content = content + F.pad(1 - free, (1, 0))[..., None] * self.held_mark  # the person's token wears none
+        return self.decoder.decode_poses(content, references, values, free=free)
 
 
 def extend_to_clicks(boxes: Tensor, keypoints: Tensor, touched: Tensor) -> Tensor:

@@ -54,6 +54,8 @@ class ModelConfig:
         pixel_std: divided by afterwards.
         silent_rounds: rounds of the feedback loop, without any click, that follow detection; 0 as published. One round
             of a small model corrects its own first guess; persons keep their first score, which ranks them better.
+        mark_held: held keypoints of the loop wear a learned mark, so that the others know whom to follow; False as
+            published, where a keypoint set by a human looks like any guess.
         min_score: persons scored lower are not shown to an annotator.
     """
 
@@ -76,6 +78,7 @@ class ModelConfig:
     pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     pixel_std: tuple[float, float, float] = IMAGENET_STD
     silent_rounds: int = 0
+    mark_held: bool = False
     min_score: float = 0.3
 
     def __post_init__(self) -> None:
@@ -142,6 +145,7 @@ def mobilenet_v2_demo(num_keypoints: int = 14) -> ModelConfig:
         short_side_px=192,
         long_side_px=320,
         silent_rounds=1,
+        mark_held=True,
         pixel_mean=(0.5, 0.5, 0.5),
         pixel_std=(0.5, 0.5, 0.5),
     )
