@@ -40,6 +40,7 @@ class TrainJob:
         images: the folder that its file names are relative to.
         config: how to train.
         loader_processes: processes of each worker that compose scenes ahead of it.
+        skip_bad: leave bad records of the file out instead of refusing it.
     """
 
     start: str
@@ -47,6 +48,7 @@ class TrainJob:
     images: str
     config: TrainConfig
     loader_processes: int = 0
+    skip_bad: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -60,7 +62,7 @@ class TrainJob:
     def open(self) -> tuple[LoadedModel, AnnotationSet]:
         """Load the model to start from, and the annotations in its skeleton."""
         model = load_model(local_folder(self.start))
-        return model, convert_set(read_annotations(self.annotations), model.skeleton)
+        return model, convert_set(read_annotations(self.annotations, skip_bad=self.skip_bad), model.skeleton)
 
 
 def train_worker(settings: dict[str, Any]) -> None:
