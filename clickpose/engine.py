@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clickpose.model import ClickPose
 from clickpose.model.kernels import use_compiled_sampling
+from clickpose.skeleton import Skeleton
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.forward import training_forward
@@ -70,34 +71,26 @@ def unwrap(network: nn.Module) -> ClickPose:
 class TrainingStep(nn.Module):
     """The loss of a batch as a module's forward, so that data parallelism sees every parameter's use."""
 
-    def __init__(self, model: ClickPose, sigmas: Tensor, config: TrainConfig) -> None:
+    def __init__(self, model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.skeleton, self.config = model, skeleton, config
         self.sigmas: Tensor
-        self.register_buffer("sigmas", sigmas, persistent=False)
+        self.register_buffer("sigmas", torch.from_numpy(skeleton.sigma_array), persistent=False)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the scalar loss and the last layer's losses by name."""
         device = self.sigmas.device
         targets = [target.to(device) for target in batch.targets]
-        output = training_forward(
-            self.model,
-            batch.images.to(device),
-            None,
-            targets,
-            self.sigmas,
-            num_denoised=self.config.num_denoised,
-            feedback=self.config.feedback,
-            generator=generator,
-        )
+        images = batch.images.to(device)
+        output = training_forward(self.model, images, targets, self.skeleton, self.config, generator)
         num_persons = mean_over_processes(float(sum(len(target) for target in targets)), device)
         return total_loss(output, targets, self.sigmas, self.config.losses, num_persons)
 
 
-def build_state(model: ClickPose, sigmas: Tensor, config: TrainConfig) -> TrainState:
+def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
     """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    return TrainState(TrainingStep(model, sigmas, config), average, build_optimizer(model, config))
+    return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
 
 
 def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:

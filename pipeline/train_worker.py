@@ -94,7 +94,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
     """Put a model under training on this worker's device, in step with the other workers."""
-    state = build_state(model.network, torch.from_numpy(model.skeleton.sigma_array), config)
+    state = build_state(model.network, model.skeleton, config)
     # A step with neither clicks nor noised persons leaves the label embeddings without a gradient.
     options = {"find_unused_parameters": True}
     state.network = ray.train.torch.prepare_model(state.network, parallel_strategy_kwargs=options)

@@ -9,6 +9,7 @@ from typing import Any
 
 from clickpose.errors import InvalidConfig
 from clickpose.training.augment import AugmentConfig
+from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.losses import LossConfig
 
@@ -36,6 +37,7 @@ class TrainConfig:
         ema_decay: of the moving average that is saved and evaluated.
         num_denoised: noised queries a picture; 0 for none.
         seed: of pictures, noise and clicks.
+        denoising: how far noised queries are from the truth.
         feedback: the annotator of the training loop.
         losses: weights of the losses.
         augment: how scenes vary.
@@ -54,6 +56,7 @@ class TrainConfig:
     ema_decay: float = 0.9997
     num_denoised: int = 50
     seed: int = 0
+    denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -85,7 +88,12 @@ class TrainConfig:
         Raises:
             InvalidConfig: a name is unknown or a value out of range.
         """
-        parts = {"feedback": FeedbackConfig, "losses": LossConfig, "augment": AugmentConfig}
+        parts = {
+            "denoising": DenoisingConfig,
+            "feedback": FeedbackConfig,
+            "losses": LossConfig,
+            "augment": AugmentConfig,
+        }
         try:
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
             return cls(**{**values, **built})

@@ -14,8 +14,8 @@ from clickpose.errors import InvalidConfig
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.denoising import DenoisingQueries
-from clickpose.training.forward import TrainingOutput
 from clickpose.training.matcher import FOCAL_ALPHA, FOCAL_GAMMA, MIN_OKS, match, object_keypoint_similarity
+from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
 
 SCORE_TARGETS = ("person", "oks")

@@ -26,7 +26,7 @@ from clickpose.training.augment import AugmentConfig
 from clickpose.training.batches import Batch, SceneBatches
 from clickpose.training.config import TrainConfig, demo_training, fine_tuning
 from clickpose.training.feedback import FeedbackConfig
-from tests.clickpose.builders import SIGMAS, SKELETON, build_model
+from tests.clickpose.builders import SKELETON, build_model
 
 DRAWN = DrawnPeople(SKELETON, num_images=2, size_wh=(96, 96), max_persons=2)
 STILL = AugmentConfig(((96, 96),), max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
@@ -60,7 +60,7 @@ def batches(epoch: int = 0, config: TrainConfig = CONFIG) -> list[Batch]:
 
 def new_state(config: TrainConfig = CONFIG) -> TrainState:
     torch.manual_seed(0)
-    return build_state(ClickPose(tiny()), SIGMAS, config)
+    return build_state(ClickPose(tiny()), SKELETON, config)
 
 
 def tensors(value: object) -> Iterator[torch.Tensor]:
@@ -93,7 +93,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit() -> None:
     begun, file = new_state(), io.BytesIO()
     train_one_epoch(begun, batches(0), CONFIG, 3)
     torch.save(begun.state_dict(next_epoch=1), file)
-    resumed = build_state(build_model(), SIGMAS, CONFIG)
+    resumed = build_state(build_model(), SKELETON, CONFIG)
     resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
     assert (resumed.first_epoch, resumed.step) == (1, 3)
     train_one_epoch(resumed, batches(resumed.first_epoch), CONFIG, 3)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from clickpose.errors import InvalidConfig
-from clickpose.training.denoising import make_denoising_queries
-from clickpose.training.forward import TrainingOutput
+from clickpose.training.denoising import DenoisingConfig, make_denoising_queries
 from clickpose.training.losses import (
     LossConfig,
     denoising_losses,
@@ -21,8 +20,9 @@ from clickpose.training.losses import (
     varifocal_loss,
 )
 from clickpose.training.matcher import match
+from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
-from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_output, build_target, perfect_output, seeded
+from tests.clickpose.builders import MIRROR, NUM_KEYPOINTS, SIGMAS, build_output, build_target, perfect_output, seeded
 
 TARGETS = [build_target(2, 1), build_target(3, 2)]
 PERSON = 1
@@ -96,7 +96,7 @@ def test_missing_labels_never_influence_a_loss_or_a_gradient() -> None:
 
 
 def test_missing_labels_never_influence_the_repair_of_noise() -> None:
-    noise = make_denoising_queries(TARGETS, 6, generator=seeded(0))
+    noise = make_denoising_queries(TARGETS, 6, DenoisingConfig(), MIRROR, generator=seeded(0))
     anything = torch.rand(noise.true_keypoints.shape, generator=seeded(1))
     garbled_noise = replace(
         noise, true_keypoints=torch.where(noise.labelled[..., None] > 0, noise.true_keypoints, anything)
@@ -115,7 +115,10 @@ def test_a_schema_that_lacks_keypoints_still_trains_the_others() -> None:
 
 
 def test_denoising_losses_equal_a_slow_twin() -> None:
-    noise, output = make_denoising_queries(TARGETS, 6, generator=seeded(0)), build_output(2, 6)
+    noise, output = (
+        make_denoising_queries(TARGETS, 6, DenoisingConfig(), MIRROR, generator=seeded(0)),
+        build_output(2, 6),
+    )
     classes = sum(
         slow_focal(logit, channel == PERSON)
         for row in output.logits.flatten(0, 1).tolist()
@@ -129,7 +132,10 @@ def test_denoising_losses_equal_a_slow_twin() -> None:
 
 
 def test_noise_of_an_empty_picture_is_no_person() -> None:
-    noise, wanted = make_denoising_queries([build_target(0)], 6, generator=seeded(0)), torch.zeros(1, 6, 2)
+    noise, wanted = (
+        make_denoising_queries([build_target(0)], 6, DenoisingConfig(), MIRROR, generator=seeded(0)),
+        torch.zeros(1, 6, 2),
+    )
     output = build_output(1, 6)
     assert float(denoising_losses(output, noise)["class"]) == pytest.approx(
         float(focal_loss(output.logits, wanted)) / 6
