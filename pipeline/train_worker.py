@@ -7,6 +7,7 @@ takes the report at which all wait for each other.
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -79,12 +80,13 @@ def train_worker(settings: dict[str, Any]) -> None:
 
     for epoch in range(state.first_epoch, job.config.epochs):
         batches = epoch_batches(job, model, annotations, epoch)
-        log = RunLog(run, len(batches) * job.config.epochs, epoch) if is_first() else None
+        steps_per_epoch = math.ceil(len(batches) / job.config.accumulate)
+        log = RunLog(run, steps_per_epoch * job.config.epochs, epoch) if is_first() else None
         losses = train_one_epoch(
             state,
             load_batches(batches, job.loader_processes),
             job.config,
-            len(batches),
+            steps_per_epoch,
             on_step=log.at_step if log else None,
         )
         report(state, epoch, losses, run if settings["here"] else None)

@@ -26,6 +26,8 @@ class TrainConfig:
     Attributes:
         epochs: passes over the data.
         batch_size: scenes a batch and worker.
+        accumulate: batches a step, for a larger batch than fits into memory: their losses are divided by the persons
+            of all of them, so that one step is that of the large batch; only noise and clicks are drawn for each.
         scenes_per_epoch: None for one per picture.
         learning_rate: of AdamW.
         backbone_learning_rate: of the backbone's weights.
@@ -45,6 +47,7 @@ class TrainConfig:
 
     epochs: int = 100
     batch_size: int = 4
+    accumulate: int = 1
     scenes_per_epoch: int | None = None
     learning_rate: float = 1e-4
     backbone_learning_rate: float = 1e-5
@@ -65,7 +68,7 @@ class TrainConfig:
         """Refuse what cannot be run."""
         if self.schedule not in SCHEDULES:
             raise InvalidConfig(f"schedule is {self.schedule!r}, must be one of {', '.join(SCHEDULES)}")
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
         for name in ("learning_rate", "clip_norm"):

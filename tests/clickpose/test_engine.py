@@ -12,6 +12,7 @@ import torch
 
 from clickpose.engine import (
     TrainState,
+    backward,
     build_state,
     mean_over_processes,
     rate_factor,
@@ -63,6 +64,10 @@ def new_state(config: TrainConfig = CONFIG) -> TrainState:
     return build_state(ClickPose(tiny()), SKELETON, config)
 
 
+def gradient(state: TrainState) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in unwrap(state.network).parameters() if p.grad is not None])
+
+
 def tensors(value: object) -> Iterator[torch.Tensor]:
     """All tensors and numbers of a nested state, in order."""
     if isinstance(value, dict):
@@ -103,6 +108,28 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_a_step_of_several_batches_is_that_of_the_large_batch() -> None:
+    """Without noise and clicks, which are drawn for each batch."""
+    config = replace(CONFIG, num_denoised=0, feedback=FeedbackConfig(probability=0))
+    small = batches(config=replace(config, batch_size=1, scenes_per_epoch=4))
+    assert [len(batch.targets[0]) for batch in small] != [1, 1, 1, 1]
+    large = Batch(torch.cat([batch.images for batch in small]), [batch.targets[0] for batch in small])
+    losses, gradients = [], []
+    for parts in ([large], small):
+        state = new_state(config)
+        losses.append(backward(state, parts, replace(config, accumulate=len(parts))))
+        gradients.append(gradient(state))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert (gradients[0] - gradients[1]).norm() < 1e-5 * gradients[0].norm()
+
+
+def test_several_batches_make_one_step() -> None:
+    config, told = replace(CONFIG, accumulate=2), []
+    state = new_state(config)
+    train_one_epoch(state, batches(config=config), config, 2, lambda step, losses: told.append(step))
+    assert told == [1, 2] and state.step == 2  # of two batches, and of the third
+
+
 def test_frozen_weights_stay_and_the_others_move() -> None:
     state = new_state()
     before = copy.deepcopy(unwrap(state.network).state_dict())
@@ -137,6 +164,16 @@ def test_the_average_follows_the_model_slowly_and_the_start_is_forgotten() -> No
     torch.testing.assert_close(next(average.parameters()), start + 0.1)
     update_average(average, model, decay=0.9, step=0)
     torch.testing.assert_close(next(average.parameters()), start + 0.1 + 0.9 * 0.9)
+
+
+def test_a_tensor_with_two_names_is_averaged_once() -> None:
+    average, model = build_model(), build_model()
+    for network in (average, model):
+        network.decoder.box_heads[1] = network.decoder.box_heads[0]
+    weight, start = model.decoder.box_heads[0].layers[0].weight, average.decoder.box_heads[0].layers[0].weight.clone()
+    weight.data += 1
+    update_average(average, model, decay=0.9, step=1000)
+    torch.testing.assert_close(average.decoder.box_heads[1].layers[0].weight, start + 0.1)
 
 
 def test_the_average_is_kept_apart_from_training() -> None:
@@ -195,6 +232,7 @@ def test_the_published_settings_are_the_defaults() -> None:
         ({"schedule": "linear"}, "schedule is 'linear', must be one of step, cosine, constant"),
         ({"epochs": 0}, "epochs is 0, must be at least 1"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"accumulate": 0}, "accumulate is 0"),
         ({"learning_rate": 0.0}, r"learning_rate is 0\.0"),
         ({"clip_norm": math.nan}, "clip_norm is nan"),
         ({"weight_decay": -1.0}, r"weight_decay is -1\.0"),
