@@ -19,6 +19,7 @@ from clickpose.skeleton import Skeleton
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.forward import training_forward
+from clickpose.training.heavy_parts import lighten
 from clickpose.training.losses import total_loss
 
 
@@ -99,6 +100,7 @@ class TrainingStep(nn.Module):
 def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
     """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
+    lighten(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
     return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
 
 

@@ -11,6 +11,7 @@ from clickpose.errors import InvalidConfig
 from clickpose.training.augment import AugmentConfig
 from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
+from clickpose.training.heavy_parts import PRECISIONS
 from clickpose.training.losses import LossConfig
 
 # The published denoising losses grow with the batch and the others do not: at 16 pictures they would drown them.
@@ -37,6 +38,8 @@ class TrainConfig:
         drop_epoch: for "step".
         warmup_steps: steps over which the rates rise linearly.
         ema_decay: of the moving average that is saved and evaluated.
+        precision: "float32", or "bfloat16" for matrix products and convolutions; coordinates and losses stay float32.
+        checkpoint_activations: run backbone, encoder and decoder layers twice, for memory.
         num_denoised: noised queries a picture; 0 for none.
         seed: of pictures, noise and clicks.
         denoising: how far noised queries are from the truth.
@@ -57,6 +60,8 @@ class TrainConfig:
     drop_epoch: int = 80
     warmup_steps: int = 0
     ema_decay: float = 0.9997
+    precision: str = "float32"
+    checkpoint_activations: bool = False
     num_denoised: int = 50
     seed: int = 0
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
@@ -66,8 +71,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        if self.schedule not in SCHEDULES:
-            raise InvalidConfig(f"schedule is {self.schedule!r}, must be one of {', '.join(SCHEDULES)}")
+        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")

@@ -230,6 +230,7 @@ def test_the_published_settings_are_the_defaults() -> None:
     "changes, said",
     [
         ({"schedule": "linear"}, "schedule is 'linear', must be one of step, cosine, constant"),
+        ({"precision": "float16"}, "precision is 'float16', must be one of float32, bfloat16"),
         ({"epochs": 0}, "epochs is 0, must be at least 1"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"accumulate": 0}, "accumulate is 0"),
