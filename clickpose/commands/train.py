@@ -51,6 +51,14 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Scenes a batch and worker.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other training setting, again and again: --set num_denoised=0 --set feedback.hold=all.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Ray workers, one a GPU; 0 trains in this process.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads, when training in this process without a GPU.")] = 1,
     skip_bad: Annotated[
@@ -64,6 +72,7 @@ def train(
     """
     import torch
 
+    from clickpose.commands.settings import change_settings
     from clickpose.engine import tune_for_cpu
     from clickpose.training import config as recipes
     from integrations.coco import read_coco
@@ -73,6 +82,7 @@ def train(
     config = getattr(recipes, recipe.name)()
     wanted: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
+    config = change_settings(config, changes or ())
     if init is None or skeleton is not None:
         wanted_skeleton = Skeleton.load(skeleton) if skeleton else read_coco(data, skip_bad=skip_bad).skeleton
         init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)

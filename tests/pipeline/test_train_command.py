@@ -62,3 +62,11 @@ def test_bad_records_are_left_out_when_asked(train, drawn_people: Path, tmp_path
     with pytest.raises(InvalidAnnotation, match="bbox"):
         train(data=tmp_path / "bad.json")
     train("--skip-bad", data=tmp_path / "bad.json", run="other")
+
+
+def test_any_setting_can_be_typed(train, tmp_path: Path) -> None:
+    train("--set", "num_denoised=0", "--set", "feedback.hold=all")
+    config = json.loads((tmp_path / "run" / "settings.json").read_text())["job"]["config"]
+    assert (config["num_denoised"], config["feedback"]["hold"], config["epochs"]) == (0, "all", 1)
+    with pytest.raises(InvalidConfig, match="there is no setting 'num_denoise'"):
+        train("--set", "num_denoise=0")
