@@ -63,7 +63,9 @@ def main(
     known, held_back = split(read_coco(learn_from), read_coco(measure_on), pictures, limit)
     skeleton = replace(known.skeleton, parents=known.skeleton.parents | dict(pair.split("=") for pair in parent))
     shared = {name for name in skeleton.keypoints if name in old.skeleton.keypoints}
-    groups = {"all": set(skeleton.keypoints), "old": shared, "new": set(skeleton.keypoints) - shared}
+    groups = {"all": set(skeleton.keypoints)}
+    if shared:
+        groups |= {"old": shared, "new": groups["all"] - shared}
     config = change_settings(fine_tuning(epochs=epochs, scenes_per_epoch=None, warmup_steps=20), changes)
 
     out.mkdir(parents=True, exist_ok=True)
