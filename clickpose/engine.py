@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 
 from clickpose.model import ClickPose
 from clickpose.model.kernels import use_compiled_sampling
+from clickpose.skeleton import Skeleton
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.forward import training_forward
+from clickpose.training.heavy_parts import lighten
 from clickpose.training.losses import total_loss
 
 
@@ -70,34 +73,35 @@ def unwrap(network: nn.Module) -> ClickPose:
 class TrainingStep(nn.Module):
     """The loss of a batch as a module's forward, so that data parallelism sees every parameter's use."""
 
-    def __init__(self, model: ClickPose, sigmas: Tensor, config: TrainConfig) -> None:
+    def __init__(self, model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.skeleton, self.config = model, skeleton, config
         self.sigmas: Tensor
-        self.register_buffer("sigmas", sigmas, persistent=False)
+        self.register_buffer("sigmas", torch.from_numpy(skeleton.sigma_array), persistent=False)
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the scalar loss and the last layer's losses by name."""
+    def forward(
+        self, batch: Batch, num_persons: float, num_pictures: int, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the scalar loss and the last layer's losses by name.
+
+        Args:
+            batch: all, or a part, of what one step sees.
+            num_persons: that the step sees, averaged over processes.
+            num_pictures: that the step sees in this process.
+            generator: of all that is random.
+        """
         device = self.sigmas.device
         targets = [target.to(device) for target in batch.targets]
-        output = training_forward(
-            self.model,
-            batch.images.to(device),
-            None,
-            targets,
-            self.sigmas,
-            num_denoised=self.config.num_denoised,
-            feedback=self.config.feedback,
-            generator=generator,
-        )
-        num_persons = mean_over_processes(float(sum(len(target) for target in targets)), device)
-        return total_loss(output, targets, self.sigmas, self.config.losses, num_persons)
+        images = batch.images.to(device)
+        output = training_forward(self.model, images, targets, self.skeleton, self.config, generator)
+        return total_loss(output, targets, self.sigmas, self.config.losses, num_persons, num_pictures)
 
 
-def build_state(model: ClickPose, sigmas: Tensor, config: TrainConfig) -> TrainState:
+def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
     """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    return TrainState(TrainingStep(model, sigmas, config), average, build_optimizer(model, config))
+    lighten(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
+    return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
 
 
 def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:
@@ -135,7 +139,7 @@ def train_one_epoch(
         state: changed in place.
         batches: of one epoch.
         config: of the run.
-        steps_per_epoch: number of batches, for the schedule.
+        steps_per_epoch: for the schedule.
         on_step: called after each step with its number and losses, to show progress.
 
     Returns:
@@ -143,23 +147,42 @@ def train_one_epoch(
     """
     state.network.train()
     sums: dict[str, list[float]] = {}
-    for batch in batches:
+    for batches_of_step in chunks(batches, config.accumulate):
         factor = rate_factor(config, state.step, steps_per_epoch)
         for group in state.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
-        loss, logs = state.network(batch, generator)
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses = backward(state, batches_of_step, config)
         nn.utils.clip_grad_norm_([p for g in state.optimizer.param_groups for p in g["params"]], config.clip_norm)
         state.optimizer.step()
         update_average(state.average, unwrap(state.network), config.ema_decay, state.step)
         state.step += 1
-        for name, value in {"loss": float(loss.detach()), **logs}.items():
+        for name, value in losses.items():
             sums.setdefault(name, []).append(value)
         if on_step is not None:
-            on_step(state.step, logs)
+            on_step(state.step, losses)
     return {f"train/{name}": sum(values) / len(values) for name, values in sums.items()}
+
+
+def backward(state: TrainState, batches: Sequence[Batch], config: TrainConfig) -> dict[str, float]:
+    """Add up the gradients of one step's batches, as if they were one; return its losses by name."""
+    counts = [len(target) for batch in batches for target in batch.targets]
+    num_persons = mean_over_processes(float(sum(counts)), next(state.average.parameters()).device)
+    losses: dict[str, float] = {}
+    for i, batch in enumerate(batches):
+        seed = config.seed * 1_000_003 + state.step * config.accumulate + i
+        loss, logs = state.network(batch, num_persons, len(counts), torch.Generator().manual_seed(seed))
+        loss.backward()
+        for name, value in {"loss": float(loss.detach()), **logs}.items():
+            losses[name] = losses.get(name, 0.0) + value
+    return losses
+
+
+def chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Take the batches ``size`` at a time; the last chunk may be smaller."""
+    remaining = iter(batches)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk
 
 
 @torch.no_grad()

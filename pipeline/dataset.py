@@ -30,19 +30,19 @@ class PictureFolder:
         return read_picture(self.name_of(image))
 
 
-def read_annotations(uri: str | Path) -> AnnotationSet:
-    """Read a COCO keypoint file by path or URI.
+def read_annotations(uri: str | Path, *, skip_bad: bool = False) -> AnnotationSet:
+    """Read a COCO keypoint file by path or URI; ``skip_bad`` leaves bad records out and logs them.
 
     Raises:
         StoreError: there is no such file.
         InvalidAnnotation: it is no COCO keypoint file, or a record is malformed.
     """
     if "://" not in str(uri):
-        return read_coco(uri)
+        return read_coco(uri, skip_bad=skip_bad)
     folder, _, name = str(uri).rpartition("/")
     with tempfile.TemporaryDirectory() as local:
         (Path(local) / name).write_bytes(Store(folder).read_bytes(name))
-        return read_coco(Path(local) / name)
+        return read_coco(Path(local) / name, skip_bad=skip_bad)
 
 
 def coco_bytes(annotations: AnnotationSet) -> bytes:

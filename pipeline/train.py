@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,11 +82,17 @@ def _check_annotations(job: TrainJob) -> None:
 
 
 def _remember(store: Store, settings: dict[str, Any]) -> None:
-    """Refuse to go on with a run under other settings: its schedule and data would change on the way."""
-    settings = json.loads(json.dumps(settings))
-    if store.exists(SETTINGS) and store.read_json(SETTINGS) != settings:
+    """Refuse to go on with a run under other settings: its schedule and data would change on the way.
+
+    A setting that a run begun by an earlier version does not know has its default, which is what that version did.
+    """
+    if store.exists(SETTINGS) and _with_job(store.read_json(SETTINGS)) != _with_job(settings):
         raise InvalidConfig(f"{store.uri} was begun with other settings: see {SETTINGS} there, or choose a fresh run")
     store.write_json(SETTINGS, settings)
+
+
+def _with_job(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "job": TrainJob.from_dict(settings["job"])}
 
 
 def _run_config(store: Store, max_failures: int) -> RunConfig:

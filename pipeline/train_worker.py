@@ -7,6 +7,7 @@ takes the report at which all wait for each other.
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ class TrainJob:
         images: the folder that its file names are relative to.
         config: how to train.
         loader_processes: processes of each worker that compose scenes ahead of it.
+        skip_bad: leave bad records of the file out instead of refusing it.
     """
 
     start: str
@@ -47,6 +49,7 @@ class TrainJob:
     images: str
     config: TrainConfig
     loader_processes: int = 0
+    skip_bad: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -60,7 +63,7 @@ class TrainJob:
     def open(self) -> tuple[LoadedModel, AnnotationSet]:
         """Load the model to start from, and the annotations in its skeleton."""
         model = load_model(local_folder(self.start))
-        return model, convert_set(read_annotations(self.annotations), model.skeleton)
+        return model, convert_set(read_annotations(self.annotations, skip_bad=self.skip_bad), model.skeleton)
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -77,12 +80,13 @@ def train_worker(settings: dict[str, Any]) -> None:
 
     for epoch in range(state.first_epoch, job.config.epochs):
         batches = epoch_batches(job, model, annotations, epoch)
-        log = RunLog(run, len(batches) * job.config.epochs, epoch) if is_first() else None
+        steps_per_epoch = math.ceil(len(batches) / job.config.accumulate)
+        log = RunLog(run, steps_per_epoch * job.config.epochs, epoch) if is_first() else None
         losses = train_one_epoch(
             state,
             load_batches(batches, job.loader_processes),
             job.config,
-            len(batches),
+            steps_per_epoch,
             on_step=log.at_step if log else None,
         )
         report(state, epoch, losses, run if settings["here"] else None)
@@ -92,7 +96,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
     """Put a model under training on this worker's device, in step with the other workers."""
-    state = build_state(model.network, torch.from_numpy(model.skeleton.sigma_array), config)
+    state = build_state(model.network, model.skeleton, config)
     # A step with neither clicks nor noised persons leaves the label embeddings without a gradient.
     options = {"find_unused_parameters": True}
     state.network = ray.train.torch.prepare_model(state.network, parallel_strategy_kwargs=options)

@@ -8,7 +8,7 @@ from torch import Tensor
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.positions import inverse_sigmoid
-from clickpose.training.feedback import run_feedback, worst_keypoints
+from clickpose.training.feedback import FeedbackConfig, run_feedback, worst_keypoints
 from clickpose.training.matcher import Match, match
 from clickpose.training.targets import Target
 from tests.parity_fixture import ACTIVATION, COORDINATE, Fixture, difference
@@ -37,7 +37,8 @@ def _check_variant(fixture: Fixture, variant: str) -> None:
         raise SystemExit(f"{fixture.path}: {variant} is none of the loops {', '.join(HOLDS)}")
     loop, pose_layers = WatchedLoop(model), model.decoder.layers[model.config.person_layers :]
     with watch(pose_layers) as calls:
-        run_feedback(loop, first, values, targets, sigmas(fixture), clicks=[1] * int(count), hold=HOLDS[kind])  # type: ignore[arg-type]
+        clicks, config = [1] * int(count), FeedbackConfig(hold=HOLDS[kind])
+        run_feedback(loop, first, values, targets, sigmas(fixture), clicks=clicks, config=config)  # type: ignore[arg-type]
     by_layer = [layer_calls(calls[layer], values.valid_ratios) for layer in pose_layers]
 
     best = best_persons(first, model.config.num_refined)

@@ -10,9 +10,10 @@ from clickpose.model.decoder import LayerOutput
 from clickpose.published import published_name
 from clickpose.training.denoising import DenoisingQueries
 from clickpose.training.feedback import run_feedback
-from clickpose.training.forward import TrainingOutput, decode_for_training
+from clickpose.training.forward import decode_for_training
 from clickpose.training.losses import LossConfig, denoising_losses, layer_losses, total_loss
 from clickpose.training.matcher import match
+from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
 from tests.parity_fixture import ACTIVATION, COORDINATE, GRADIENT, RELATIVE, Fixture, difference
 from tests.parity_inference import SHOWN_VISIBILITY, check_output, pictures, sigmas

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from clickpose.commands.output import JsonFile, write_json
+from clickpose.errors import InvalidConfig
+from clickpose.skeleton import Skeleton
 
 
 class Preset(enum.StrEnum):
@@ -35,6 +37,12 @@ def train(
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; the same one goes on where it stopped.")],
     init: Annotated[Path | None, typer.Option(help="Model folder to start from, instead of a preset.")] = None,
+    skeleton: Annotated[
+        str | None,
+        typer.Option(
+            help="Keypoints to learn, if not those of DATA or --init: a built-in skeleton's name, or a JSON file."
+        ),
+    ] = None,
     preset: Annotated[Preset, typer.Option(help="Network to start from scratch.")] = Preset.resnet50_coco,
     backbone_weights: Annotated[
         Path | None, typer.Option(help="ImageNet weights (safetensors); without it torchvision downloads its own.")
@@ -43,42 +51,90 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Scenes a batch and worker.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other training setting, again and again: --set num_denoised=0 --set feedback.hold=all.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Ray workers, one a GPU; 0 trains in this process.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads, when training in this process without a GPU.")] = 1,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad records of DATA out; without it they end the run.")
+    ] = False,
     json: JsonFile = None,
 ) -> None:
-    """Train Click-Pose, from scratch or from another model; interrupted, the same command goes on."""
+    """Train Click-Pose, from scratch or from another model; interrupted, the same command goes on.
+
+    With both --init and --skeleton, the model learns new keypoints: those of the same name keep what they know.
+    """
     import torch
 
+    from clickpose.commands.settings import change_settings
     from clickpose.engine import tune_for_cpu
     from clickpose.training import config as recipes
+    from integrations.coco import read_coco
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
     config = getattr(recipes, recipe.name)()
     wanted: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
-    start = init or new_model(Path(run) / "start", data, preset, backbone_weights)
+    config = change_settings(config, changes or ())
+    if init is None or skeleton is not None:
+        wanted_skeleton = Skeleton.load(skeleton) if skeleton else read_coco(data, skip_bad=skip_bad).skeleton
+        init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)
     if not workers and not torch.cuda.is_available():
         tune_for_cpu(threads)
-    result = run_training(TrainJob(str(start), str(data), str(images), config), out, run=run, num_workers=workers)
+    job = TrainJob(str(init), str(data), str(images), config, skip_bad=skip_bad)
+    result = run_training(job, out, run=run, num_workers=workers)
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
     write_json(json, dataclasses.asdict(result))
 
 
-def new_model(folder: Path, data: Path, preset: Preset, backbone_weights: Path | None) -> Path:
-    """Write an untrained model for a data set's skeleton, with an ImageNet backbone; an existing one is kept."""
+def start_model(
+    folder: Path, skeleton: Skeleton, init: Path | None, preset: Preset, backbone_weights: Path | None
+) -> Path:
+    """Write the model that training starts from; one that is there from a run begun before is kept.
+
+    Raises:
+        InvalidConfig: the run was begun with another skeleton.
+    """
+    from clickpose.model_folder import load_model
+
+    if (folder / "config.json").exists():
+        if (begun := load_model(folder).skeleton) != skeleton:
+            raise InvalidConfig(f"{folder.parent} was begun with skeleton {begun.name!r}: choose a fresh run")
+        return folder
+    if init is None:
+        return new_model(folder, skeleton, preset, backbone_weights)
+    return grow_model(folder, init, skeleton)
+
+
+def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights: Path | None) -> Path:
+    """Write an untrained model with an ImageNet backbone."""
     import torch
 
     from clickpose import model as models
     from clickpose.model.backbone import load_imagenet
     from clickpose.model_folder import save_model
-    from integrations.coco import read_coco
 
-    if (folder / "config.json").exists():
-        return folder
     torch.manual_seed(0)
-    skeleton = read_coco(data).skeleton
     network = models.ClickPose(getattr(models, preset.value)(len(skeleton)))
     load_imagenet(network.backbone, network.config.backbone, backbone_weights)
     return save_model(folder, network, skeleton, metrics={}, card="# Untrained\n\nImageNet backbone, nothing else.\n")
+
+
+def grow_model(folder: Path, init: Path, skeleton: Skeleton) -> Path:
+    """Write a trained model with the keypoints of another skeleton."""
+    from clickpose.growing import grow
+    from clickpose.model_folder import load_model, save_model
+
+    old = load_model(init)
+    network = grow(old.network, old.skeleton, skeleton)
+    card = (
+        f"# Grown\n\n`{init}` ({old.skeleton.name}) with the keypoints of {skeleton.name}, not trained on them yet.\n"
+    )
+    return save_model(folder, network, skeleton, metrics={}, card=card)

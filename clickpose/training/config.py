@@ -9,7 +9,9 @@ from typing import Any
 
 from clickpose.errors import InvalidConfig
 from clickpose.training.augment import AugmentConfig
+from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
+from clickpose.training.heavy_parts import PRECISIONS
 from clickpose.training.losses import LossConfig
 
 # The published denoising losses grow with the batch and the others do not: at 16 pictures they would drown them.
@@ -25,6 +27,8 @@ class TrainConfig:
     Attributes:
         epochs: passes over the data.
         batch_size: scenes a batch and worker.
+        accumulate: batches a step, for a larger batch than fits into memory: their losses are divided by the persons
+            of all of them, so that one step is that of the large batch; only noise and clicks are drawn for each.
         scenes_per_epoch: None for one per picture.
         learning_rate: of AdamW.
         backbone_learning_rate: of the backbone's weights.
@@ -34,8 +38,11 @@ class TrainConfig:
         drop_epoch: for "step".
         warmup_steps: steps over which the rates rise linearly.
         ema_decay: of the moving average that is saved and evaluated.
+        precision: "float32", or "bfloat16" for matrix products and convolutions; coordinates and losses stay float32.
+        checkpoint_activations: run backbone, encoder and decoder layers twice, for memory.
         num_denoised: noised queries a picture; 0 for none.
         seed: of pictures, noise and clicks.
+        denoising: how far noised queries are from the truth.
         feedback: the annotator of the training loop.
         losses: weights of the losses.
         augment: how scenes vary.
@@ -43,6 +50,7 @@ class TrainConfig:
 
     epochs: int = 100
     batch_size: int = 4
+    accumulate: int = 1
     scenes_per_epoch: int | None = None
     learning_rate: float = 1e-4
     backbone_learning_rate: float = 1e-5
@@ -52,17 +60,21 @@ class TrainConfig:
     drop_epoch: int = 80
     warmup_steps: int = 0
     ema_decay: float = 0.9997
+    precision: str = "float32"
+    checkpoint_activations: bool = False
     num_denoised: int = 50
     seed: int = 0
+    denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        if self.schedule not in SCHEDULES:
-            raise InvalidConfig(f"schedule is {self.schedule!r}, must be one of {', '.join(SCHEDULES)}")
-        for name in ("epochs", "batch_size"):
+        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")
+        for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
         for name in ("learning_rate", "clip_norm"):
@@ -85,7 +97,12 @@ class TrainConfig:
         Raises:
             InvalidConfig: a name is unknown or a value out of range.
         """
-        parts = {"feedback": FeedbackConfig, "losses": LossConfig, "augment": AugmentConfig}
+        parts = {
+            "denoising": DenoisingConfig,
+            "feedback": FeedbackConfig,
+            "losses": LossConfig,
+            "augment": AugmentConfig,
+        }
         try:
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
             return cls(**{**values, **built})

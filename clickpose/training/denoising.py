@@ -8,14 +8,39 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clickpose.errors import InvalidConfig
 from clickpose.model.click_pose import NUM_LABELS, PERSON_LABEL
 from clickpose.model.positions import inverse_sigmoid
 from clickpose.training.targets import Target
 
 NO_PERSON_LABEL = 2
-LABEL_NOISE = 0.5
-BOX_NOISE = 0.4
-KEYPOINT_NOISE = 0.4
+
+
+@dataclass(frozen=True)
+class DenoisingConfig:
+    """How far noised persons are from the truth; the defaults are those of the published code.
+
+    Attributes:
+        label_noise: probability that the label of a person or keypoint is drawn anew.
+        inversion: probability that a left and a right keypoint trade labels. The paper has 0.4 in place of drawing
+            labels anew, the published code none.
+        box_noise: largest move of a box in halves of its size, and largest change of its size.
+        keypoint_noise: largest move of a keypoint in halves of its noised box.
+    """
+
+    label_noise: float = 0.5
+    inversion: float = 0.0
+    box_noise: float = 0.4
+    keypoint_noise: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        for name in ("label_noise", "inversion"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}, must be a probability")
+        for name in ("box_noise", "keypoint_noise"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}, must lie in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -79,38 +104,49 @@ class DenoisingQueries:
 
 
 def make_denoising_queries(
-    targets: Sequence[Target], count: int, *, keep_clean: bool = True, generator: torch.Generator | None = None
+    targets: Sequence[Target],
+    count: int,
+    config: DenoisingConfig,
+    mirror: Tensor,
+    *,
+    keep_clean: bool = True,
+    generator: torch.Generator | None = None,
 ) -> DenoisingQueries:
     """Draw ``count`` noised copies of each picture's persons.
 
-    Labels become random with probability one half; boxes and keypoints move by up to 0.4 of half the box; with
-    ``keep_clean``, n keypoints of each copy, P(n) ~ 1/n^2, keep their true place, as if an annotator had set them.
+    Args:
+        targets: the truth, one a picture.
+        count: M.
+        config: how far from it the copies are.
+        mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself.
+        keep_clean: n keypoints of each copy, P(n) ~ 1/n^2, keep their true place, as if an annotator had set them.
+        generator: of all that is random.
     """
     truths = [_repeat(target, count, generator) for target in targets]
     boxes = torch.stack([truth.boxes for truth in truths])
     keypoints = torch.stack([truth.keypoints for truth in truths])
     is_person = torch.tensor([len(target) > 0 for target in targets])[:, None].expand(-1, count)
     labels = torch.where(is_person, PERSON_LABEL, NO_PERSON_LABEL)
-    true_labels = torch.arange(1, keypoints.shape[2] + 1).expand(keypoints.shape[:3])
+    keypoint_labels = torch.arange(1, keypoints.shape[2] + 1).expand(keypoints.shape[:3])
     device = boxes.device
 
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator).to(device)
+    def signed(like: Tensor) -> Tensor:
+        return torch.rand(like.shape, generator=generator).to(device) * 2 - 1
 
-    def signed(*shape: int) -> Tensor:
-        return uniform(*shape) * 2 - 1
-
-    half_wh = boxes[..., 2:] / 2
-    noise = signed(*boxes.shape) * torch.cat((half_wh, boxes[..., 2:]), -1) * BOX_NOISE
+    noise = signed(boxes) * torch.cat((boxes[..., 2:] / 2, boxes[..., 2:]), -1) * config.box_noise
     noised_boxes = (boxes + noise).clamp(0, 1)
 
-    step = signed(*keypoints.shape) * noised_boxes[:, :, None, 2:] / 2 * KEYPOINT_NOISE
+    step = signed(keypoints) * noised_boxes[:, :, None, 2:] / 2 * config.keypoint_noise
     if keep_clean:
         step = step * ~_draw_clean(keypoints.shape[:3], generator).to(device)[..., None]
+    labels = _randomise(labels, NUM_LABELS, config.label_noise, generator)
+    if config.inversion:
+        keypoint_labels = _invert(keypoint_labels, mirror.cpu(), config.inversion, generator)
+    keypoint_labels = _randomise(keypoint_labels, keypoints.shape[2], config.label_noise, generator)
     return DenoisingQueries(
-        labels=_randomise(labels.to(device), 0, NUM_LABELS, generator),
+        labels=labels.to(device),
         boxes=inverse_sigmoid(noised_boxes).sigmoid(),
-        keypoint_labels=_randomise(true_labels.to(device), 0, keypoints.shape[2], generator),
+        keypoint_labels=keypoint_labels.to(device),
         keypoints=(keypoints + step).clamp(0, 1),
         true_boxes=boxes,
         true_keypoints=keypoints,
@@ -136,9 +172,17 @@ def _draw_clean(shape: torch.Size, generator: torch.Generator | None) -> Tensor:
     return torch.zeros(shape).scatter_add(2, draws, drawn.float()) > 0
 
 
-def _randomise(labels: Tensor, low: int, high: int, generator: torch.Generator | None) -> Tensor:
-    random = torch.randint(low, high, labels.shape, generator=generator).to(labels.device)
-    return torch.where(torch.rand(labels.shape, generator=generator).to(labels.device) < LABEL_NOISE, random, labels)
+def _invert(labels: Tensor, mirror: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
+    """Let pairs of left and right trade their labels ``(B, M, K)``; both or neither."""
+    draws = torch.rand(labels.shape, generator=generator)
+    of_pair = draws[..., torch.minimum(mirror, torch.arange(len(mirror)))]
+    return torch.where(of_pair < probability, labels[..., mirror], labels)
+
+
+def _randomise(labels: Tensor, last: int, probability: float, generator: torch.Generator | None) -> Tensor:
+    """Draw labels anew from [0, last); of keypoints never the highest label K, as published."""
+    random = torch.randint(last, labels.shape, generator=generator)
+    return torch.where(torch.rand(labels.shape, generator=generator) < probability, random, labels)
 
 
 def _repeat(target: Target, count: int, generator: torch.Generator | None) -> Target:

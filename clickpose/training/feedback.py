@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from clickpose.training.denoising import draw_inverse_square
 from clickpose.training.matcher import match
 from clickpose.training.targets import Target
 
+ORDERS = ("worst", "random")
+
 
 @dataclass(frozen=True)
 class FeedbackConfig:
@@ -25,24 +28,31 @@ class FeedbackConfig:
     Attributes:
         probability: share of training steps that run the loop at all.
         max_rounds: rounds r are drawn from 1..max_rounds with P(r) ~ 1/r^2; None stands for K.
-        max_clicks: clicks a person and round, drawn uniformly from 1..max_clicks: the worst keypoints.
+        max_clicks: clicks a person and round, drawn uniformly from 1..max_clicks.
+        order: which keypoints are clicked first: the "worst" as published, or any in "random" order.
+        click_noise: standard deviation of clicks, in units of COCO's own annotators (sigma times the person's size).
         hold: which clicked keypoints may not move: "none" as published, those of the "current" round, or "all".
     """
 
     probability: float = 1.0
     max_rounds: int | None = None
     max_clicks: int = 1
+    order: str = "worst"
+    click_noise: float = 0.0
     hold: str = "none"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        if self.hold not in HOLDS:
-            raise InvalidConfig(f"hold is {self.hold!r}, must be one of {', '.join(HOLDS)}")
+        for name, known in (("hold", HOLDS), ("order", ORDERS)):
+            if getattr(self, name) not in known:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")
         if not 0 <= self.probability <= 1:
             raise InvalidConfig(f"probability of the feedback loop is {self.probability}, must lie in [0, 1]")
         for name in ("max_rounds", "max_clicks"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not 0 <= self.click_noise < math.inf:
+            raise InvalidConfig(f"click_noise is {self.click_noise}, must be a finite number that is not negative")
 
     def draw_rounds(self, num_keypoints: int, generator: torch.Generator | None = None) -> int:
         """Draw the number of rounds of one training step; 0 skips the loop."""
@@ -55,6 +65,9 @@ class FeedbackConfig:
         return int(torch.randint(1, self.max_clicks + 1, (1,), generator=generator))
 
 
+PUBLISHED = FeedbackConfig()
+
+
 def run_feedback(
     model: ClickPose,
     output: LayerOutput,
@@ -63,7 +76,8 @@ def run_feedback(
     sigmas: Tensor,
     *,
     clicks: Sequence[int],
-    hold: str = "none",
+    config: FeedbackConfig = PUBLISHED,
+    generator: torch.Generator | None = None,
 ) -> list[LayerOutput]:
     """Correct and refine the best persons, once a round.
 
@@ -74,7 +88,8 @@ def run_feedback(
         targets: what the annotator knows; each person is matched once, before the first click.
         sigmas: ``(K,)``.
         clicks: number of clicks a person for each round.
-        hold: as in ``FeedbackConfig``.
+        config: which keypoints are clicked, how well, and which are held.
+        generator: of the annotator's whims.
 
     Returns:
         Each pose layer's output in the last round.
@@ -83,14 +98,18 @@ def run_feedback(
     assert output.keypoints is not None
     boxes, keypoints = take(output.boxes, best), take(output.keypoints.flatten(2), best).unflatten(2, (-1, 2))
     matched = match(LayerOutput(take(output.logits, best), boxes, keypoints), targets, sigmas)
-    truth, where = matched.gather(targets), (matched.image, matched.slot)
+    truth = form_opinion(matched.gather(targets), sigmas, config.click_noise, generator)
+    where = (matched.image, matched.slot)
     touched = torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device).index_put(where, torch.tensor(True))
     held = torch.zeros_like(truth.labelled, dtype=torch.bool)
 
     layers: list[LayerOutput] = []
     for count in clicks:
-        clicked = worst_keypoints(keypoints[where], truth, count)
-        held = {"none": torch.zeros_like(held), "current": clicked, "all": held | clicked}[hold]
+        if config.order == "random":
+            clicked = random_keypoints(held, truth, count, generator)
+        else:
+            clicked = worst_keypoints(keypoints[where], truth, count)
+        held = {"none": torch.zeros_like(held), "current": clicked, "all": held | clicked}[config.hold]
         corrected = torch.where(clicked[..., None], truth.keypoints, keypoints[where])
         keypoints = keypoints.index_put(where, corrected)
         free = torch.ones_like(keypoints[..., 0]).index_put(where, (~held).float())
@@ -99,16 +118,32 @@ def run_feedback(
     return layers
 
 
-def worst_keypoints(keypoints: Tensor, truth: Target, count: int) -> Tensor:
-    """Mark each person's ``count`` labelled keypoints, ``(M, K, 2)``, that are furthest off (L1); ``(M, K)`` bool.
+def form_opinion(truth: Target, sigmas: Tensor, noise: float, generator: torch.Generator | None = None) -> Target:
+    """Return where the annotator of M persons sees their keypoints: decided once, so that no click is regretted."""
+    if not noise:
+        return truth
+    spread = noise * (truth.areas / 2).sqrt()[:, None, None] * sigmas[:, None]
+    draws = torch.randn(truth.keypoints.shape, generator=generator).to(truth.keypoints.device)
+    return replace(truth, keypoints=(truth.keypoints + spread * draws).clamp(0, 1))
 
-    A person with fewer labels gets fewer marks, but always one, as published.
-    """
-    error = (keypoints.detach() - truth.keypoints).abs().sum(-1) * truth.labelled
-    order = error.argsort(dim=-1, descending=True, stable=True)[:, :count]
-    marked = torch.zeros_like(error, dtype=torch.bool).scatter(1, order, True)
+
+def worst_keypoints(keypoints: Tensor, truth: Target, count: int) -> Tensor:
+    """Mark each person's ``count`` labelled keypoints, ``(M, K, 2)``, that are furthest off (L1); ``(M, K)`` bool."""
+    return _most_urgent((keypoints.detach() - truth.keypoints).abs().sum(-1), truth.labelled, count)
+
+
+def random_keypoints(held: Tensor, truth: Target, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Mark any ``count`` labelled keypoints of each person, those ``held (M, K)`` last; ``(M, K)`` bool."""
+    draws = 1 + torch.rand(held.shape, generator=generator).to(held.device)
+    return _most_urgent(draws - held.float(), truth.labelled, count)
+
+
+def _most_urgent(urgency: Tensor, labelled: Tensor, count: int) -> Tensor:
+    """Mark the labelled keypoints of highest urgency; fewer if there are fewer, but always one, as published."""
+    order = (urgency * labelled).argsort(dim=-1, descending=True, stable=True)[:, :count]
+    marked = torch.zeros_like(labelled, dtype=torch.bool).scatter(1, order, True)
     first = torch.zeros_like(marked).scatter(1, order[:, :1], True)
-    return first | (marked & (truth.labelled > 0))
+    return first | (marked & (labelled > 0))
 
 
 def _keypoints(output: LayerOutput) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,54 +11,52 @@ from clickpose.model.click_pose import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.encoder import Tokens
 from clickpose.model.proposals import take
+from clickpose.skeleton import Skeleton
+from clickpose.training.config import TrainConfig
 from clickpose.training.denoising import DenoisingQueries, make_denoising_queries
-from clickpose.training.feedback import FeedbackConfig, run_feedback
+from clickpose.training.feedback import run_feedback
+from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
-
-
-@dataclass(frozen=True)
-class TrainingOutput:
-    """Everything that is supervised in one step.
-
-    Attributes:
-        proposals: the chosen tokens' class and box.
-        layers: every decoder layer, real queries.
-        denoised: every decoder layer, noised queries; empty without denoising.
-        denoising: the noised queries; None without denoising.
-        feedback: the pose layers of the loop's last round; empty when the loop did not run.
-    """
-
-    proposals: LayerOutput
-    layers: list[LayerOutput]
-    denoised: list[LayerOutput]
-    denoising: DenoisingQueries | None
-    feedback: list[LayerOutput]
 
 
 def training_forward(
     model: ClickPose,
     images: Tensor,
-    padding: Tensor | None,
     targets: Sequence[Target],
-    sigmas: Tensor,
-    *,
-    num_denoised: int,
-    feedback: FeedbackConfig,
+    skeleton: Skeleton,
+    config: TrainConfig,
     generator: torch.Generator | None = None,
 ) -> TrainingOutput:
-    """Run one training step's forward pass; see ``ClickPose.encode`` for ``images`` and ``padding``."""
-    rounds = feedback.draw_rounds(model.config.num_keypoints, generator)
-    clicks = [feedback.draw_clicks(generator) for _ in range(rounds)]
-    denoising = None
-    if num_denoised:
-        keep_clean = feedback.probability > 0
-        denoising = make_denoising_queries(targets, num_denoised, keep_clean=keep_clean, generator=generator)
+    """Run one training step's forward pass.
 
-    memory = model.encode(images, padding)
-    proposals, layers, denoised, values = decode_for_training(model, memory, denoising)
+    Args:
+        model: in training mode.
+        images: ``(B, 3, H, W)`` normalised, without padding.
+        targets: one a picture.
+        skeleton: of K keypoints.
+        config: tells which noise is repaired and who clicks.
+        generator: of all that is random.
+    """
+    rounds = config.feedback.draw_rounds(len(skeleton), generator)
+    clicks = [config.feedback.draw_clicks(generator) for _ in range(rounds)]
+    denoising = None
+    if config.num_denoised:
+        denoising = make_denoising_queries(
+            targets,
+            config.num_denoised,
+            config.denoising,
+            torch.from_numpy(skeleton.flip_permutation),
+            keep_clean=config.feedback.probability > 0,
+            generator=generator,
+        )
+
+    proposals, layers, denoised, values = decode_for_training(model, model.encode(images), denoising)
     looped = []
     if clicks:
-        looped = run_feedback(model, layers[-1], values, targets, sigmas, clicks=clicks, hold=feedback.hold)
+        sigmas = torch.from_numpy(skeleton.sigma_array).to(images.device)
+        looped = run_feedback(
+            model, layers[-1], values, targets, sigmas, clicks=clicks, config=config.feedback, generator=generator
+        )
     return TrainingOutput(proposals, layers, denoised, denoising, looped)
 
 

@@ -14,11 +14,12 @@ from clickpose.errors import InvalidConfig
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.denoising import DenoisingQueries
-from clickpose.training.forward import TrainingOutput
 from clickpose.training.matcher import FOCAL_ALPHA, FOCAL_GAMMA, MIN_OKS, match, object_keypoint_similarity
+from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
 
 SCORE_TARGETS = ("person", "oks")
+DENOISING_DIVISORS = ("queries", "batch")
 LOSSES = ("class", "box", "giou", "keypoints", "oks")
 DENOISING_LOSSES = ("class", "box", "giou", "keypoints")
 
@@ -32,6 +33,8 @@ class LossConfig:
         denoising_weights: of each loss of a noised layer.
         score_target: "person": a matched query is a person, as published (focal loss). "oks": its score tells how
             good its pose is, which ranks hypotheses (varifocal loss on pose layers).
+        denoising_divisor: "queries": sums over the batch are divided by M, as published, so that noise weighs the more
+            the larger the batch is. "batch": by M times the pictures of the batch.
     """
 
     weights: dict[str, float] = field(
@@ -41,11 +44,13 @@ class LossConfig:
         default_factory=lambda: {"class": 0.3, "box": 2.5, "giou": 1.0, "keypoints": 5.0}
     )
     score_target: str = "person"
+    denoising_divisor: str = "queries"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown score target, and weights that do not fit the losses."""
-        if self.score_target not in SCORE_TARGETS:
-            raise InvalidConfig(f"score_target is {self.score_target!r}, must be one of {', '.join(SCORE_TARGETS)}")
+        """Refuse an unknown choice, and weights that do not fit the losses."""
+        for name, known in (("score_target", SCORE_TARGETS), ("denoising_divisor", DENOISING_DIVISORS)):
+            if getattr(self, name) not in known:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")
         for name, losses in (("weights", LOSSES), ("denoising_weights", DENOISING_LOSSES)):
             weights = getattr(self, name)
             if missing := [loss for loss in losses if loss not in weights]:
@@ -60,6 +65,7 @@ def total_loss(
     sigmas: Tensor,
     config: LossConfig,
     num_persons: float | None = None,
+    num_pictures: int | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weigh and add the losses of all layers.
 
@@ -69,6 +75,7 @@ def total_loss(
         sigmas: ``(K,)``.
         config: weights.
         num_persons: persons in the batch, averaged over processes; counted here if None.
+        num_pictures: pictures in the batch, if this is only a part of it.
 
     Returns:
         The scalar to differentiate, and the unweighted losses of the last layer by name, for logs.
@@ -80,7 +87,8 @@ def total_loss(
     logs = {name: float(value.detach()) for name, value in per_layer[len(output.layers)].items()}
     if output.denoising is not None:
         noised = [denoising_losses(layer, output.denoising) for layer in output.denoised]
-        total = total + sum(_weigh(losses, config.denoising_weights) for losses in noised)
+        divisor = (num_pictures or len(targets)) if config.denoising_divisor == "batch" else 1
+        total = total + sum(_weigh(losses, config.denoising_weights) for losses in noised) / divisor
     if output.feedback:
         logs |= {f"feedback_{name}": float(value.detach()) for name, value in per_layer[-1].items()}
     return total, logs

@@ -18,6 +18,7 @@ from clickpose.training.targets import Target
 NUM_KEYPOINTS = 14
 SKELETON = Skeleton.load("crowdpose14")
 SIGMAS = torch.from_numpy(SKELETON.sigma_array)
+MIRROR = torch.from_numpy(SKELETON.flip_permutation)
 
 
 def build_model(config: ModelConfig | None = None, **changes: object) -> ClickPose:

@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clickpose.annotations import AnnotationSet, PersonAnnotation
 from clickpose.engine import (
     TrainState,
+    backward,
     build_state,
     mean_over_processes,
     rate_factor,
@@ -26,7 +28,7 @@ from clickpose.training.augment import AugmentConfig
 from clickpose.training.batches import Batch, SceneBatches
 from clickpose.training.config import TrainConfig, demo_training, fine_tuning
 from clickpose.training.feedback import FeedbackConfig
-from tests.clickpose.builders import SIGMAS, SKELETON, build_model
+from tests.clickpose.builders import SKELETON, build_model
 
 DRAWN = DrawnPeople(SKELETON, num_images=2, size_wh=(96, 96), max_persons=2)
 STILL = AugmentConfig(((96, 96),), max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
@@ -44,9 +46,11 @@ CONFIG = TrainConfig(
 )
 
 
-def batches(epoch: int = 0, config: TrainConfig = CONFIG) -> list[Batch]:
+def batches(
+    epoch: int = 0, config: TrainConfig = CONFIG, annotations: AnnotationSet = DRAWN.annotations
+) -> list[Batch]:
     scenes = SceneBatches(
-        DRAWN.annotations,
+        annotations,
         DRAWN.load_image,
         tiny(),
         config.augment,
@@ -60,7 +64,11 @@ def batches(epoch: int = 0, config: TrainConfig = CONFIG) -> list[Batch]:
 
 def new_state(config: TrainConfig = CONFIG) -> TrainState:
     torch.manual_seed(0)
-    return build_state(ClickPose(tiny()), SIGMAS, config)
+    return build_state(ClickPose(tiny()), SKELETON, config)
+
+
+def gradient(state: TrainState) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in unwrap(state.network).parameters() if p.grad is not None])
 
 
 def tensors(value: object) -> Iterator[torch.Tensor]:
@@ -93,7 +101,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit() -> None:
     begun, file = new_state(), io.BytesIO()
     train_one_epoch(begun, batches(0), CONFIG, 3)
     torch.save(begun.state_dict(next_epoch=1), file)
-    resumed = build_state(build_model(), SIGMAS, CONFIG)
+    resumed = build_state(build_model(), SKELETON, CONFIG)
     resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
     assert (resumed.first_epoch, resumed.step) == (1, 3)
     train_one_epoch(resumed, batches(resumed.first_epoch), CONFIG, 3)
@@ -101,6 +109,52 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit() -> None:
     first, second = (list(tensors(state.state_dict(2))) for state in (unbroken, resumed))
     assert len(first) == len(second) > 500
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_what_is_not_labelled_changes_nothing_from_file_to_weights() -> None:
+    """Noise, clicks and all: wherever a missing keypoint is said to be, training is the same to the bit."""
+
+    def train(missing_px: float) -> list[torch.Tensor]:
+        images = [
+            replace(image, persons=tuple(without(person, [0, 5], missing_px) for person in image.persons))
+            for image in DRAWN.annotations.images
+        ]
+        state = new_state()
+        losses = train_one_epoch(
+            state, batches(annotations=replace(DRAWN.annotations, images=tuple(images))), CONFIG, 3
+        )
+        return [torch.tensor(list(losses.values())), *unwrap(state.network).parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(train(0.0), train(50.0), strict=True))
+
+
+def without(person: PersonAnnotation, missing: list[int], missing_px: float) -> PersonAnnotation:
+    visibility, keypoints_px = person.visibility.copy(), person.keypoints_px.copy()
+    visibility[missing] = 0
+    keypoints_px[visibility == 0] = missing_px
+    return replace(person, visibility=visibility, keypoints_px=keypoints_px)
+
+
+def test_a_step_of_several_batches_is_that_of_the_large_batch() -> None:
+    """Without noise and clicks, which are drawn for each batch."""
+    config = replace(CONFIG, num_denoised=0, feedback=FeedbackConfig(probability=0))
+    small = batches(config=replace(config, batch_size=1, scenes_per_epoch=4))
+    assert [len(batch.targets[0]) for batch in small] != [1, 1, 1, 1]
+    large = Batch(torch.cat([batch.images for batch in small]), [batch.targets[0] for batch in small])
+    losses, gradients = [], []
+    for parts in ([large], small):
+        state = new_state(config)
+        losses.append(backward(state, parts, replace(config, accumulate=len(parts))))
+        gradients.append(gradient(state))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert (gradients[0] - gradients[1]).norm() < 1e-5 * gradients[0].norm()
+
+
+def test_several_batches_make_one_step() -> None:
+    config, told = replace(CONFIG, accumulate=2), []
+    state = new_state(config)
+    train_one_epoch(state, batches(config=config), config, 2, lambda step, losses: told.append(step))
+    assert told == [1, 2] and state.step == 2  # of two batches, and of the third
 
 
 def test_frozen_weights_stay_and_the_others_move() -> None:
@@ -137,6 +191,16 @@ def test_the_average_follows_the_model_slowly_and_the_start_is_forgotten() -> No
     torch.testing.assert_close(next(average.parameters()), start + 0.1)
     update_average(average, model, decay=0.9, step=0)
     torch.testing.assert_close(next(average.parameters()), start + 0.1 + 0.9 * 0.9)
+
+
+def test_a_tensor_with_two_names_is_averaged_once() -> None:
+    average, model = build_model(), build_model()
+    for network in (average, model):
+        network.decoder.box_heads[1] = network.decoder.box_heads[0]
+    weight, start = model.decoder.box_heads[0].layers[0].weight, average.decoder.box_heads[0].layers[0].weight.clone()
+    weight.data += 1
+    update_average(average, model, decay=0.9, step=1000)
+    torch.testing.assert_close(average.decoder.box_heads[1].layers[0].weight, start + 0.1)
 
 
 def test_the_average_is_kept_apart_from_training() -> None:
@@ -193,8 +257,10 @@ def test_the_published_settings_are_the_defaults() -> None:
     "changes, said",
     [
         ({"schedule": "linear"}, "schedule is 'linear', must be one of step, cosine, constant"),
+        ({"precision": "float16"}, "precision is 'float16', must be one of float32, bfloat16"),
         ({"epochs": 0}, "epochs is 0, must be at least 1"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"accumulate": 0}, "accumulate is 0"),
         ({"learning_rate": 0.0}, r"learning_rate is 0\.0"),
         ({"clip_norm": math.nan}, "clip_norm is nan"),
         ({"weight_decay": -1.0}, r"weight_decay is -1\.0"),

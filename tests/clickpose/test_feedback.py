@@ -1,19 +1,23 @@
 """The truth plays the annotator: it clicks the worst labelled keypoints, and what it holds stays."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from clickpose.errors import InvalidConfig
 from clickpose.model.decoder import LayerOutput, LayerValues
-from clickpose.training.feedback import FeedbackConfig, run_feedback, worst_keypoints
+from clickpose.training.feedback import FeedbackConfig, form_opinion, random_keypoints, run_feedback, worst_keypoints
 from clickpose.training.matcher import match
 from clickpose.training.targets import Target
 from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_model, build_pictures, build_target, seeded
+from tests.clickpose.draws import RARE, assert_distributed, inverse_squares
 
 TARGETS = [build_target(2, 1), build_target(3, 2)]
+HOLD_ALL = FeedbackConfig(hold="all")
 MARGIN = 2e-3
 
 
@@ -29,14 +33,16 @@ class Watched:
         return self.model.refine(boxes, keypoints, values, free)
 
 
-def play(clicks: list[int], hold: str = "all", targets: list[Target] = TARGETS):
+def play(clicks: list[int], config: FeedbackConfig = HOLD_ALL, targets: list[Target] = TARGETS):
     """Play rounds from a first pass; return the rounds' inputs, the answer, and who shows whom."""
     watched = Watched()
     with torch.inference_mode():
         memory = watched.model.encode(build_pictures())
         values = watched.model.decoder.pose_values(memory)
         first = watched.model.estimate_poses(watched.model.find_persons(memory), values)
-        layers = run_feedback(watched, first, values, targets, SIGMAS, clicks=clicks, hold=hold)
+        layers = run_feedback(
+            watched, first, values, targets, SIGMAS, clicks=clicks, config=config, generator=seeded(0)
+        )
         best = first.logits.amax(-1).topk(watched.config.num_refined, 1).indices
         parts = (torch.stack([row[i] for row, i in zip(x, best, strict=True)]) for x in vars(first).values())
         matched = match(LayerOutput(*parts), targets, SIGMAS)
@@ -73,13 +79,13 @@ def test_clicks_go_where_the_truth_is() -> None:
 
 @pytest.mark.parametrize("hold, per_round", [("none", [0, 0, 0]), ("current", [1, 1, 1]), ("all", [1, 2, 3])])
 def test_holds_last_as_long_as_they_are_asked_to(hold: str, per_round: list[int]) -> None:
-    given, _, matched = play([1, 1, 1], hold)
+    given, _, matched = play([1, 1, 1], FeedbackConfig(hold=hold))
     held = [(free[matched.image, matched.slot] == 0).sum(-1) for _, _, free in given]
     assert [count.unique().tolist() for count in held] == [[n] for n in per_round]
 
 
 def test_whatever_was_clicked_is_where_it_was_clicked_in_the_end() -> None:
-    given, layers, matched = play([1, 2, 2], "all")
+    given, layers, matched = play([1, 2, 2])
     where, truth = (matched.image, matched.slot), matched.gather(TARGETS)
     held = given[-1][2][where] == 0
     assert (held.sum(-1) >= 4).all()
@@ -88,7 +94,7 @@ def test_whatever_was_clicked_is_where_it_was_clicked_in_the_end() -> None:
 
 
 def test_a_hold_on_nothing_lets_clicks_go() -> None:
-    given, layers, matched = play([1], "none")
+    given, layers, matched = play([1], FeedbackConfig(hold="none"))
     where, truth = (matched.image, matched.slot), matched.gather(TARGETS)
     clicked = (given[0][1][where] == truth.keypoints).all(-1)
     assert clicked.any(-1).all()
@@ -122,17 +128,61 @@ def test_what_is_not_labelled_does_not_change_the_loop() -> None:
 
 def test_rounds_and_clicks_are_drawn_as_asked() -> None:
     config, generator = FeedbackConfig(probability=0.5, max_rounds=3, max_clicks=4), seeded(0)
-    rounds = torch.tensor([config.draw_rounds(NUM_KEYPOINTS, generator) for _ in range(2000)])
-    clicks = torch.tensor([config.draw_clicks(generator) for _ in range(2000)])
-    assert float((rounds == 0).float().mean()) == pytest.approx(0.5, abs=0.05)
-    assert sorted(rounds.unique().tolist()) == [0, 1, 2, 3]
-    assert [round(float((clicks == n).float().mean()), 1) for n in (1, 2, 3, 4)] == pytest.approx([0.25] * 4, abs=0.06)
+    rounds = torch.tensor([config.draw_rounds(NUM_KEYPOINTS, generator) for _ in range(4000)])
+    clicks = torch.tensor([config.draw_clicks(generator) for _ in range(4000)])
+    assert_distributed(rounds, torch.cat((torch.ones(1), inverse_squares(3))))
+    assert_distributed(clicks - 1, torch.ones(4))
 
 
 def test_as_published_the_loop_always_runs_for_up_to_k_rounds() -> None:
     generator = seeded(0)
     rounds = [FeedbackConfig().draw_rounds(NUM_KEYPOINTS, generator) for _ in range(5000)]
-    assert (min(rounds), max(rounds)) == (1, NUM_KEYPOINTS)
+    assert_distributed(torch.tensor(rounds) - 1, inverse_squares(NUM_KEYPOINTS))
+
+
+def test_in_random_order_every_free_keypoint_is_as_likely_and_held_ones_come_last() -> None:
+    truth, free = repeated(4000), [k for k in range(NUM_KEYPOINTS) if k not in (0, 3)]
+    held = torch.zeros(4000, NUM_KEYPOINTS, dtype=torch.bool)
+    held[:, 0] = True
+    truth.labelled[:, 3] = 0
+    one = random_keypoints(held, truth, 1, seeded(0))
+    assert (one.sum(-1) == 1).all()
+    assert_distributed(torch.tensor([free.index(k) for k in one.int().argmax(-1).tolist()]), torch.ones(len(free)))
+    assert torch.equal(random_keypoints(held, truth, len(free), seeded(1)), (truth.labelled > 0) & ~held)
+    assert torch.equal(random_keypoints(held, truth, NUM_KEYPOINTS, seeded(2)), truth.labelled > 0)
+
+
+def test_the_annotator_errs_like_the_annotators_of_coco() -> None:
+    """A normal distribution of sigma times the person's size, half of its square in x, half in y."""
+    truth = repeated(4000)
+    for noise in (0.5, 1.0):
+        seen = form_opinion(truth, SIGMAS, noise, seeded(0)).keypoints - truth.keypoints
+        spread = noise * SIGMAS[:, None] * (truth.areas / 2).sqrt()[:, None, None]
+        for axis in (seen / spread).flatten(0, 1).T:
+            assert stats.kstest(axis.numpy(), stats.norm.cdf).pvalue > RARE
+
+
+def repeated(count: int) -> Target:
+    """A person in the middle of the picture, all keypoints labelled, over and over."""
+    person = build_target(1)
+    keypoints = 0.5 + 0.1 * (person.keypoints - 0.5)
+    return Target(
+        person.boxes.repeat(count, 1),
+        keypoints.repeat(count, 1, 1),
+        torch.ones(count, NUM_KEYPOINTS),
+        person.areas.repeat(count) / 4,
+    )
+
+
+@pytest.mark.parametrize("order", ["worst", "random"])
+def test_what_was_clicked_beside_the_truth_stays_where_it_was_clicked(order: str) -> None:
+    given, layers, matched = play([1, 1, 2], FeedbackConfig(hold="all", order=order, click_noise=1))
+    where, truth = (matched.image, matched.slot), matched.gather(TARGETS)
+    _, keypoints, free = given[-1]
+    held = free[where] == 0
+    assert (held.sum(-1) == 4).all() and (truth.labelled[held] == 1).all()
+    assert (layers[-1].keypoints[where] - keypoints[where])[held].abs().max() < MARGIN
+    assert ((keypoints[where] - truth.keypoints)[held].abs() > MARGIN).any()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +192,9 @@ def test_as_published_the_loop_always_runs_for_up_to_k_rounds() -> None:
         ({"probability": 1.5}, "probability of the feedback loop is 1.5"),
         ({"max_rounds": 0}, "max_rounds is 0"),
         ({"max_clicks": 0}, "max_clicks is 0"),
+        ({"order": "best"}, "order is 'best', must be one of worst, random"),
+        ({"click_noise": -1.0}, r"click_noise is -1\.0"),
+        ({"click_noise": math.inf}, "click_noise is inf"),
     ],
 )
 def test_what_cannot_be_played_is_refused_by_name(changes: dict, said: str) -> None:

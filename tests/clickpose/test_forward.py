@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from clickpose.model import ClickPose
+from clickpose.training.config import TrainConfig
 from clickpose.training.feedback import FeedbackConfig
-from clickpose.training.forward import TrainingOutput, training_forward
+from clickpose.training.forward import training_forward
 from clickpose.training.losses import LossConfig, total_loss
-from tests.clickpose.builders import SIGMAS, build_model, build_pictures, build_target, seeded
+from clickpose.training.output import TrainingOutput
+from tests.clickpose.builders import SIGMAS, SKELETON, build_model, build_pictures, build_target, seeded
 
 TARGETS = [build_target(2, 1), build_target(3, 2)]
 NEVER = FeedbackConfig(probability=0)
@@ -17,12 +19,10 @@ def step(model: ClickPose, *, noise: int = 6, feedback: FeedbackConfig = NEVER, 
     return training_forward(
         model,
         build_pictures(),
-        None,
         targets,
-        SIGMAS,
-        num_denoised=noise,
-        feedback=feedback,
-        generator=seeded(seed),
+        SKELETON,
+        TrainConfig(num_denoised=noise, feedback=feedback),
+        seeded(seed),
     )
 
 

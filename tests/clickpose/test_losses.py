@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from clickpose.errors import InvalidConfig
-from clickpose.training.denoising import make_denoising_queries
-from clickpose.training.forward import TrainingOutput
+from clickpose.model.decoder import LayerOutput
+from clickpose.training.denoising import DenoisingConfig, make_denoising_queries
 from clickpose.training.losses import (
     LossConfig,
     denoising_losses,
@@ -21,8 +21,9 @@ from clickpose.training.losses import (
     varifocal_loss,
 )
 from clickpose.training.matcher import match
+from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
-from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_output, build_target, perfect_output, seeded
+from tests.clickpose.builders import MIRROR, NUM_KEYPOINTS, SIGMAS, build_output, build_target, perfect_output, seeded
 
 TARGETS = [build_target(2, 1), build_target(3, 2)]
 PERSON = 1
@@ -96,7 +97,7 @@ def test_missing_labels_never_influence_a_loss_or_a_gradient() -> None:
 
 
 def test_missing_labels_never_influence_the_repair_of_noise() -> None:
-    noise = make_denoising_queries(TARGETS, 6, generator=seeded(0))
+    noise = make_denoising_queries(TARGETS, 6, DenoisingConfig(), MIRROR, generator=seeded(0))
     anything = torch.rand(noise.true_keypoints.shape, generator=seeded(1))
     garbled_noise = replace(
         noise, true_keypoints=torch.where(noise.labelled[..., None] > 0, noise.true_keypoints, anything)
@@ -115,7 +116,10 @@ def test_a_schema_that_lacks_keypoints_still_trains_the_others() -> None:
 
 
 def test_denoising_losses_equal_a_slow_twin() -> None:
-    noise, output = make_denoising_queries(TARGETS, 6, generator=seeded(0)), build_output(2, 6)
+    noise, output = (
+        make_denoising_queries(TARGETS, 6, DenoisingConfig(), MIRROR, generator=seeded(0)),
+        build_output(2, 6),
+    )
     classes = sum(
         slow_focal(logit, channel == PERSON)
         for row in output.logits.flatten(0, 1).tolist()
@@ -129,7 +133,10 @@ def test_denoising_losses_equal_a_slow_twin() -> None:
 
 
 def test_noise_of_an_empty_picture_is_no_person() -> None:
-    noise, wanted = make_denoising_queries([build_target(0)], 6, generator=seeded(0)), torch.zeros(1, 6, 2)
+    noise, wanted = (
+        make_denoising_queries([build_target(0)], 6, DenoisingConfig(), MIRROR, generator=seeded(0)),
+        torch.zeros(1, 6, 2),
+    )
     output = build_output(1, 6)
     assert float(denoising_losses(output, noise)["class"]) == pytest.approx(
         float(focal_loss(output.logits, wanted)) / 6
@@ -198,10 +205,56 @@ def test_pictures_without_anyone_give_a_finite_loss() -> None:
     assert total.isfinite() and total > 0
 
 
+def part_of(output: TrainingOutput, picture: int) -> TrainingOutput:
+    """The answer about one picture of a batch."""
+
+    def cut(layer: LayerOutput) -> LayerOutput:
+        keypoints = None if layer.keypoints is None else layer.keypoints[picture, None]
+        return LayerOutput(layer.logits[picture, None], layer.boxes[picture, None], keypoints)
+
+    tensors = {name: x[picture, None] for name, x in vars(output.denoising).items() if isinstance(x, Tensor)}
+    return TrainingOutput(
+        cut(output.proposals),
+        [cut(layer) for layer in output.layers],
+        [cut(layer) for layer in output.denoised],
+        replace(output.denoising, num_persons=(output.denoising.num_persons[picture],), **tensors),
+        [cut(layer) for layer in output.feedback],
+    )
+
+
+@pytest.mark.parametrize("divisor", ["queries", "batch"])
+def test_the_losses_of_the_parts_of_a_batch_add_up_to_its_own(divisor: str) -> None:
+    noise = make_denoising_queries(TARGETS, 6, DenoisingConfig(), MIRROR, generator=seeded(0))
+    output = replace(make_training_output(), denoised=[build_output(2, 6)], denoising=noise)
+    config = LossConfig(denoising_divisor=divisor)
+    whole, logs = total_loss(output, TARGETS, SIGMAS, config)
+    parts = [total_loss(part_of(output, i), [TARGETS[i]], SIGMAS, config, 5.0, 2) for i in range(2)]
+    assert float(whole) == pytest.approx(sum(float(total) for total, _ in parts), rel=1e-5)
+    assert logs == pytest.approx({name: sum(part[name] for _, part in parts) for name in logs}, rel=1e-5)
+
+
+def test_noise_weighs_the_same_in_a_batch_of_any_size_if_asked() -> None:
+    """The published sum doubles with the same pictures seen twice, the mean over the batch stays."""
+
+    def loss(times: int, divisor: str) -> float:
+        noise = make_denoising_queries(TARGETS[:1], 6, DenoisingConfig(), MIRROR, generator=seeded(0))
+        tensors = {name: torch.cat([x] * times) for name, x in vars(noise).items() if isinstance(x, Tensor)}
+        layer = LayerOutput(*(torch.cat([x] * times) for x in vars(build_output(1, 6)).values()))
+        real = LayerOutput(*(torch.cat([x] * times) for x in vars(build_output(1, 5)).values()))
+        output = TrainingOutput(real, [real], [layer], replace(noise, num_persons=(2,) * times, **tensors), [])
+        targets = TARGETS[:1] * times
+        with_noise = total_loss(output, targets, SIGMAS, LossConfig(denoising_divisor=divisor))[0]
+        return float(with_noise - total_loss(replace(output, denoising=None), targets, SIGMAS, LossConfig())[0])
+
+    assert loss(2, "queries") == pytest.approx(2 * loss(1, "queries"), rel=1e-4)
+    assert loss(2, "batch") == pytest.approx(loss(1, "batch"), rel=1e-4) == pytest.approx(loss(1, "queries"), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     "changes, said",
     [
         ({"score_target": "iou"}, "score_target is 'iou', must be one of person, oks"),
+        ({"denoising_divisor": "persons"}, "denoising_divisor is 'persons', must be one of queries, batch"),
         ({"weights": {"class": 1.0}}, "weights lack box, giou, keypoints, oks"),
         ({"denoising_weights": {"class": 1.0, "box": 1.0, "giou": 1.0}}, "denoising_weights lack keypoints"),
         ({"weights": {**LossConfig().weights, "colour": 1.0}}, "weights name the unknown loss colour"),

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 from types import SimpleNamespace
 
@@ -102,6 +103,16 @@ def test_a_run_is_not_continued_under_other_settings(job, tmp_path) -> None:
     longer = dataclasses.replace(job, config=dataclasses.replace(job.config, epochs=4))
     with pytest.raises(InvalidConfig, match="run"):
         train(longer, tmp_path / "out", run=tmp_path / "run")
+
+
+def test_a_run_of_an_earlier_version_goes_on(job, tmp_path) -> None:
+    train(job, tmp_path / "out", run=tmp_path / "run")
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    del settings["job"]["skip_bad"], settings["job"]["config"]["accumulate"], settings["job"]["config"]["denoising"]
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(settings))
+    train(job, tmp_path / "out", run=tmp_path / "run")
+    with pytest.raises(InvalidConfig, match="run"):
+        train(dataclasses.replace(job, skip_bad=True), tmp_path / "out", run=tmp_path / "run")
 
 
 def test_nobody_to_learn_from_is_an_error_that_names_the_file(job, tmp_path) -> None:

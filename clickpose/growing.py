@@ -1,0 +1,71 @@
+"""A model for other keypoints: those it shares keep their weights, a new one starts as its neighbour (section 4.7).
+
+Three weights know the keypoints, each with one row for each: content and size of their tokens, and their label in the
+loop. All the others, which find persons and look at the picture, serve any skeleton.
+
+Persons are found as before, and a shared keypoint starts from the same weights at the same place. Where it ends
+differs, as the keypoints of a person look at each other and there are others to look at now; training settles that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from clickpose.errors import InvalidSkeleton
+from clickpose.model import ClickPose
+from clickpose.model_folder import load_weights
+from clickpose.skeleton import Skeleton
+
+
+def grow(network: ClickPose, old: Skeleton, new: Skeleton) -> ClickPose:
+    """Return a model of the ``new`` skeleton that begins as the ``network`` of the ``old`` one.
+
+    A keypoint takes the weights of that of its name. One that is new takes those of its parent in ``new.parents``,
+    which may be any keypoint of either skeleton, or the mean of all old ones if it has no parent.
+
+    Raises:
+        InvalidSkeleton: ``new.parents`` names an unknown keypoint, or leads in a circle.
+    """
+    sources = [_source(name, old, new) for name in new.keypoints]
+    weights = dict(network.state_dict())
+    content = weights["decoder.keypoint_content.weight"].unflatten(0, (-1, len(old)))  # (slots, K, D)
+    weights["decoder.keypoint_content.weight"] = _take(content, sources).flatten(0, 1)
+    weights["decoder.keypoint_size.weight"] = _take(weights["decoder.keypoint_size.weight"], sources)
+    labels = weights["keypoint_label.weight"]  # keypoint k is row k + 1
+    weights["keypoint_label.weight"] = _take(labels, [[0], *([k + 1 for k in source] for source in sources)])
+
+    grown = ClickPose(replace(network.config, num_keypoints=len(new)))
+    load_weights(grown, weights, f"{old.name} grown to {new.name}")
+    return grown.train(network.training)
+
+
+def _source(name: str, old: Skeleton, new: Skeleton) -> list[int]:
+    """Indices of the old keypoints whose mean a new one starts from."""
+    if unknown := sorted(set(new.parents) - set(new.keypoints)):
+        raise InvalidSkeleton(f"skeleton {new.name!r} names a parent of {unknown[0]!r}, which it has not")
+    ancestors = [name]
+    while ancestors[-1] not in old.keypoints:
+        parent = new.parents.get(ancestors[-1])
+        if parent is None:
+            return list(range(len(old)))
+        if parent in ancestors:
+            raise InvalidSkeleton(
+                f"skeleton {new.name!r}: parents lead in a circle: {' - '.join([*ancestors, parent])}"
+            )
+        if parent not in (*old.keypoints, *new.keypoints):
+            raise InvalidSkeleton(
+                f"skeleton {new.name!r}: {ancestors[-1]!r} starts from {parent!r}, which is no keypoint of it"
+                f" nor of {old.name!r}"
+            )
+        ancestors.append(parent)
+    return [old.keypoints.index(ancestors[-1])]
+
+
+def _take(rows: Tensor, sources: Sequence[Sequence[int]]) -> Tensor:
+    """Means of rows, ``(..., K, D)`` to ``(..., number of sources, D)``; that of one row is the row itself."""
+    means = [rows[..., list(source), :].mean(-2, keepdim=True) for source in sources]
+    return torch.cat(means, -2)

@@ -1,0 +1,27 @@
+"""What one training step predicts, before any loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clickpose.model.decoder import LayerOutput
+from clickpose.training.denoising import DenoisingQueries
+
+
+@dataclass(frozen=True)
+class TrainingOutput:
+    """Everything that is supervised in one step.
+
+    Attributes:
+        proposals: the chosen tokens' class and box.
+        layers: every decoder layer, real queries.
+        denoised: every decoder layer, noised queries; empty without denoising.
+        denoising: the noised queries; None without denoising.
+        feedback: the pose layers of the loop's last round; empty when the loop did not run.
+    """
+
+    proposals: LayerOutput
+    layers: list[LayerOutput]
+    denoised: list[LayerOutput]
+    denoising: DenoisingQueries | None
+    feedback: list[LayerOutput]

@@ -1,0 +1,28 @@
+"""What the recipes tell people to type is understood."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from clickpose.__main__ import app
+from clickpose.commands.settings import change_settings
+from clickpose.training.config import TrainConfig
+
+RECIPES = (Path(__file__).parents[1] / "examples" / "recipes.md").read_text()
+LINES = [re.sub(r"\s*\\\n\s*", " ", line) for line in re.findall(r"^clickpose (?:[^\n]*\\\n)*[^\n]*", RECIPES, re.M)]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_command_is_understood(line: str) -> None:
+    name, *words = shlex.split(line)[1:]
+    command = get_command(app).commands[name]
+    command.make_context(name, words)
+
+
+@pytest.mark.parametrize("change", sorted(set(re.findall(r"--set ('[^']+'|[^\s`']+)", RECIPES))))
+def test_every_setting_exists(change: str) -> None:
+    config = change_settings(TrainConfig(), shlex.split(change))
+    assert TrainConfig.from_dict(config.to_dict()) == config
