@@ -132,19 +132,20 @@ class Predictor:
 
         Args:
             encoded: the picture.
-            poses: as the annotator sees them; persons without a click come back as they are.
+            poses: as the annotator sees them; persons without a click come back as they are, unless ``rescore``.
             clicks: any number, on any persons; of two clicks on one keypoint the later counts.
             hold: "all" keeps every keypoint a human ever placed exactly where it is, "current" those of this call,
                 "none" uses clicks as a starting place only, as the published code does.
-            rescore: take the score from this round instead of the first pass, which ranks persons better.
+            rescore: as published, run all persons through this round, clicked or not, and take their scores from it
+                instead of the first pass, which ranks persons better.
 
         Raises:
             InvalidClick: a click names no person or keypoint of this picture, or lies outside it; nothing is changed.
         """
         corrected = apply_clicks(poses, clicks, self.skeleton, encoded.size_wh, hold)
-        touched = sorted({click.person for click in clicks})
-        if not touched:
+        if not clicks:
             return list(poses)
+        touched = range(len(poses)) if rescore else sorted({click.person for click in clicks})
         refined = self._run_loop(encoded, [corrected[i] for i in touched])
         answer = list(poses)
         for i, pose in zip(touched, refined, strict=True):

@@ -20,8 +20,7 @@ Theirs: TypeAlias = Mapping[str, Mapping[str, Metrics]]
 COCO = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 FIRST = "/first_scores"
 CURVE_CAPTION = (
-    "answers: persons keep their scores of the first pass. new scores: clicked persons take those of the round, as"
-    " published; the others keep theirs, which lifts whom the truth says to click above whom it does not."
+    "answers: persons keep their scores of the first pass. new scores: all take those of the round, as published."
 )
 GAIN_CAPTION = (
     "click: by hand, less AP without a click. answers: the other keypoints follow. new scores: persons are ranked anew."

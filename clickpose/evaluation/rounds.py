@@ -1,9 +1,8 @@
 """Rounds of clicks as the Click-Pose paper plays them, each computed once for all measures that look at them.
 
 The 20 best persons of a picture are matched to the annotated ones once; each round clicks one keypoint of every
-matched person, even if it is off by very little. Pictures without a labelled person are left out. Two differences
-to the published code remain: clicks are held, and persons nobody clicks are not refined. With the scores of the
-round the second one flatters: only persons whom the truth says to click get a new one. Scores of the first pass do not.
+matched person, even if it is off by very little, and refines all 20. Pictures without a labelled person are left out.
+One difference to the published code remains: clicks are held.
 """
 
 from __future__ import annotations

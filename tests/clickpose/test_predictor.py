@@ -72,6 +72,13 @@ def test_click_pins_its_keypoint_moves_others_and_spares_other_persons(predictor
     assert refined[0] is poses[0] and refined[2] is poses[2]
 
 
+def test_persons_are_ranked_anew_all_together_or_not_at_all(predictor, encoded) -> None:
+    poses, click = predictor.detect(encoded, max_overlap=1.0), Click(1, "left_wrist", (31.7, 88.3))
+    as_before, anew = (predictor.refine(encoded, poses, [click], rescore=rescore) for rescore in (False, True))
+    assert [pose.score for pose in as_before] == [pose.score for pose in poses]
+    assert all(new.score != old.score for new, old in zip(anew, poses, strict=True))
+
+
 def test_no_later_refine_moves_a_held_keypoint(predictor, encoded) -> None:
     poses = predictor.detect(encoded)
     placed = {}
