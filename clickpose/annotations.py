@@ -6,6 +6,7 @@ origin at its top left corner. Visibility is COCO's: 0 not labelled or absent, 1
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -146,6 +147,18 @@ def convert_set(annotations: AnnotationSet, skeleton: Skeleton) -> AnnotationSet
             for image in annotations.images
         ),
     )
+
+
+def only_keypoints(annotations: AnnotationSet, names: Collection[str]) -> AnnotationSet:
+    """Take the labels of all other keypoints away: they are neither trained, scored nor clicked."""
+    wanted = np.isin(annotations.skeleton.keypoints, list(names))
+
+    def cut(person: PersonAnnotation) -> PersonAnnotation:
+        keypoints_px = np.where(wanted[:, None], person.keypoints_px, np.float32(0))
+        return replace(person, keypoints_px=keypoints_px, visibility=np.where(wanted, person.visibility, ABSENT))
+
+    images = tuple(replace(image, persons=tuple(map(cut, image.persons))) for image in annotations.images)
+    return replace(annotations, images=images)
 
 
 def split_by_crowding(annotations: AnnotationSet) -> dict[str, AnnotationSet]:

@@ -87,6 +87,28 @@ class Skeleton:
             return keypoint
         raise KeyError(keypoint)
 
+    def select(self, selection: str) -> list[str]:
+        """Return the names that a selection means: names and ranges counted from 1, as in ``1-17,left_toe``.
+
+        Raises:
+            InvalidSkeleton: a name or number is none of this skeleton's.
+        """
+        chosen: list[str] = []
+        for part in selection.split(","):
+            first, dash, last = part.strip().partition("-")
+            if first.isdigit() and (last.isdigit() or not dash):
+                begin, end = int(first), int(last or first)
+                names = list(self.keypoints[begin - 1 : end]) if 1 <= begin <= end <= len(self) else []
+            else:
+                names = [part.strip()] if part.strip() in self.keypoints else []
+            if not names:
+                raise InvalidSkeleton(
+                    f"skeleton {self.name!r} has no keypoints {part.strip()!r}; it has {len(self)}, by number or name:"
+                    f" {', '.join(self.keypoints)}"
+                )
+            chosen += names
+        return chosen
+
     def linked(self, keypoint: int) -> list[int]:
         """Return the indices of the keypoints at the other ends of a keypoint's links."""
         return [first + second - keypoint for first, second in self.links if keypoint in (first, second)]

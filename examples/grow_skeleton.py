@@ -28,7 +28,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from clickpose.annotations import AnnotationSet, PersonAnnotation, convert_set
+from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
 from clickpose.commands.settings import change_settings
 from clickpose.engine import tune_for_cpu
 from clickpose.evaluation import evaluate
@@ -74,7 +74,7 @@ def main(
     for name, network in starts(old, skeleton).items():
         predictor = Predictor.load(train_from(out / name, network, skeleton, out / "learn.json", images, config))
         for group, keypoints in groups.items():
-            truth = only(convert_set(held_back, skeleton), keypoints)
+            truth = only_keypoints(convert_set(held_back, skeleton), keypoints)
             if truth.num_persons:
                 metrics = evaluate(predictor, truth, PictureFolder(str(images)), goals=(0.85,))
                 numbers.setdefault(name, {})[group] = {key: metrics[key] for key in SHOWN}
@@ -117,21 +117,6 @@ def train_from(
     start = save_model(folder / "start", network, skeleton, metrics={}, card="")
     train(TrainJob(str(start), str(data), str(images), config), folder / "model", run=folder / "run")
     return folder / "model"
-
-
-def only(annotations: AnnotationSet, keypoints: set[str]) -> AnnotationSet:
-    """Take the labels of all other keypoints away."""
-    wanted = np.isin(annotations.skeleton.keypoints, sorted(keypoints))
-
-    def cut(person: PersonAnnotation) -> PersonAnnotation:
-        return replace(
-            person,
-            visibility=np.where(wanted, person.visibility, 0),
-            keypoints_px=np.where(wanted[:, None], person.keypoints_px, 0),
-        )
-
-    images = tuple(replace(image, persons=tuple(map(cut, image.persons))) for image in annotations.images)
-    return replace(annotations, images=images)
 
 
 def show(numbers: dict[str, dict[str, dict[str, float | None]]], title: str) -> None:

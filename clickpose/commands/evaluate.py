@@ -28,6 +28,9 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
     data: Annotated[Path, typer.Argument(help="COCO keypoint file.")],
     images: Annotated[Path, typer.Option(help="Folder of its pictures.")],
+    keypoints: Annotated[
+        str | None, typer.Option(help="Score and click only these keypoints of the model: 1-17, or names with commas.")
+    ] = None,
     max_clicks: Annotated[int, typer.Option(help="Clicks on each person in the curve of AP.", min=0)] = 4,
     strategy: Annotated[
         list[str] | None,
@@ -61,7 +64,7 @@ def evaluate(
     simulations = _simulations(strategy or [], max_clicks, {"loop": loop, "hold": hold, "noise": noise})
     predictor = Predictor.load(model)
     truth = read_coco(data, skip_bad=skip_bad)
-    annotations = _convert(truth, predictor.skeleton, data)
+    annotations = _convert(truth, predictor.skeleton, data, keypoints)
     others = _read_others(results or [], truth, predictor.skeleton)
     times = read_times(label_studio_export, predictor.skeleton) if label_studio_export else []
 
@@ -82,7 +85,8 @@ def evaluate(
     if plots:
         _write_figures(plots, predictor.version, ours, theirs)
         _write_overlays(plots, overlays.overlays, pictures, predictor.skeleton)
-    settings = {"model": predictor.version, "data": data.name, "loop": loop, "hold": hold, "noise": noise}
+    which = {"model": predictor.version, "data": data.name, "keypoints": keypoints}
+    settings = {**which, "loop": loop, "hold": hold, "noise": noise}
     write_json(json, _document(settings, ours, theirs, times))
 
 
@@ -94,12 +98,15 @@ def _simulations(strategies: Sequence[str], max_clicks: int, style: Mapping[str,
     return {name: default.styled(strategy=name) for name in strategies} or {PUBLISHED: default}
 
 
-def _convert(truth: AnnotationSet, skeleton: Skeleton, data: Path) -> AnnotationSet:
-    from clickpose.annotations import convert_set
+def _convert(truth: AnnotationSet, skeleton: Skeleton, data: Path, keypoints: str | None) -> AnnotationSet:
+    from clickpose.annotations import convert_set, only_keypoints
 
     annotations = convert_set(truth, skeleton)
+    if keypoints is not None:
+        annotations = only_keypoints(annotations, skeleton.select(keypoints))
     if truth.num_persons and not annotations.num_persons:
-        raise InvalidAnnotation(f"{data}: no person has a keypoint of the model's skeleton {skeleton.name!r}")
+        which = f"keypoint {keypoints}" if keypoints else "keypoint"
+        raise InvalidAnnotation(f"{data}: no person has a {which} of the model's skeleton {skeleton.name!r}")
     return annotations
 
 

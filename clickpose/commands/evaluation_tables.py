@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from rich.table import Table
 
+from clickpose.annotations import CROWDING
 from clickpose.evaluation.report import Metrics
 from integrations.label_studio.times import AnnotationTimes
 
@@ -45,6 +46,7 @@ def accuracy(title: str, ours: Ours, theirs: Theirs) -> Table:
     table = _table(title, "first pass", *COCO, "mean OKS")
     metrics = _first(ours)
     rows = {"keypoints": "", "distinct persons": "distinct/", "boxes": "box/"}
+    rows |= {f"{name} pictures": f"{name}/" for name in CROWDING if f"{name}/AP" in metrics}
     for label, prefix in rows.items():
         mean_oks = "" if prefix else _number(metrics.get("mean_oks@C0"))
         table.add_row(label, *_row(metrics, [prefix + key for key in COCO]), mean_oks)

@@ -3,7 +3,8 @@
 Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP of nothing.
 
     AP AP50 AP75 AP_M AP_L AR ...  keypoints of the first pass, all hypotheses counted, as published; box/AP ...: boxes;
-                                   distinct/AP ...: without duplicates, as people are shown them
+                                   distinct/AP ...: without duplicates, as people are shown them;
+                                   easy/AP medium/AP hard/AP ...: by crowding, where the data set tells (CrowdPose)
     AP@Cn  AR@Cn  box/AP@Cn ...    after n rounds of clicks, as published
     AP@Cn/by_hand                  where a click moves one keypoint and nothing else
     AP@Cn/unanswered               where the model has answered to all clicks but the last
@@ -23,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from clickpose.annotations import AnnotationSet, Pose
+from clickpose.annotations import AnnotationSet, Pose, split_by_crowding
 from clickpose.errors import InvalidConfig
 from clickpose.evaluation.click_cost import ClickCost, CostMeter
 from clickpose.evaluation.click_curve import ClickCurve, CurveMeter, Numbers
@@ -56,7 +57,15 @@ class PrecisionMeter:
         """Return COCO's numbers for keypoints of all hypotheses, of distinct persons, and for boxes."""
         boxes = {f"box/{name}": value for name, value in box_ap(annotations, self.found).items()}
         distinct = {f"distinct/{name}": value for name, value in keypoint_ap(annotations, self.distinct).items()}
-        return {**keypoint_ap(annotations, self.found), **distinct, **boxes}
+        return {**keypoint_ap(annotations, self.found), **distinct, **boxes, **self._by_crowding(annotations)}
+
+    def _by_crowding(self, annotations: AnnotationSet) -> Metrics:
+        """Return the AP of easy, medium and hard pictures, of a data set that tells which they are."""
+        metrics: Metrics = {}
+        for name, share in split_by_crowding(annotations).items():
+            found = {image.id: self.found[image.id] for image in share.images if image.id in self.found}
+            metrics |= {f"{name}/{key}": value for key, value in keypoint_ap(share, found).items()}
+        return metrics
 
 
 @dataclass(frozen=True)

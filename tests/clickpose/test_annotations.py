@@ -9,6 +9,7 @@ from clickpose.annotations import (
     AnnotationSet,
     PersonAnnotation,
     convert_set,
+    only_keypoints,
     split_by_crowding,
     to_skeleton,
 )
@@ -79,3 +80,10 @@ def test_pictures_are_split_by_how_crowded_they_are() -> None:
     }
     assert all(share.skeleton == CROWD for share in shares.values())
     assert split_by_crowding(AnnotationSet(COCO, images[-1:])) == {}
+
+
+def test_keypoints_nobody_asks_for_lose_their_label() -> None:
+    annotations = AnnotationSet(COCO, (AnnotatedImage(1, "a.png", (200, 200), (make_person(unlabelled=(1,)),)),))
+    (kept,) = only_keypoints(annotations, ["nose", "left_eye"]).images[0].persons
+    assert np.flatnonzero(kept.visibility).tolist() == [0] and not kept.keypoints_px[1:].any()
+    assert only_keypoints(annotations, ["left_eye"]).num_persons == 0

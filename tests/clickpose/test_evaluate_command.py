@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from clickpose.__main__ import app
-from clickpose.errors import InvalidAnnotation, InvalidConfig
+from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose, tiny
 from clickpose.model_folder import save_model
@@ -141,3 +141,21 @@ def test_data_of_other_beings_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "model").symlink_to(folder / "model")
     error = run(tmp_path).exception
     assert isinstance(error, InvalidAnnotation) and "crowdpose14" in str(error)
+
+
+def test_only_the_keypoints_asked_for_are_scored_and_clicked(folder: Path) -> None:
+    everything, wrists = run_json(folder), run_json(folder, "--keypoints", "left_wrist,right_wrist")
+    assert wrists["manual_clicks@95"] < everything["manual_clicks@95"] / 2
+    error = run(folder, "--keypoints", "1-99").exception
+    assert isinstance(error, InvalidSkeleton) and "'1-99'" in str(error)
+
+
+def test_crowded_pictures_are_scored_apart_where_the_data_tell_which_they_are(folder: Path, tmp_path: Path) -> None:
+    document = json.loads((folder / "data.json").read_text())
+    for image in document["images"]:
+        image["crowdIndex"] = 0.9
+    (tmp_path / "data.json").write_text(json.dumps(document))
+    for name in ("model", *(image["file_name"] for image in document["images"])):
+        (tmp_path / name).symlink_to(folder / name)
+    metrics = run_json(tmp_path)
+    assert metrics["hard/AP"] == metrics["AP"] and "easy/AP" not in metrics

@@ -98,3 +98,17 @@ def test_a_file_that_is_no_skeleton_is_refused(tmp_path, text: str) -> None:
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(InvalidSkeleton, match=r"no skeleton 'octopus': built in are coco17, .*wholebody133"):
         Skeleton.load("octopus")
+
+
+@pytest.mark.parametrize(
+    ("selection", "indices"), [("1-17", range(17)), ("18-21", range(17, 21)), ("nose, 21", (0, 20)), ("3", (2,))]
+)
+def test_keypoints_are_selected_by_name_or_by_numbers_from_one(selection: str, indices) -> None:
+    skeleton = Skeleton.load("humanart21")
+    assert skeleton.select(selection) == [skeleton.keypoints[i] for i in indices]
+
+
+@pytest.mark.parametrize("selection", ["0-3", "20-22", "5-4", "tail", "", "1-"])
+def test_a_selection_of_what_is_not_there_is_refused_by_name(selection: str) -> None:
+    with pytest.raises(InvalidSkeleton, match="'humanart21' has no keypoints"):
+        Skeleton.load("humanart21").select(selection)
