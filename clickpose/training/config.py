@@ -140,7 +140,7 @@ def demo_finishing(**changes: Any) -> TrainConfig:
         learning_rate=4e-4,
         backbone_learning_rate=8e-5,
         warmup_steps=50,
-        feedback=FeedbackConfig(probability=1.0, max_rounds=3, max_clicks=3, hold="all"),
+        feedback=FeedbackConfig(max_rounds=3, min_clicks=0, max_clicks=3, inversion=0.4, hold="all"),
         augment=AugmentConfig(max_pictures=2, scale=(0.85, 1.25), rotation_deg=15.0, shift=0.06),
     )
     return dataclasses.replace(config, **changes)

@@ -28,7 +28,10 @@ class FeedbackConfig:
     Attributes:
         probability: share of training steps that run the loop at all.
         max_rounds: rounds r are drawn from 1..max_rounds with P(r) ~ 1/r^2; None stands for K.
-        max_clicks: clicks a person and round, drawn uniformly from 1..max_clicks.
+        min_clicks: clicks a person and round are drawn uniformly from min_clicks..max_clicks.
+        max_clicks: the most of them.
+        inversion: share of persons some of whose limbs trade left and right before the first click: models confuse
+            them, and a click should undo it.
         order: which keypoints are clicked first: the "worst" as published, or any in "random" order.
         click_noise: standard deviation of clicks, in units of COCO's own annotators (sigma times the person's size).
         hold: which clicked keypoints may not move: "none" as published, those of the "current" round, or "all".
@@ -36,7 +39,9 @@ class FeedbackConfig:
 
     probability: float = 1.0
     max_rounds: int | None = None
+    min_clicks: int = 1
     max_clicks: int = 1
+    inversion: float = 0.0
     order: str = "worst"
     click_noise: float = 0.0
     hold: str = "none"
@@ -46,11 +51,14 @@ class FeedbackConfig:
         for name, known in (("hold", HOLDS), ("order", ORDERS)):
             if getattr(self, name) not in known:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")
-        if not 0 <= self.probability <= 1:
-            raise InvalidConfig(f"probability of the feedback loop is {self.probability}, must lie in [0, 1]")
+        for name in ("probability", "inversion"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidConfig(f"{name} of the feedback loop is {getattr(self, name)}, must lie in [0, 1]")
         for name in ("max_rounds", "max_clicks"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not 0 <= self.min_clicks <= self.max_clicks:
+            raise InvalidConfig(f"min_clicks is {self.min_clicks}, must lie in 0..max_clicks, {self.max_clicks}")
         if not 0 <= self.click_noise < math.inf:
             raise InvalidConfig(f"click_noise is {self.click_noise}, must be a finite number that is not negative")
 
@@ -62,7 +70,7 @@ class FeedbackConfig:
 
     def draw_clicks(self, generator: torch.Generator | None = None) -> int:
         """Draw the clicks a person of one round."""
-        return int(torch.randint(1, self.max_clicks + 1, (1,), generator=generator))
+        return int(torch.randint(self.min_clicks, self.max_clicks + 1, (1,), generator=generator))
 
 
 PUBLISHED = FeedbackConfig()
@@ -77,6 +85,7 @@ def run_feedback(
     *,
     clicks: Sequence[int],
     config: FeedbackConfig = PUBLISHED,
+    mirror: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> list[LayerOutput]:
     """Correct and refine the best persons, once a round.
@@ -89,6 +98,7 @@ def run_feedback(
         sigmas: ``(K,)``.
         clicks: number of clicks a person for each round.
         config: which keypoints are clicked, how well, and which are held.
+        mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself; needed for inversion.
         generator: of the annotator's whims.
 
     Returns:
@@ -102,6 +112,8 @@ def run_feedback(
     where = (matched.image, matched.slot)
     touched = torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device).index_put(where, torch.tensor(True))
     held = torch.zeros_like(truth.labelled, dtype=torch.bool)
+    if config.inversion and mirror is not None:
+        keypoints = keypoints.index_put(where, confuse_sides(keypoints[where], mirror, config.inversion, generator))
 
     layers: list[LayerOutput] = []
     for count in clicks:
@@ -116,6 +128,16 @@ def run_feedback(
         layers = model.refine(extend_to_clicks(boxes, keypoints, touched), keypoints, values, free)
         boxes, keypoints = layers[-1].boxes, _keypoints(layers[-1])
     return layers
+
+
+def confuse_sides(keypoints: Tensor, mirror: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
+    """Let left and right trade places in a share of the poses ``(M, K, 2)``: all pairs, or each by a coin's throw."""
+    count, num_keypoints = keypoints.shape[:2]
+    counterpart = mirror.to(keypoints.device)
+    pair = torch.minimum(counterpart, torch.arange(num_keypoints, device=keypoints.device))
+    draws = torch.rand(count, num_keypoints + 2, generator=generator).to(keypoints.device)
+    trades = (draws[:, 2:] < 0.5)[:, pair] | (draws[:, 1:2] < 0.5)
+    return torch.where((trades & (draws[:, :1] < share))[..., None], keypoints[:, counterpart], keypoints)
 
 
 def form_opinion(truth: Target, sigmas: Tensor, noise: float, generator: torch.Generator | None = None) -> Target:
@@ -139,7 +161,9 @@ def random_keypoints(held: Tensor, truth: Target, count: int, generator: torch.G
 
 
 def _most_urgent(urgency: Tensor, labelled: Tensor, count: int) -> Tensor:
-    """Mark the labelled keypoints of highest urgency; fewer if there are fewer, but always one, as published."""
+    """Mark the labelled keypoints of highest urgency; fewer if there are fewer, but one at least, as published."""
+    if count == 0:
+        return torch.zeros_like(labelled, dtype=torch.bool)
     order = (urgency * labelled).argsort(dim=-1, descending=True, stable=True)[:, :count]
     marked = torch.zeros_like(labelled, dtype=torch.bool).scatter(1, order, True)
     first = torch.zeros_like(marked).scatter(1, order[:, :1], True)

@@ -39,13 +39,14 @@ def training_forward(
     """
     rounds = config.feedback.draw_rounds(len(skeleton), generator)
     clicks = [config.feedback.draw_clicks(generator) for _ in range(rounds)]
+    mirror = torch.from_numpy(skeleton.flip_permutation)
     denoising = None
     if config.num_denoised:
         denoising = make_denoising_queries(
             targets,
             config.num_denoised,
             config.denoising,
-            torch.from_numpy(skeleton.flip_permutation),
+            mirror,
             keep_clean=config.feedback.probability > 0,
             generator=generator,
         )
@@ -55,7 +56,15 @@ def training_forward(
     if clicks:
         sigmas = torch.from_numpy(skeleton.sigma_array).to(images.device)
         looped = run_feedback(
-            model, layers[-1], values, targets, sigmas, clicks=clicks, config=config.feedback, generator=generator
+            model,
+            layers[-1],
+            values,
+            targets,
+            sigmas,
+            clicks=clicks,
+            config=config.feedback,
+            mirror=mirror,
+            generator=generator,
         )
     return TrainingOutput(proposals, layers, denoised, denoising, looped)
 

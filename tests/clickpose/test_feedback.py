@@ -10,7 +10,14 @@ from torch import Tensor
 
 from clickpose.errors import InvalidConfig
 from clickpose.model.decoder import LayerOutput, LayerValues
-from clickpose.training.feedback import FeedbackConfig, form_opinion, random_keypoints, run_feedback, worst_keypoints
+from clickpose.training.feedback import (
+    FeedbackConfig,
+    confuse_sides,
+    form_opinion,
+    random_keypoints,
+    run_feedback,
+    worst_keypoints,
+)
 from clickpose.training.matcher import match
 from clickpose.training.targets import Target
 from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_model, build_pictures, build_target, seeded
@@ -66,6 +73,29 @@ def test_keypoints_without_label_are_never_clicked() -> None:
     far = torch.where(truth.labelled[..., None] > 0, truth.keypoints + 0.01, 5.0)
     clicked = worst_keypoints(far, truth, NUM_KEYPOINTS)
     assert torch.equal(clicked, truth.labelled > 0)
+
+
+def test_a_round_may_go_by_without_a_click() -> None:
+    given, _, _ = play([0])
+    assert (given[0][2] == 1).all()
+    draws = {FeedbackConfig(min_clicks=0, max_clicks=2).draw_clicks(seeded(seed)) for seed in range(40)}
+    assert draws == {0, 1, 2}
+
+
+def test_confused_limbs_trade_sides_together_and_the_middle_stays() -> None:
+    mirror = torch.tensor([0, 2, 1, 4, 3])
+    poses = torch.rand(4000, 5, 2, generator=seeded(3))
+    confused = confuse_sides(poses, mirror, 0.4, seeded(4))
+    traded = (confused != poses).any(-1)
+    assert torch.equal(confused, torch.where(traded[..., None], poses[:, mirror], poses))
+    assert (
+        not traded[:, 0].any() and torch.equal(traded[:, 1], traded[:, 2]) and torch.equal(traded[:, 3], traded[:, 4])
+    )
+    whole, some = (traded[:, 1] & traded[:, 3]).sum(), (traded[:, 1] ^ traded[:, 3]).sum()
+    counts = [int(whole), int(some), int(4000 - whole - some)]
+    share_of = {"whole": 0.5 + 0.5 / 4, "some": 0.5 / 2}
+    expected = [4000 * 0.4 * share_of["whole"], 4000 * 0.4 * share_of["some"]]
+    assert stats.chisquare(counts, [*expected, 4000 - sum(expected)]).pvalue > RARE
 
 
 def test_clicks_go_where_the_truth_is() -> None:
@@ -192,6 +222,8 @@ def test_what_was_clicked_beside_the_truth_stays_where_it_was_clicked(order: str
         ({"probability": 1.5}, "probability of the feedback loop is 1.5"),
         ({"max_rounds": 0}, "max_rounds is 0"),
         ({"max_clicks": 0}, "max_clicks is 0"),
+        ({"min_clicks": 2}, r"min_clicks is 2, must lie in 0\.\.max_clicks, 1"),
+        ({"inversion": -0.1}, r"inversion of the feedback loop is -0\.1"),
         ({"order": "best"}, "order is 'best', must be one of worst, random"),
         ({"click_noise": -1.0}, r"click_noise is -1\.0"),
         ({"click_noise": math.inf}, "click_noise is inf"),

@@ -1,5 +1,7 @@
 """The whole network: pictures of a batch are independent, and a click moves only who was clicked."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -98,3 +100,16 @@ def test_weights_keep_their_place_in_memory_for_fast_convolutions() -> None:
     model = ClickPose(tiny())
     weights = [p for p in model.backbone.parameters() if p.dim() == 4 and p.shape[2] > 1 and p.shape[1] > 1]
     assert weights and all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+
+
+def test_a_mark_on_held_keypoints_is_seen_by_the_others_and_without_any_nothing_changes() -> None:
+    images, keypoints = build_pictures(1), torch.rand(1, 2, NUM_KEYPOINTS, 2, generator=seeded(1))
+    boxes, free = torch.tensor([[[0.5, 0.5, 0.9, 0.9]] * 2]), torch.ones(1, 2, NUM_KEYPOINTS)
+    plain = build_model()
+    marking = build_model(dataclasses.replace(plain.config, mark_held=True))
+    marking.load_state_dict(plain.state_dict(), strict=False)
+    assert_same(refine(plain, images, boxes, keypoints, free=free), refine(marking, images, boxes, keypoints))
+    free[0, 0, 3] = 0
+    unmarked, marked = (refine(model, images, boxes, keypoints, free=free) for model in (plain, marking))
+    moved = (unmarked.keypoints - marked.keypoints).abs().sum(-1)[0]
+    assert (moved[0] > 1e-5).sum() > NUM_KEYPOINTS / 2 and moved[0, 3] < 1e-6 and (moved[1] < 1e-6).all()
