@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose
 from clickpose.model.kernels import use_compiled_sampling
 from clickpose.skeleton import Skeleton
@@ -100,8 +101,23 @@ class TrainingStep(nn.Module):
 def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
     """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
+    freeze(model, config.frozen)
     lighten(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
     return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
+
+
+def freeze(model: ClickPose, beginnings: Sequence[str]) -> None:
+    """Keep the weights whose names begin so as they are.
+
+    Raises:
+        InvalidConfig: no weight's name begins so.
+    """
+    for beginning in beginnings:
+        frozen = [p for name, p in model.named_parameters() if name.startswith(beginning)]
+        if not frozen:
+            raise InvalidConfig(f"frozen names {beginning!r}, but no weight's name begins so")
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:

@@ -28,6 +28,7 @@ class Recipe(enum.StrEnum):
     published = "published"
     demo_training = "demo"
     demo_finishing = "demo-finishing"
+    demo_clicks = "demo-clicks"
     fine_tuning = "fine-tuning"
 
 

@@ -41,6 +41,7 @@ class TrainConfig:
         precision: "float32", or "bfloat16" for matrix products and convolutions; coordinates and losses stay float32.
         checkpoint_activations: run backbone, encoder and decoder layers twice, for memory.
         num_denoised: noised queries a picture; 0 for none.
+        frozen: beginnings of the names of weights that stay as they are.
         seed: of pictures, noise and clicks.
         denoising: how far noised queries are from the truth.
         feedback: the annotator of the training loop.
@@ -63,6 +64,7 @@ class TrainConfig:
     precision: str = "float32"
     checkpoint_activations: bool = False
     num_denoised: int = 50
+    frozen: tuple[str, ...] = ()
     seed: int = 0
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
@@ -105,7 +107,7 @@ class TrainConfig:
         }
         try:
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
-            return cls(**{**values, **built})
+            return cls(**{**values, **built, "frozen": tuple(values.get("frozen", ()))})
         except (AttributeError, TypeError) as error:
             raise InvalidConfig(f"training settings: {error}") from error
 
@@ -142,6 +144,27 @@ def demo_finishing(**changes: Any) -> TrainConfig:
         warmup_steps=50,
         feedback=FeedbackConfig(max_rounds=3, min_clicks=0, max_clicks=3, inversion=0.4, hold="all"),
         augment=AugmentConfig(max_pictures=2, scale=(0.85, 1.25), rotation_deg=15.0, shift=0.06),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def demo_clicks(**changes: Any) -> TrainConfig:
+    """Return how the finished demo model learns to follow clicks: many loops a step, and only pose layers change."""
+    config = demo_finishing(
+        epochs=2,
+        learning_rate=3e-4,
+        num_denoised=0,
+        frozen=(
+            "backbone.",
+            "projection.",
+            "encoder.",
+            "proposal_head.",
+            "decoder.reference_head.",
+            "decoder.layers.0.",
+            "decoder.class_heads.0.",
+            "decoder.box_heads.0.",
+        ),
+        feedback=FeedbackConfig(repeats=4, max_rounds=3, min_clicks=0, max_clicks=3, inversion=0.5, hold="all"),
     )
     return dataclasses.replace(config, **changes)
 

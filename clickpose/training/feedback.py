@@ -27,6 +27,7 @@ class FeedbackConfig:
 
     Attributes:
         probability: share of training steps that run the loop at all.
+        repeats: loops of a step, each with clicks of its own; all but the first cost pose layers only.
         max_rounds: rounds r are drawn from 1..max_rounds with P(r) ~ 1/r^2; None stands for K.
         min_clicks: clicks a person and round are drawn uniformly from min_clicks..max_clicks.
         max_clicks: the most of them.
@@ -38,6 +39,7 @@ class FeedbackConfig:
     """
 
     probability: float = 1.0
+    repeats: int = 1
     max_rounds: int | None = None
     min_clicks: int = 1
     max_clicks: int = 1
@@ -54,7 +56,7 @@ class FeedbackConfig:
         for name in ("probability", "inversion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidConfig(f"{name} of the feedback loop is {getattr(self, name)}, must lie in [0, 1]")
-        for name in ("max_rounds", "max_clicks"):
+        for name in ("repeats", "max_rounds", "max_clicks"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
         if not 0 <= self.min_clicks <= self.max_clicks:
@@ -62,15 +64,12 @@ class FeedbackConfig:
         if not 0 <= self.click_noise < math.inf:
             raise InvalidConfig(f"click_noise is {self.click_noise}, must be a finite number that is not negative")
 
-    def draw_rounds(self, num_keypoints: int, generator: torch.Generator | None = None) -> int:
-        """Draw the number of rounds of one training step; 0 skips the loop."""
+    def draw_loop(self, num_keypoints: int, generator: torch.Generator | None = None) -> list[int]:
+        """Draw the clicks a person of each round of one loop; no round skips it."""
         if torch.rand((), generator=generator) >= self.probability:
-            return 0
-        return int(draw_inverse_square(self.max_rounds or num_keypoints, (1,), generator))
-
-    def draw_clicks(self, generator: torch.Generator | None = None) -> int:
-        """Draw the clicks a person of one round."""
-        return int(torch.randint(self.min_clicks, self.max_clicks + 1, (1,), generator=generator))
+            return []
+        rounds = int(draw_inverse_square(self.max_rounds or num_keypoints, (1,), generator))
+        return torch.randint(self.min_clicks, self.max_clicks + 1, (rounds,), generator=generator).tolist()
 
 
 PUBLISHED = FeedbackConfig()

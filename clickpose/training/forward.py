@@ -37,8 +37,7 @@ def training_forward(
         config: tells which noise is repaired and who clicks.
         generator: of all that is random.
     """
-    rounds = config.feedback.draw_rounds(len(skeleton), generator)
-    clicks = [config.feedback.draw_clicks(generator) for _ in range(rounds)]
+    loops = [config.feedback.draw_loop(len(skeleton), generator) for _ in range(config.feedback.repeats)]
     mirror = torch.from_numpy(skeleton.flip_permutation)
     denoising = None
     if config.num_denoised:
@@ -52,10 +51,10 @@ def training_forward(
         )
 
     proposals, layers, denoised, values = decode_for_training(model, model.encode(images), denoising)
-    looped = []
-    if clicks:
-        sigmas = torch.from_numpy(skeleton.sigma_array).to(images.device)
-        looped = run_feedback(
+    sigmas = torch.from_numpy(skeleton.sigma_array).to(images.device)
+    looped: list[LayerOutput] = []
+    for clicks in filter(None, loops):
+        looped += run_feedback(
             model,
             layers[-1],
             values,

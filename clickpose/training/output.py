@@ -17,7 +17,7 @@ class TrainingOutput:
         layers: every decoder layer, real queries.
         denoised: every decoder layer, noised queries; empty without denoising.
         denoising: the noised queries; None without denoising.
-        feedback: the pose layers of the loop's last round; empty when the loop did not run.
+        feedback: the pose layers of the last round of each loop; empty when none ran.
     """
 
     proposals: LayerOutput

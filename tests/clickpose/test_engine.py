@@ -279,3 +279,17 @@ def test_the_published_settings_are_the_defaults() -> None:
 def test_bad_settings_are_refused_by_name(changes: dict, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
         TrainConfig.from_dict(changes)
+
+
+def test_frozen_weights_stay_and_the_others_learn() -> None:
+    config = replace(CONFIG, frozen=("backbone.", "decoder.layers.0."))
+    state = new_state(config)
+    before = copy.deepcopy(unwrap(state.network).state_dict())
+    train_one_epoch(state, batches(config=config), config, 3)
+    changed = {name for name, weight in unwrap(state.network).state_dict().items() if not weight.equal(before[name])}
+    assert changed and not any(name.startswith(config.frozen) for name in changed)
+
+
+def test_weights_that_do_not_exist_cannot_be_frozen() -> None:
+    with pytest.raises(InvalidConfig, match="frozen names 'bakcbone'"):
+        new_state(replace(CONFIG, frozen=("bakcbone",)))

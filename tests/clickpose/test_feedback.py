@@ -78,8 +78,8 @@ def test_keypoints_without_label_are_never_clicked() -> None:
 def test_a_round_may_go_by_without_a_click() -> None:
     given, _, _ = play([0])
     assert (given[0][2] == 1).all()
-    draws = {FeedbackConfig(min_clicks=0, max_clicks=2).draw_clicks(seeded(seed)) for seed in range(40)}
-    assert draws == {0, 1, 2}
+    config = FeedbackConfig(max_rounds=1, min_clicks=0, max_clicks=2)
+    assert {config.draw_loop(5, seeded(seed))[0] for seed in range(40)} == {0, 1, 2}
 
 
 def test_confused_limbs_trade_sides_together_and_the_middle_stays() -> None:
@@ -158,15 +158,15 @@ def test_what_is_not_labelled_does_not_change_the_loop() -> None:
 
 def test_rounds_and_clicks_are_drawn_as_asked() -> None:
     config, generator = FeedbackConfig(probability=0.5, max_rounds=3, max_clicks=4), seeded(0)
-    rounds = torch.tensor([config.draw_rounds(NUM_KEYPOINTS, generator) for _ in range(4000)])
-    clicks = torch.tensor([config.draw_clicks(generator) for _ in range(4000)])
+    loops = [config.draw_loop(NUM_KEYPOINTS, generator) for _ in range(4000)]
+    rounds, clicks = torch.tensor([len(loop) for loop in loops]), torch.tensor([n for loop in loops for n in loop])
     assert_distributed(rounds, torch.cat((torch.ones(1), inverse_squares(3))))
     assert_distributed(clicks - 1, torch.ones(4))
 
 
 def test_as_published_the_loop_always_runs_for_up_to_k_rounds() -> None:
     generator = seeded(0)
-    rounds = [FeedbackConfig().draw_rounds(NUM_KEYPOINTS, generator) for _ in range(5000)]
+    rounds = [len(FeedbackConfig().draw_loop(NUM_KEYPOINTS, generator)) for _ in range(5000)]
     assert_distributed(torch.tensor(rounds) - 1, inverse_squares(NUM_KEYPOINTS))
 
 

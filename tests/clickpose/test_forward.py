@@ -86,3 +86,12 @@ def test_every_trained_weight_gets_a_gradient_but_the_size_of_keypoints() -> Non
     total_loss(step(model, feedback=FeedbackConfig(max_rounds=1)), TARGETS, SIGMAS, LossConfig())[0].backward()
     silent = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
     assert all(name.startswith("decoder.keypoint_size_head") for name in silent)
+
+
+def test_loops_of_a_step_begin_alike_and_have_clicks_of_their_own() -> None:
+    model = build_model()
+    config = FeedbackConfig(repeats=3, max_rounds=1, order="random", hold="all")
+    looped = step(model, feedback=config).feedback
+    ends = looped[model.config.pose_layers - 1 :: model.config.pose_layers]
+    assert len(ends) == 3
+    assert not torch.allclose(ends[0].keypoints, ends[1].keypoints, atol=1e-4)

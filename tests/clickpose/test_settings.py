@@ -39,7 +39,7 @@ def test_settings_add_up_and_the_last_word_counts() -> None:
     [
         ("epochs", "'epochs' is no setting: write name=value"),
         ("epoch=3", "there is no setting 'epoch'; there are epochs, batch_size"),
-        ("feedback.hodl=all", "there is no setting 'hodl'; there are probability, max_rounds"),
+        ("feedback.hodl=all", "there is no setting 'hodl'; there are probability, repeats"),
         ("losses.weights.klass=3", "there is no setting 'klass'; there are class, box"),
         ("epochs.first=3", "there is no setting 'first'; it has no parts"),
         ("epochs=ten", "epochs=ten: Input should be a valid integer"),
