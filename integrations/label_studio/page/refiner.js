@@ -1,0 +1,113 @@
+// Asks the backend what a moved point means for the others, and puts these where it says.
+//
+// An answer may be late. It counts if it is the newest about that person, if the same annotation is still open and the
+// moved point still where it was put; and then only for points that are where they were, and that nobody placed.
+
+import { amendStep, findScreen, isHeldIn, nameNewestStep, personOf, placeIn, setValues, withValues } from "./editor.js";
+
+const SAVING_MS = 50;
+
+/** Refines one screen.
+ *
+ * @param hand An answer waits until it has let go.
+ * @param report Called with the number of answers awaited, or with an Error.
+ */
+export class Refiner {
+  constructor(screen, hand, report) {
+    this.screen = screen;
+    this.hand = hand;
+    this.report = report;
+    this.newest = new Map(); // number of the newest question, by person
+    this.questions = 0;
+    this.awaited = 0;
+  }
+
+  /** Ask once for everybody of whom points were moved. */
+  refine(moved) {
+    const step = nameNewestStep(this.screen.annotation);
+    const persons = new Map(moved.map((point) => [personOf(point) ?? point.cleanId, point]));
+    for (const [person, point] of persons) this.refinePerson(person, point, step);
+  }
+
+  async refinePerson(person, point, step) {
+    const { annotation } = this.screen;
+    const question = ++this.questions;
+    const sent = { moved: point.cleanId, places: new Map(annotation.regions.map((r) => [r.cleanId, placeIn(r)])) };
+    this.newest.set(person, question);
+    this.report(++this.awaited);
+    try {
+      const items = await askBackend(annotation, point);
+      await this.hand.isAway();
+      if (this.newest.get(person) === question && isOpen(annotation)) takeOver(annotation, items, sent, step);
+      this.report(--this.awaited);
+    } catch (error) {
+      this.awaited--;
+      this.report(error);
+    }
+    await saveAgain(annotation);
+  }
+}
+
+/** Ask Label Studio to ask the backend, as its own smart tools do, but with the whole screen. */
+async function askBackend(annotation, point) {
+  const result = annotation.serializeAnnotation();
+  const held = annotation.regions.filter(isHeldIn).map((region) => region.cleanId);
+  const context = { result, moved: point.cleanId, person: personOf(point), held };
+  const body = JSON.stringify({ task: window.Htx.task.id, context });
+  const [, token = ""] = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) ?? [];
+  const headers = { "Content-Type": "application/json", "X-CSRFToken": token };
+  const url = `/api/ml/${await findBackend()}/interactive-annotating`;
+  const response = await fetch(url, { method: "POST", headers, body });
+  const answer = await response.json();
+  const items = answer.data?.result; // there is none, and the status is 200, when the backend failed
+  if (!items) throw new Error(answer.errors?.join("; ") ?? `status ${response.status}`);
+  return items;
+}
+
+/** Return the id of the project's interactive backend; Label Studio's own tools ask the first one, too. */
+async function findBackend() {
+  const [, project] = location.pathname.match(/\/projects\/(\d+)/) ?? [];
+  const backends = await (await fetch(`/api/ml?project=${project}`)).json();
+  const backend = backends.find((one) => one.is_interactive);
+  if (!backend) throw new Error("the project has no interactive backend");
+  return backend.id;
+}
+
+const isOpen = (annotation) => findScreen()?.annotation === annotation && !annotation.submissionStarted;
+
+function takeOver(annotation, items, sent, step) {
+  const regions = new Map(annotation.regions.map((region) => [region.cleanId, region]));
+  const isUntouched = (cleanId, state) => sent.places.get(cleanId) === placeIn(state) && !isHeldIn(state);
+  const moved = regions.get(sent.moved);
+  if (!moved || sent.places.get(sent.moved) !== placeIn(moved)) return;
+
+  const changes = new Map(); // by id, with the annotation's
+  for (const item of aboutPersonOf(sent.moved, items)) {
+    const region = regions.get(item.id);
+    if (region && isUntouched(item.id, region)) changes.set(region.id, valuesOf(item));
+  }
+  const change = () => annotation.regions.forEach((r) => changes.has(r.id) && setValues(r, changes.get(r.id)));
+  amendStep(annotation, step, change, (id, state) =>
+    changes.has(id) && isUntouched(id.replace(/#.*/, ""), state) ? withValues(state, changes.get(id)) : state,
+  );
+}
+
+/** Return the points and the box of the person to whom the answer gives a point. */
+function aboutPersonOf(id, items) {
+  const labelled = items.filter((item) => item.type.endsWith("labels"));
+  const person = labelled.find((item) => item.id === id)?.parentID;
+  return labelled.filter((item) => person && (item.parentID === person || item.id === person));
+}
+
+/** Return an answer's values for a point; for a box, which was not moved, all but its place. */
+function valuesOf({ type, value, score, meta }) {
+  const place = type === "keypointlabels" ? { x: value.x, y: value.y } : {};
+  return { place, score, meta };
+}
+
+/** Save a draft again that was on its way when something changed: Label Studio takes it for the newest. */
+async function saveAgain(annotation) {
+  if (!annotation.isDraftSaving) return;
+  while (annotation.isDraftSaving) await new Promise((goOn) => setTimeout(goOn, SAVING_MS));
+  if (isOpen(annotation) && annotation.editable) await annotation.saveDraft();
+}
