@@ -116,7 +116,16 @@ def proxy(
 
     app = build_proxy(to, [Skeleton.load(name) for name in (*built_in(), *(skeleton or ()))])
     typer.echo(f"open http://{host}:{port} instead of {to}; Ctrl-C stops it")
-    uvicorn.run(app, host=host, port=port, log_level="warning", proxy_headers=False, server_header=False, date_header=False, ws="none")
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        ws="none",
+    )
 
 
 def collect(url: str, title: str, model: Path) -> Collected:
