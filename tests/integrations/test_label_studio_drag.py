@@ -58,6 +58,7 @@ PLACES = f"() => Object.fromEntries({ANNOTATION}.regions.map(region => [region.c
 HELD = f"() => {ANNOTATION}.regions.filter(region => region.meta?.held).map(region => region.cleanId)"
 HISTORY = f"() => [{ANNOTATION}.history.undoIdx, {ANNOTATION}.history.history.length]"
 LAYERS = f"() => {IMAGE}.stageRef.find('.clickpose').length"
+TOOL = f"() => {IMAGE}.getToolsManager().findSelectedTool()?.fullName ?? null"
 DRAWN_AT = f"""([x, y]) => {{
     const image = {IMAGE}, canvas = image.stageRef.findOne('.clickpose').getCanvas(), ratio = canvas.getPixelRatio()
     const place = {{x: x / 100 * image.stageWidth, y: y / 100 * image.stageHeight}}
@@ -173,7 +174,7 @@ class Editor:
 
     def go_on_to(self, task: int) -> None:
         """Open another task as a click on its row does, without loading the page anew."""
-        self.page.evaluate("task => window.DM.startLabeling({id: task})", task)
+        self.page.evaluate("task => { window.DM._sdk.lsf.saveDraft(); window.DM.startLabeling({id: task}) }", task)
         self.page.wait_for_function(IS_OPEN, arg=task)
         self.page.wait_for_timeout(1500)
 
@@ -443,7 +444,7 @@ def test_ctrl_click_works_as_without(editor: Editor) -> None:
     editor.settle()
     assert editor.places()["p1_left_wrist"] == clicked["p1_left_wrist"]
     assert editor.moved_since(clicked) == of_person(1) - {"p1_left_wrist"}
-    editor.page.evaluate("() => localStorage.clear()")
+    editor.page.evaluate("() => localStorage.clear()")  # of toggles and tools
 
 
 def test_tabs_come_and_go(editor: Editor) -> None:
@@ -474,6 +475,22 @@ def test_service_that_fails_leaves_the_drag_alone(editor: Editor) -> None:
     assert editor.moved_since(start) == {"p0_nose"}
     assert editor.page.evaluate(HELD) == ["p0_nose"]
 
+    editor.page.route("**/interactive-annotating*", lambda route: route.fulfill(json={"errors": ["nobody is there"]}))
+    try:
+        editor.drag("p0_left_knee")
+        editor.settle()
+    finally:
+        editor.page.unroute("**/interactive-annotating*")
+    assert editor.moved_since(start) == {"p0_nose", "p0_left_knee"}
+    assert "nobody is there" in editor.page.inner_text("#clickpose-badge")
+    assert [line for line in editor.said if "nobody is there" in line]
+
+    editor.service.failure = None
+    editor.drag("p0_left_wrist")
+    editor.settle()
+    assert editor.moved_since(start) == of_person(0)
+    assert editor.page.inner_text("#clickpose-badge") == "Click-Pose: on"
+
 
 def test_switched_off_it_leaves_no_trace(editor: Editor) -> None:
     start = editor.places()
@@ -485,6 +502,7 @@ def test_switched_off_it_leaves_no_trace(editor: Editor) -> None:
     assert editor.moved_since(start) == {"p0_nose"}
     assert editor.page.evaluate(HELD) == [] and editor.service.edits == []
     editor.page.click("#clickpose-badge")
+    editor.page.wait_for_timeout(500)
     editor.drag("p0_left_knee")
     editor.settle()
     assert editor.moved_since(start) == of_person(0)
@@ -511,6 +529,7 @@ def test_passive_on_another_label_studio(desk: Editor, known: str, unknown: str,
         desk.open(desk.new_task(), with_script=False)
         start = desk.places()
         desk.page.wait_for_timeout(1000)
+        assert desk.page.evaluate(TOOL) is None
         desk.press("v")
         desk.drag("p0_nose")
         desk.page.wait_for_timeout(1000)
@@ -521,6 +540,7 @@ def test_passive_on_another_label_studio(desk: Editor, known: str, unknown: str,
         assert said in line
     finally:
         desk.page.unroute("**/__clickpose__/editor.js")
+        desk.page.evaluate("() => localStorage.clear()")  # of the tool
 
 
 def task_of(editor: Editor) -> int:

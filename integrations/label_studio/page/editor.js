@@ -23,6 +23,8 @@ export function findScreen() {
   return stage?.getLayers().length ? { annotation, image, stage } : null;
 }
 
+export const isAlive = (model) => Boolean(model.$treenode?.isAlive);
+
 export const isSameScreen = (one, other) => one?.annotation === other?.annotation && one?.stage === other?.stage;
 
 /** Return the names of what this script needs and the editor does not have. */
@@ -51,7 +53,7 @@ export function missingInternals({ annotation, image, stage }) {
 export function pickMoveTool({ image }) {
   const tools = image.getToolsManager();
   const moveTool = tools.allTools().find((tool) => tool.fullName === "MoveTool");
-  if (moveTool && !tools.findSelectedTool()) tools.selectTool(moveTool, true);
+  if (moveTool && !tools.findSelectedTool()) tools.selectTool(moveTool, true, true); // nor remember it
 }
 
 // Regions.
@@ -124,7 +126,7 @@ export function amendStep({ history }, name, change, changed) {
     stepNames.set(entry, stepNames.get(entries[i]));
     entries[i] = entry;
   }
-  if (!history.canRedo) recordAgain(history); // Label Studio saves what is younger than the last draft
+  if (!history.canRedo && !history.isFrozen) recordAgain(history); // only what is younger than the draft gets saved
 }
 
 function recordAgain(history) {

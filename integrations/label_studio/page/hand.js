@@ -1,6 +1,6 @@
 // Notices that a hand moved points: it dragged one or several, stretched a selection, or typed in the side panel.
 
-import { amendStep, isHeldIn, metaIn, nameNewestStep, placeIn, pointsOf, setValues, withValues } from "./editor.js";
+import { amendStep, isAlive, isHeldIn, metaIn, nameNewestStep, placeIn, pointsOf, setValues, withValues } from "./editor.js";
 
 const DRAGGING = "clickpose-dragging";
 const TYPED_MS = 500; // after this long without a key, a number is complete
@@ -28,7 +28,7 @@ export class Hand {
     this.screen.stage.off(".clickpose");
     for (const kind of ["keydown", "input"]) document.removeEventListener(kind, this.typed, true);
     clearTimeout(this.typing?.timer);
-    if (this.drag) this.unfreeze("safeUnfreeze");
+    if (this.drag && isAlive(this.screen.annotation)) this.letGo("safeUnfreeze");
     this.drag = this.typing = null;
     this.goOn();
   }
@@ -55,20 +55,20 @@ export class Hand {
     if (!this.drag) return;
     const moved = movedSince(this.drag, this.screen.annotation);
     this.drag = null;
-    if (this.screen.annotation.autosave) this.screen.annotation.autosave.paused = false;
-    try {
-      for (const point of moved) setValues(point, held(point.toJSON()));
-    } finally {
-      this.unfreeze("unfreeze");
-    }
+    this.letGo("unfreeze", () => moved.forEach((point) => setValues(point, held(point.toJSON()))));
     this.goOn();
     if (moved.length) this.onMoved(moved);
   }
 
-  unfreeze(how) {
-    const { annotation } = this.screen;
-    if (annotation.autosave) annotation.autosave.paused = false;
-    annotation.history[how](DRAGGING);
+  /** Let drafts be saved again, make a last change that is worth one, and make the step. */
+  letGo(unfreeze, change = () => {}) {
+    const { autosave, history } = this.screen.annotation;
+    if (autosave) autosave.paused = false;
+    try {
+      change();
+    } finally {
+      history[unfreeze](DRAGGING);
+    }
   }
 
   typed(event) {

@@ -16,6 +16,7 @@ import { Hand } from "./hand.js";
 import { Refiner } from "./refiner.js";
 
 const LOOK_MS = 80;
+const MAX_FAILURES = 10; // in a row; the editor may be half built or half gone when we look
 
 /** What is done on one screen. */
 class Work {
@@ -33,25 +34,26 @@ class Work {
   }
 
   release() {
+    this.refiner.release();
     this.hand.release();
     this.drawing.release();
   }
 }
 
-/** Work on whatever screen shows people of ours, until something goes wrong. */
+/** Work on whatever screen shows people of ours, until that fails too often. */
 function watch(limbs) {
   const badge = new Badge();
   let work = null;
+  let failures = 0;
 
   function look() {
     const found = editor.findScreen();
-    const screen = found && editor.skeletonOf(found.annotation) ? found : null;
+    const isKnown = work && editor.isSameScreen(work.screen, found);
+    const screen = isKnown || (found && editor.skeletonOf(found.annotation)) ? found : null;
     const wanted = badge.isOff ? null : screen;
     if (!editor.isSameScreen(work?.screen, wanted)) {
-      work?.release();
-      work = null;
-      badge.tell(0);
-      if (wanted) work = begin(wanted);
+      leave();
+      if (wanted) begin(wanted);
     }
     work?.look();
     badge.show(Boolean(screen));
@@ -60,7 +62,14 @@ function watch(limbs) {
   function begin(screen) {
     const missing = editor.missingInternals(screen);
     if (missing.length) throw new Error(`this Label Studio lacks ${missing.join(", ")}`);
-    return new Work(screen, limbs, tell);
+    work = new Work(screen, limbs, tell);
+  }
+
+  function leave() {
+    const left = work;
+    work = null;
+    badge.tell(0);
+    left?.release();
   }
 
   function tell(news) {
@@ -71,11 +80,14 @@ function watch(limbs) {
   const timer = setInterval(() => {
     try {
       look();
+      failures = 0;
     } catch (error) {
-      clearInterval(timer);
-      badge.show(false);
-      console.warn(`Click-Pose: off from now on: ${error.message}`);
-      work?.release();
+      if (++failures === MAX_FAILURES) {
+        clearInterval(timer);
+        badge.show(false);
+        console.warn(`Click-Pose: off from now on: ${error.message}`);
+      }
+      leave();
     }
   }, LOOK_MS);
 }

@@ -6,6 +6,7 @@
 import { amendStep, findScreen, isHeldIn, nameNewestStep, personOf, placeIn, setValues, withValues } from "./editor.js";
 
 const SAVING_MS = 50;
+const backends = new Map(); // ids by project: to ask for them, Label Studio asks the backend twice
 
 /** Refines one screen.
  *
@@ -20,6 +21,12 @@ export class Refiner {
     this.newest = new Map(); // number of the newest question, by person
     this.questions = 0;
     this.awaited = 0;
+    this.isReleased = false;
+  }
+
+  /** Let go of the screen: no answer counts any more. */
+  release() {
+    this.isReleased = true;
   }
 
   /** Ask once for everybody of whom points were moved. */
@@ -34,17 +41,22 @@ export class Refiner {
     const question = ++this.questions;
     const sent = { moved: point.cleanId, places: new Map(annotation.regions.map((r) => [r.cleanId, placeIn(r)])) };
     this.newest.set(person, question);
-    this.report(++this.awaited);
+    this.tell(++this.awaited);
     try {
       const items = await askBackend(annotation, point);
       await this.hand.isAway();
-      if (this.newest.get(person) === question && isOpen(annotation)) takeOver(annotation, items, sent, step);
-      this.report(--this.awaited);
+      const counts = this.newest.get(person) === question && !this.isReleased && isOpen(annotation);
+      if (counts) takeOver(annotation, items, sent, step);
+      this.tell(--this.awaited);
     } catch (error) {
       this.awaited--;
-      this.report(error);
+      this.tell(error);
     }
-    await saveAgain(annotation);
+    if (!this.isReleased) await saveAgain(annotation);
+  }
+
+  tell(news) {
+    if (!this.isReleased) this.report(news);
   }
 }
 
@@ -58,6 +70,7 @@ async function askBackend(annotation, point) {
   const headers = { "Content-Type": "application/json", "X-CSRFToken": token };
   const url = `/api/ml/${await findBackend()}/interactive-annotating`;
   const response = await fetch(url, { method: "POST", headers, body });
+  if (!response.ok) backends.clear(); // it may have been removed, and another connected
   const answer = await response.json();
   const items = answer.data?.result; // there is none, and the status is 200, when the backend failed
   if (!items) throw new Error(answer.errors?.join("; ") ?? `status ${response.status}`);
@@ -67,10 +80,13 @@ async function askBackend(annotation, point) {
 /** Return the id of the project's interactive backend; Label Studio's own tools ask the first one, too. */
 async function findBackend() {
   const [, project] = location.pathname.match(/\/projects\/(\d+)/) ?? [];
-  const backends = await (await fetch(`/api/ml?project=${project}`)).json();
-  const backend = backends.find((one) => one.is_interactive);
-  if (!backend) throw new Error("the project has no interactive backend");
-  return backend.id;
+  if (!backends.has(project)) {
+    const found = await (await fetch(`/api/ml?project=${project}`)).json();
+    const backend = found.find((one) => one.is_interactive);
+    if (!backend) throw new Error("the project has no interactive backend");
+    backends.set(project, backend.id);
+  }
+  return backends.get(project);
 }
 
 const isOpen = (annotation) => findScreen()?.annotation === annotation && !annotation.submissionStarted;
@@ -94,15 +110,20 @@ function takeOver(annotation, items, sent, step) {
 
 /** Return the points and the box of the person to whom the answer gives a point. */
 function aboutPersonOf(id, items) {
-  const labelled = items.filter((item) => item.type.endsWith("labels"));
+  const labelled = items.filter(({ type, value }) => type?.endsWith("labels") && isPlace(value));
   const person = labelled.find((item) => item.id === id)?.parentID;
   return labelled.filter((item) => person && (item.parentID === person || item.id === person));
 }
 
+const isPlace = (value) => Number.isFinite(value?.x) && Number.isFinite(value?.y);
+
 /** Return an answer's values for a point; for a box, which was not moved, all but its place. */
 function valuesOf({ type, value, score, meta }) {
-  const place = type === "keypointlabels" ? { x: value.x, y: value.y } : {};
-  return { place, score, meta };
+  return {
+    ...(type === "keypointlabels" ? { place: { x: value.x, y: value.y } } : {}),
+    ...(Number.isFinite(score) ? { score } : {}),
+    ...(meta ? { meta } : {}),
+  };
 }
 
 /** Save a draft again that was on its way when something changed: Label Studio takes it for the newest. */
