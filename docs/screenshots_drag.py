@@ -4,18 +4,21 @@
     python docs/screenshots_drag.py
 
 As ``docs/screenshots.py`` it starts and stops Label Studio, Ray and the service, and besides them the proxy that brings
-the page script: limbs, rings and what moves are Label Studio's page as an annotator sees it.
+the page script: limbs and rings are drawn by that. Only the captions, and white lines along the ways that keypoints
+went, are drawn afterwards.
 """
 
 from __future__ import annotations
 
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 import uvicorn
 from PIL import Image
@@ -33,6 +36,7 @@ from screenshots import (
     find_scene,
     shoot,
     side_by_side,
+    with_paths,
 )
 
 from clickpose.commands.demo.pictures import MODEL
@@ -53,7 +57,6 @@ def main(
     model: Annotated[Path, typer.Option(help="Model folder.")] = MODEL,
     picture: Annotated[str, typer.Option(help="One of the annotated pictures.")] = "000000252219.jpg",
     person: Annotated[int, typer.Option(help="Which of its labelled persons.")] = 0,
-    number: Annotated[int, typer.Option(help="The number of that person in the prediction.")] = 0,
     keypoint: Annotated[str, typer.Option(help="What is dragged.")] = "left_wrist",
     browser: Annotated[str, typer.Option(help="Chromium's program file.")] = "/usr/bin/chromium",
     out: Annotated[Path, typer.Option(help="The picture to write.")] = DRAG,
@@ -70,7 +73,7 @@ def main(
                 running_proxy(stack.server.url, predictor.skeleton) as url,
                 labelling_page(url, stack.server, project, browser) as page,
             ):
-                panels = play(page, scene, f"p{number}_{keypoint}")
+                panels = play(page, scene)
     side_by_side(panels).quantize(256, kmeans=3).save(out, optimize=True)
 
 
@@ -110,24 +113,34 @@ def labelling_page(url: str, server: LabelStudioServer, project: int, browser: s
         yield page
 
 
-def play(page: Page, scene: Scene, point: str) -> dict[str, Image.Image]:
+def play(page: Page, scene: Scene) -> dict[str, Image.Image]:
     """Drag a point to where it belongs; return what was to be seen before, in mid-drag and after it, by caption."""
-    around = clip_around(page, scene)
+    around, before = clip_around(page, scene), page.evaluate(PLACES)
+    start, end = before[point_of(page, scene)], page.evaluate(TO_PAGE, scene.click_xy)
     panels = {"predicted": shoot(page, around)}
-    start, end = page.evaluate(PLACES)[point], page.evaluate(TO_PAGE, scene.click_xy)
     page.mouse.move(*start)
     page.mouse.down()
-    for step in range(1, STEPS + 1):
-        share = step / STEPS
-        page.mouse.move(*((1 - share) * a + share * b for a, b in zip(start, end, strict=True)))
+    for share in np.linspace(0, 1, STEPS):
+        page.mouse.move(*((1 - share) * np.asarray(start) + share * np.asarray(end)))
         page.wait_for_timeout(STEP_MS)
     panels[f"dragging {scene.keypoint}"] = shoot(page, around)
     with page.expect_response(ANSWER):
         page.mouse.up()
     page.mouse.move(0, 0)
     page.wait_for_timeout(SETTLED_MS)
-    panels["the others followed"] = shoot(page, around)
+    after = page.evaluate(PLACES)
+    paths = [(before[name], after[name]) for name in before]
+    panels["the others followed"] = with_paths(shoot(page, around), paths, around)
     return panels
+
+
+def point_of(page: Page, scene: Scene) -> str:
+    """Return the id of the scene's keypoint, of whoever has most points within the scene's box."""
+    left, top = page.evaluate(TO_PAGE, scene.box_xyxy[:2])
+    right, bottom = page.evaluate(TO_PAGE, scene.box_xyxy[2:])
+    inside = [name for name, (x, y) in page.evaluate(PLACES).items() if left <= x <= right and top <= y <= bottom]
+    person, _ = Counter(name.split("_")[0] for name in inside).most_common(1)[0]
+    return f"{person}_{scene.keypoint}"
 
 
 if __name__ == "__main__":
