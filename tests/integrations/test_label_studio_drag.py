@@ -214,9 +214,9 @@ class Editor:
         self.page.wait_for_timeout(1000)  # the picture moves down to make room
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    """A page of a headless Chromium; whoever has none sees why this is not tested."""
+@pytest.fixture(scope="session")
+def chromium() -> str | None:
+    """Chromium's program, None for Playwright's own; whoever has neither sees why this is not tested."""
     try:
         playwright = importlib.import_module("playwright.sync_api")
     except ImportError:
@@ -225,7 +225,15 @@ def page() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         if program is None and not Path(driver.chromium.executable_path).exists():
             pytest.skip("there is no Chromium: apt-get install chromium, or playwright install chromium")
-        browser = driver.chromium.launch(executable_path=program, chromium_sandbox=False)
+    return program
+
+
+@pytest.fixture(scope="module")
+def page(chromium: str | None) -> Iterator[Any]:
+    """A page of a headless Chromium."""
+    playwright = importlib.import_module("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, chromium_sandbox=False)
         page = browser.new_page(viewport={"width": 1360, "height": 1000})
         page.set_default_timeout(WAIT_MS)
         yield page
@@ -233,7 +241,7 @@ def page() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def desk(page: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
+def desk(chromium: str | None, page: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
     """Label Studio behind the proxy, with a project and a service, and somebody logged in."""
     pictures = label_studio.files / "pictures"
     pictures.mkdir(parents=True)
@@ -310,7 +318,7 @@ def test_what_is_submitted_is_what_was_on_the_screen(editor: Editor) -> None:
     editor.settle()
     shown = editor.places()
     with editor.page.expect_response(f"**/api/tasks/{task}/annotations*"):
-        editor.page.get_by_role("button", name="Submit").click()
+        editor.page.get_by_test_id("bottombar-submit-button").click()
 
     record = editor.client.task(task)
     (annotation,) = record["annotations"]
@@ -367,6 +375,27 @@ def test_late_answer_overwrites_nothing_that_was_done_meanwhile(editor: Editor) 
     editor.drag("p0_nose")
     editor.press("Control+z")
     editor.settle()
+    assert editor.places() == start and editor.page.evaluate(HELD) == []
+
+
+def test_late_answer_spares_what_was_deleted_or_judged_meanwhile(editor: Editor) -> None:
+    editor.service.delay_s = 2 * SLOW_S
+    start = editor.places()
+    editor.drag("p0_nose")
+    editor.select("p0_right_ear")
+    editor.press("x")  # occluded
+    editor.press("Escape")
+    editor.page.evaluate(f"() => {ANNOTATION}.regions.find(region => region.cleanId === 'p0_left_ear').deleteRegion()")
+    editor.settle()
+    assert editor.moved_since(start) == of_person(0) - {"p0_left_ear"}
+    assert "p0_left_ear" not in editor.places()
+    result = by_id(editor.page.evaluate(f"() => {ANNOTATION}.serializeAnnotation()"))
+    assert result["p0_right_ear", "choices"]["value"]["choices"] == ["occluded"]
+    after = editor.places()
+    editor.press("Control+z")
+    assert set(editor.places()) == set(start) and not editor.moved_since(after) - {"p0_left_ear"}
+    editor.press("Control+z")
+    editor.press("Control+z")
     assert editor.places() == start and editor.page.evaluate(HELD) == []
 
 
@@ -465,6 +494,22 @@ def test_tabs_come_and_go(editor: Editor) -> None:
     editor.drag("p0_nose")
     editor.settle()
     assert editor.moved_since(start) == of_person(0)
+
+
+def test_next_task_of_the_label_stream_is_worked_on_too(editor: Editor) -> None:
+    editor.new_task()
+    editor.page.goto(f"{editor.url}/projects/{editor.project}/data?labeling=1")
+    editor.page.wait_for_function(IS_SETTLED)
+    editor.page.wait_for_timeout(1000)
+    for _ in range(2):
+        start, task = editor.places(), task_of(editor)
+        editor.drag("p1_right_wrist", by_px=(-16, 12))
+        editor.settle()
+        assert editor.moved_since(start) == of_person(1)
+        editor.page.get_by_test_id("bottombar-submit-button").click()
+        editor.page.wait_for_function("task => window.Htx?.task && window.Htx.task.id !== task", arg=task)
+        editor.page.wait_for_function(IS_OPEN, arg=task_of(editor))
+        editor.page.wait_for_timeout(1500)
 
 
 def test_service_that_fails_leaves_the_drag_alone(editor: Editor) -> None:

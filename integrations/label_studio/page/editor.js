@@ -49,18 +49,21 @@ export function missingInternals({ annotation, image, stage }) {
   return Object.keys(needed).filter((name) => !needed[name]);
 }
 
-/** Pick the tool that moves regions, where none is picked: without one, Label Studio lets nobody drag. */
+/** Pick the tool that moves regions where none is picked: then Label Studio lets nobody drag. It will not recall it. */
 export function pickMoveTool({ image }) {
   const tools = image.getToolsManager();
   const moveTool = tools.allTools().find((tool) => tool.fullName === "MoveTool");
-  if (moveTool && !tools.findSelectedTool()) tools.selectTool(moveTool, true, true); // nor remember it
+  if (moveTool && !tools.findSelectedTool()) tools.selectTool(moveTool, true, true);
 }
 
 // Regions.
 
 export const pointsOf = (annotation) => annotation.regions.filter((region) => region.type === "keypointregion");
 
-export const personOf = (region) => withoutAnnotation(region.parentID);
+export const personOf = (region) => (region.parentID ? cleanId(region.parentID) : null);
+
+/** Return a region's id without the annotation's, which the editor appends. */
+export const cleanId = (id) => id.replace(/#.*/, "");
 
 export const scoreOf = (region) => resultIn(region)?.score ?? region.score ?? 1;
 
@@ -100,7 +103,7 @@ export const setValues = (region, values) => region.$treenode.applySnapshot(with
 /** Return a name by which the newest step is found again, whatever is changed in it or done after it. */
 export function nameNewestStep({ history }) {
   const entry = newestEntry(history);
-  if (!stepNames.has(entry)) stepNames.set(entry, Symbol("step"));
+  if (!stepNames.get(entry)) stepNames.set(entry, Symbol("step"));
   return stepNames.get(entry);
 }
 
@@ -133,13 +136,13 @@ function recordAgain(history) {
   const name = stepNames.get(newestEntry(history));
   history.setReplaceNextUndoState(true);
   history.recordNow();
+  history.setReplaceNextUndoState(false); // it may not have recorded, right after an undo
   stepNames.set(newestEntry(history), name);
 }
 
-const newestEntry = (history) => history.history[history.undoIdx];
+/** Return the history's entry for what is on the screen: another object after every change. */
+export const newestEntry = (history) => history.history[history.undoIdx];
 
 const isLabelling = (result) => result.type.endsWith("labels");
 
 const resultIn = (state) => state.results.find(isLabelling);
-
-const withoutAnnotation = (id) => id?.replace(/#.*/, "") ?? null;

@@ -1,6 +1,7 @@
 // Notices that a hand moved points: it dragged one or several, stretched a selection, or typed in the side panel.
 
-import { amendStep, isAlive, isHeldIn, metaIn, nameNewestStep, placeIn, pointsOf, setValues, withValues } from "./editor.js";
+import { amendStep, isAlive, nameNewestStep } from "./editor.js";
+import { isHeldIn, metaIn, placeIn, pointsOf, setValues, withValues } from "./editor.js";
 
 const DRAGGING = "clickpose-dragging";
 const TYPED_MS = 500; // after this long without a key, a number is complete
@@ -19,7 +20,8 @@ export class Hand {
     this.waiting = [];
     this.typed = this.typed.bind(this);
     screen.stage.on("dragstart.clickpose transformstart.clickpose", () => this.dragStarts());
-    screen.stage.on("dragend.clickpose transformend.clickpose", () => setTimeout(() => this.dragEnds())); // of all points
+    const whenAllHaveEnded = () => setTimeout(() => this.dragEnds());
+    screen.stage.on("dragend.clickpose transformend.clickpose", whenAllHaveEnded);
     for (const kind of ["keydown", "input"]) document.addEventListener(kind, this.typed, true);
   }
 

@@ -6,8 +6,8 @@
 //     editor.js   all that is known of Label Studio's insides
 //
 // The editor comes and goes with tasks, tabs and submissions, and tells nobody. So we look, many times a second, whether
-// it is the one we work on. With an unknown version, or if something is missing, all that happens is a line in the
-// console.
+// it is still the one we work on. With an unknown version, or if something is missing, all that happens is a line in
+// the console.
 
 import { Badge } from "./badge.js";
 import { Drawing } from "./drawing.js";

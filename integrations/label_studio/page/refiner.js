@@ -3,9 +3,10 @@
 // An answer may be late. It counts if it is the newest about that person, if the same annotation is still open and the
 // moved point still where it was put; and then only for points that are where they were, and that nobody placed.
 
-import { amendStep, findScreen, isHeldIn, nameNewestStep, personOf, placeIn, setValues, withValues } from "./editor.js";
+import { amendStep, cleanId, findScreen, isHeldIn, nameNewestStep } from "./editor.js";
+import { personOf, placeIn, setValues, withValues } from "./editor.js";
 
-const SAVING_MS = 50;
+const [SAVING_MS, SAVING_LIMIT_MS] = [50, 10_000];
 const backends = new Map(); // ids by project: to ask for them, Label Studio asks the backend twice
 
 /** Refines one screen.
@@ -93,7 +94,7 @@ const isOpen = (annotation) => findScreen()?.annotation === annotation && !annot
 
 function takeOver(annotation, items, sent, step) {
   const regions = new Map(annotation.regions.map((region) => [region.cleanId, region]));
-  const isUntouched = (cleanId, state) => sent.places.get(cleanId) === placeIn(state) && !isHeldIn(state);
+  const isUntouched = (id, state) => sent.places.get(id) === placeIn(state) && !isHeldIn(state);
   const moved = regions.get(sent.moved);
   if (!moved || sent.places.get(sent.moved) !== placeIn(moved)) return;
 
@@ -104,7 +105,7 @@ function takeOver(annotation, items, sent, step) {
   }
   const change = () => annotation.regions.forEach((r) => changes.has(r.id) && setValues(r, changes.get(r.id)));
   amendStep(annotation, step, change, (id, state) =>
-    changes.has(id) && isUntouched(id.replace(/#.*/, ""), state) ? withValues(state, changes.get(id)) : state,
+    changes.has(id) && isUntouched(cleanId(id), state) ? withValues(state, changes.get(id)) : state,
   );
 }
 
@@ -129,6 +130,8 @@ function valuesOf({ type, value, score, meta }) {
 /** Save a draft again that was on its way when something changed: Label Studio takes it for the newest. */
 async function saveAgain(annotation) {
   if (!annotation.isDraftSaving) return;
-  while (annotation.isDraftSaving) await new Promise((goOn) => setTimeout(goOn, SAVING_MS));
+  for (let waited = 0; annotation.isDraftSaving && waited < SAVING_LIMIT_MS; waited += SAVING_MS) {
+    await new Promise((goOn) => setTimeout(goOn, SAVING_MS));
+  }
   if (isOpen(annotation) && annotation.editable) await annotation.saveDraft();
 }
