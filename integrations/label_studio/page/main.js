@@ -5,8 +5,8 @@
 //     drawing.js  limbs, rings around held points, and around the one to look at next
 //     editor.js   all that is known of Label Studio's insides
 //
-// The editor comes and goes with tasks, tabs and submissions, and tells nobody. So we look, many times a second, whether
-// it is still the one we work on. With an unknown version, or if something is missing, all that happens is a line in
+// The editor comes and goes with tasks, tabs and submissions, and tells nobody. So we look, many times a second, if it
+// is still the one we work on. With an unknown version, or if something is missing, all that happens is a line in
 // the console.
 
 import { Badge } from "./badge.js";
