@@ -96,6 +96,38 @@ def sync(
     write_json(json, {"snapshot": snapshot.id, "pictures": len(snapshot.annotations)})
 
 
+@label_studio.command()
+def proxy(
+    to: Annotated[str, typer.Option("--label-studio", help="URL of Label Studio.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
+    skeleton: Annotated[
+        list[Path] | None, typer.Option(help="JSON file of a skeleton that is not built in; may repeat.")
+    ] = None,
+) -> None:
+    """Stand in front of Label Studio: whoever works through it drags a keypoint, and the others follow.
+
+    Label Studio's own setting LABEL_STUDIO_HOST must be unset, or be the address of this proxy.
+    """
+    import uvicorn
+
+    from clickpose.skeleton import Skeleton, built_in
+    from integrations.label_studio.proxy import build_proxy
+
+    app = build_proxy(to, [Skeleton.load(name) for name in (*built_in(), *(skeleton or ()))])
+    typer.echo(f"open http://{host}:{port} instead of {to}; Ctrl-C stops it")
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        ws="none",
+    )
+
+
 def collect(url: str, title: str, model: Path) -> Collected:
     """Return every annotation of a project, in a model's skeleton.
 

@@ -1,0 +1,105 @@
+// Notices that a hand moved points: it dragged one or several, stretched a selection, or typed in the side panel.
+
+import { amendStep, isAlive, nameNewestStep } from "./editor.js";
+import { isHeldIn, metaIn, placeIn, pointsOf, setValues, withValues } from "./editor.js";
+
+const DRAGGING = "clickpose-dragging";
+const TYPED_MS = 500; // after this long without a key, a number is complete
+const SIDE_PANEL = ".lsf-region-editor";
+
+/** Watches one screen. What the hand moved is held from then on.
+ *
+ * @param onMoved Called with the points that were moved, once the history has a step for it.
+ */
+export class Hand {
+  constructor(screen, onMoved) {
+    this.screen = screen;
+    this.onMoved = onMoved;
+    this.drag = null; // places at its start
+    this.typing = null;
+    this.waiting = [];
+    this.typed = this.typed.bind(this);
+    screen.stage.on("dragstart.clickpose transformstart.clickpose", () => this.dragStarts());
+    const whenAllHaveEnded = () => setTimeout(() => this.dragEnds());
+    screen.stage.on("dragend.clickpose transformend.clickpose", whenAllHaveEnded);
+    for (const kind of ["keydown", "input"]) document.addEventListener(kind, this.typed, true);
+  }
+
+  /** Let go of the screen, in mid-drag if need be. */
+  release() {
+    this.screen.stage.off(".clickpose");
+    for (const kind of ["keydown", "input"]) document.removeEventListener(kind, this.typed, true);
+    clearTimeout(this.typing?.timer);
+    if (this.drag && isAlive(this.screen.annotation)) this.letGo("safeUnfreeze");
+    this.drag = this.typing = null;
+    this.goOn();
+  }
+
+  /** End a drag whose end was not told. */
+  look() {
+    if (this.drag && !window.Konva.isDragging() && !window.Konva.Transformer?.isTransforming?.()) this.dragEnds();
+  }
+
+  /** Wait until no point is dragged. */
+  async isAway() {
+    while (this.drag) await new Promise((goOn) => this.waiting.push(goOn));
+  }
+
+  dragStarts() {
+    const { annotation } = this.screen;
+    if (this.drag || !annotation.editable) return;
+    this.drag = placesOf(annotation);
+    annotation.history.freeze(DRAGGING); // else a predicted point's first drag takes two steps
+    annotation.pauseAutosave(); // else a draft may be saved between the move and the held mark, and none after it
+  }
+
+  dragEnds() {
+    if (!this.drag) return;
+    const moved = movedSince(this.drag, this.screen.annotation);
+    this.drag = null;
+    this.letGo("unfreeze", () => moved.forEach((point) => setValues(point, held(point.toJSON()))));
+    this.goOn();
+    if (moved.length) this.onMoved(moved);
+  }
+
+  /** Let drafts be saved again, make a last change that is worth one, and make the step. */
+  letGo(unfreeze, change = () => {}) {
+    const { autosave, history } = this.screen.annotation;
+    if (autosave) autosave.paused = false;
+    try {
+      change();
+    } finally {
+      history[unfreeze](DRAGGING);
+    }
+  }
+
+  typed(event) {
+    if (!event.target.closest?.(SIDE_PANEL) || !this.screen.annotation.editable) return;
+    this.typing ??= { places: placesOf(this.screen.annotation) };
+    clearTimeout(this.typing.timer);
+    this.typing.timer = setTimeout(() => this.typingEnds(), TYPED_MS);
+  }
+
+  typingEnds() {
+    const { annotation } = this.screen;
+    const moved = movedSince(this.typing.places, annotation).filter((point) => point.inSelection);
+    this.typing = null;
+    if (!moved.length) return;
+    const ids = new Set(moved.map((point) => point.id));
+    const step = nameNewestStep(annotation);
+    const hold = () => moved.forEach((point) => setValues(point, held(point.toJSON())));
+    amendStep(annotation, step, hold, (id, state) => (ids.has(id) ? withValues(state, held(state)) : state));
+    this.onMoved(moved);
+  }
+
+  goOn() {
+    for (const goOn of this.waiting.splice(0)) goOn();
+  }
+}
+
+const held = (state) => (isHeldIn(state) ? {} : { meta: { ...metaIn(state), held: true } });
+
+const placesOf = (annotation) => new Map(pointsOf(annotation).map((point) => [point.id, placeIn(point)]));
+
+const movedSince = (places, annotation) =>
+  pointsOf(annotation).filter((point) => places.has(point.id) && places.get(point.id) !== placeIn(point));
