@@ -21,7 +21,7 @@ import torch
 from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.engine import TrainState, build_state, train_one_epoch
 from clickpose.model_folder import LoadedModel, load_model
-from clickpose.training.batches import SceneBatches, load_batches
+from clickpose.training.batches import TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
 from pipeline.dataset import PictureFolder, read_annotations
 from pipeline.run_log import RunLog
@@ -104,10 +104,10 @@ def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
     return state
 
 
-def epoch_batches(job: TrainJob, model: LoadedModel, annotations: AnnotationSet, epoch: int) -> SceneBatches:
+def epoch_batches(job: TrainJob, model: LoadedModel, annotations: AnnotationSet, epoch: int) -> TrainingBatches:
     """Return this worker's share of an epoch."""
     context = ray.train.get_context()
-    return SceneBatches(
+    return TrainingBatches(
         annotations,
         PictureFolder(job.images),
         model.network.config,

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clickpose.errors import InvalidConfig
-from clickpose.training.augment import AugmentConfig
 from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.heavy_parts import PRECISIONS
 from clickpose.training.losses import LossConfig
+from clickpose.training.scenes import SceneConfig
 
 # The published denoising losses grow with the batch and the others do not: at 16 pictures they would drown them.
 LIGHT_DENOISING = {"class": 0.04, "box": 0.3, "giou": 0.125, "keypoints": 0.6}
@@ -67,7 +67,7 @@ class TrainConfig:
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     losses: LossConfig = field(default_factory=LossConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -101,7 +101,7 @@ class TrainConfig:
             "denoising": DenoisingConfig,
             "feedback": FeedbackConfig,
             "losses": LossConfig,
-            "augment": AugmentConfig,
+            "augment": SceneConfig,
         }
         try:
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
@@ -141,7 +141,7 @@ def demo_finishing(**changes: Any) -> TrainConfig:
         backbone_learning_rate=8e-5,
         warmup_steps=50,
         feedback=FeedbackConfig(probability=1.0, max_rounds=3, max_clicks=3, hold="all"),
-        augment=AugmentConfig(max_pictures=2, scale=(0.85, 1.25), rotation_deg=15.0, shift=0.06),
+        augment=SceneConfig(max_pictures=2, scale=(0.85, 1.25), rotation_deg=15.0, shift=0.06),
     )
     return dataclasses.replace(config, **changes)
 

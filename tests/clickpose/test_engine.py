@@ -24,14 +24,14 @@ from clickpose.engine import (
 from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose, tiny
 from clickpose.synthetic import DrawnPeople
-from clickpose.training.augment import AugmentConfig
-from clickpose.training.batches import Batch, SceneBatches
+from clickpose.training.batches import Batch, TrainingBatches
 from clickpose.training.config import TrainConfig, demo_training, fine_tuning
 from clickpose.training.feedback import FeedbackConfig
+from clickpose.training.scenes import SceneConfig
 from tests.clickpose.builders import SKELETON, build_model
 
 DRAWN = DrawnPeople(SKELETON, num_images=2, size_wh=(96, 96), max_persons=2)
-STILL = AugmentConfig(((96, 96),), max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
+STILL = SceneConfig(((96, 96),), max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
 CONFIG = TrainConfig(
     epochs=2,
     batch_size=2,
@@ -49,7 +49,7 @@ CONFIG = TrainConfig(
 def batches(
     epoch: int = 0, config: TrainConfig = CONFIG, annotations: AnnotationSet = DRAWN.annotations
 ) -> list[Batch]:
-    scenes = SceneBatches(
+    scenes = TrainingBatches(
         annotations,
         DRAWN.load_image,
         tiny(),

@@ -8,11 +8,12 @@ from PIL import Image, ImageDraw
 
 from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
-from clickpose.training.augment import AugmentConfig, Sample, compose_scene, move_person
+from clickpose.training.augment import Sample
+from clickpose.training.scenes import SceneConfig, compose_scene, move_person
 from tests.clickpose.builders import build_person
 
-STILL = AugmentConfig(max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
-WILD = AugmentConfig(scale=(0.5, 1.2), rotation_deg=40, shift=0.2, flip=0.5, colour=0)
+STILL = SceneConfig(max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
+WILD = SceneConfig(scale=(0.5, 1.2), rotation_deg=40, shift=0.2, flip=0.5, colour=0)
 HANDS = Skeleton("hands", ("head", "left_hand", "right_hand"), (0.1,) * 3, flip_pairs=((1, 2),))
 POINTS = [(60.0, 40.0), (90.0, 75.0), (35.0, 80.0)]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]  # of head, left and right hand
@@ -41,7 +42,7 @@ def around(xy: np.ndarray, radius: int = 14) -> tuple[int, int, int, int]:
     return x - radius, y - radius, x + radius, y + radius
 
 
-def scene(samples: list[Sample], size_wh=(120, 120), config: AugmentConfig = STILL, seed: int = 0) -> Sample:
+def scene(samples: list[Sample], size_wh=(120, 120), config: SceneConfig = STILL, seed: int = 0) -> Sample:
     return compose_scene(samples, size_wh, HANDS, config, np.random.default_rng(seed))
 
 
@@ -148,4 +149,4 @@ def test_the_same_seed_makes_the_same_scene() -> None:
 )
 def test_what_cannot_be_drawn_is_refused_by_name(changes: dict, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
-        AugmentConfig(**changes)
+        SceneConfig(**changes)
