@@ -19,10 +19,22 @@ from clickpose.training.targets import Target, make_target
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised scenes ``(B, 3, H, W)`` without padding, and one target each."""
+    """B pictures with their persons.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` normalised; smaller pictures lie in the top left corner, zeros around them.
+        targets: one a picture, normalised to its own width and height.
+        padding: ``(B, H, W)`` bool, True where there is no picture; None if all are of one size.
+    """
 
     images: Tensor
     targets: list[Target]
+    padding: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        padding = None if self.padding is None else self.padding.to(device)
+        return Batch(self.images.to(device), [target.to(device) for target in self.targets], padding)
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -77,9 +89,22 @@ class TrainingBatches(Dataset[Batch]):
 
 
 def make_batch(samples: Sequence[Sample], model: ModelConfig, num_keypoints: int) -> Batch:
-    """Normalise pictures and their persons."""
+    """Normalise pictures and their persons, and pad the pictures to the largest width and height."""
+    images, padding = pad_together([to_tensor(sample.image, model) for sample in samples])
     targets = [make_target(sample.persons, sample.image.size, num_keypoints) for sample in samples]
-    return Batch(torch.stack([to_tensor(sample.image, model) for sample in samples]), targets)
+    return Batch(images, targets, padding)
+
+
+def pad_together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Stack pictures ``(3, h, w)`` of any sizes; the images and padding of a ``Batch``."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (1, 2))
+    images = torch.zeros(len(pictures), 3, height, width)
+    padding = torch.ones(len(pictures), height, width, dtype=torch.bool)
+    for image, outside, picture in zip(images, padding, pictures, strict=True):
+        h, w = picture.shape[1:]
+        image[:, :h, :w] = picture
+        outside[:h, :w] = False
+    return images, padding if padding.any() else None
 
 
 def load_batches(batches: TrainingBatches, num_workers: int = 0) -> Iterator[Batch]:

@@ -7,7 +7,8 @@ from PIL import Image
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.model import tiny
 from clickpose.skeleton import Skeleton
-from clickpose.training.batches import Batch, TrainingBatches, load_batches
+from clickpose.training.augment import Sample
+from clickpose.training.batches import Batch, TrainingBatches, load_batches, make_batch, pad_together
 from clickpose.training.scenes import SceneConfig
 from tests.clickpose.builders import build_person
 
@@ -89,8 +90,29 @@ def test_an_epoch_is_as_long_as_asked() -> None:
     assert len(make_batches(AnnotationSet(SKELETON, ()))) == 0
 
 
+def test_pictures_of_other_sizes_are_padded_and_their_persons_are_not() -> None:
+    """Zeros after normalisation, where black is not zero; labels are relative to the picture, not to the batch."""
+    black = [Sample(Image.new("RGB", size), (build_person(POINTS),)) for size in ((64, 40), (48, 80))]
+    batch = make_batch(black, tiny(2), num_keypoints=2)
+    assert batch.images.shape == (2, 3, 80, 64)
+    shown = [(~padding).nonzero() for padding in batch.padding]
+    assert [(len(places), (places.amax(0) + 1).tolist()) for places in shown] == [
+        (40 * 64, [40, 64]),
+        (80 * 48, [80, 48]),
+    ]
+    assert torch.equal(batch.images[:, 0] == 0, batch.padding)
+    for sample, target in zip(black, batch.targets, strict=True):
+        torch.testing.assert_close(target.keypoints[0] * torch.tensor(sample.image.size), torch.tensor(POINTS))
+
+
+def test_pictures_of_one_size_need_no_padding() -> None:
+    pictures = [torch.full((3, 4, 5), float(i)) for i in range(2)]
+    images, padding = pad_together(pictures)
+    assert torch.equal(images, torch.stack(pictures)) and padding is None
+
+
 def test_scenes_of_a_batch_share_a_size_and_need_no_padding() -> None:
     batches = make_batches(augment=SceneConfig(canvas_sizes_px=((64, 64), (96, 64))), scenes_per_epoch=40)
     sizes = {tuple(batches[step].images.shape) for step in range(len(batches))}
     assert sizes == {(2, 3, 64, 64), (2, 3, 64, 96)}
-    assert all(len(batches[step].targets) == 2 for step in range(len(batches)))
+    assert all(len(batches[step].targets) == 2 and batches[step].padding is None for step in range(len(batches)))
