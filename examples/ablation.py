@@ -68,9 +68,15 @@ def main(
         known, held_back, load = read_coco(data), read_coco(measure_on), PictureFolder(str(images))
     else:
         known, held_back, load = drawn()
-    base = TrainConfig(batch_size=4, learning_rate=1e-3, backbone_learning_rate=1e-3, schedule="cosine", clip_norm=1.0)
-    if not data:
-        base = replace(base, augment=SceneConfig(canvas_sizes_px=((96, 96),), max_pictures=1))
+    scenes = SceneConfig() if data else SceneConfig(canvas_sizes_px=((96, 96),), max_pictures=1)
+    base = TrainConfig(
+        batch_size=4,
+        learning_rate=1e-3,
+        backbone_learning_rate=1e-3,
+        schedule="cosine",
+        clip_norm=1.0,
+        augment=scenes,
+    )
     base = change_settings(replace(base, epochs=1, scenes_per_epoch=steps * base.batch_size), changes)
 
     rows: dict[str, list[dict[str, float | None]]] = {name: [] for name in only}

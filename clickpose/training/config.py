@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clickpose.errors import InvalidConfig
+from clickpose.training.crops import CropConfig
 from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.heavy_parts import PRECISIONS
@@ -26,10 +27,10 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the data.
-        batch_size: scenes a batch and worker.
+        batch_size: pictures a batch and worker.
         accumulate: batches a step, for a larger batch than fits into memory: their losses are divided by the persons
             of all of them, so that one step is that of the large batch; only noise and clicks are drawn for each.
-        scenes_per_epoch: None for one per picture.
+        scenes_per_epoch: pictures or scenes an epoch; None for one per picture of the data.
         learning_rate: of AdamW.
         backbone_learning_rate: of the backbone's weights.
         weight_decay: of AdamW, on every parameter.
@@ -45,7 +46,7 @@ class TrainConfig:
         denoising: how far noised queries are from the truth.
         feedback: the annotator of the training loop.
         losses: weights of the losses.
-        augment: how scenes vary.
+        augment: how pictures vary: one by one as published, or several composed into a scene.
     """
 
     epochs: int = 100
@@ -67,7 +68,7 @@ class TrainConfig:
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     losses: LossConfig = field(default_factory=LossConfig)
-    augment: SceneConfig = field(default_factory=SceneConfig)
+    augment: CropConfig | SceneConfig = field(default_factory=CropConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -97,13 +98,13 @@ class TrainConfig:
         Raises:
             InvalidConfig: a name is unknown or a value out of range.
         """
-        parts = {
-            "denoising": DenoisingConfig,
-            "feedback": FeedbackConfig,
-            "losses": LossConfig,
-            "augment": SceneConfig,
-        }
         try:
+            parts = {
+                "denoising": DenoisingConfig,
+                "feedback": FeedbackConfig,
+                "losses": LossConfig,
+                "augment": _augment_of(values.get("augment", ())),
+            }
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
             return cls(**{**values, **built})
         except (AttributeError, TypeError) as error:
@@ -129,6 +130,7 @@ def demo_training(**changes: Any) -> TrainConfig:
         num_denoised=6,
         feedback=FeedbackConfig(probability=0.5, max_rounds=1, max_clicks=3, hold="all"),
         losses=LossConfig(denoising_weights=LIGHT_DENOISING, score_target="oks"),
+        augment=SceneConfig(),
     )
     return dataclasses.replace(config, **changes)
 
@@ -158,6 +160,16 @@ def fine_tuning(**changes: Any) -> TrainConfig:
         ema_decay=0.9,
     )
     return dataclasses.replace(config, **changes)
+
+
+def _augment_of(values: Any) -> type:
+    """Tell a way to vary pictures by the names of its settings."""
+    if isinstance(values, CropConfig | SceneConfig):
+        return type(values)
+    for part in (CropConfig, SceneConfig):
+        if set(values) <= {setting.name for setting in dataclasses.fields(part)}:
+            return part
+    raise InvalidConfig(f"augment: no way to vary pictures has all the settings {', '.join(values)}")
 
 
 def _build(part: type, values: Any) -> Any:
