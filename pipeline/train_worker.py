@@ -40,7 +40,7 @@ class TrainJob:
         annotations: COCO keypoint file to train on; keypoints that it lacks are not trained.
         images: the folder that its file names are relative to.
         config: how to train.
-        loader_processes: processes of each worker that compose scenes ahead of it.
+        loader_processes: processes of each worker that draw batches ahead of it.
         skip_bad: leave bad records of the file out instead of refusing it.
     """
 

@@ -14,7 +14,7 @@ from clickpose.annotations import AnnotationSet
 from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import to_tensor
 from clickpose.training.augment import Augment, LoadImage, Pictures, Sample
-from clickpose.training.targets import Target, make_target
+from clickpose.training.targets import Target, is_trained_on, make_target
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainingBatches(Dataset[Batch]):
     """All batches of one epoch for one of several workers; item i is batch i.
 
     Args:
-        annotations: pictures to draw from; those without a labelled person are left out.
+        annotations: pictures to draw from; those without a labelled person, crowds apart, are left out.
         load_image: opens a picture upright.
         model: tells how pixels are normalised.
         augment: how they vary.
@@ -67,7 +67,7 @@ class TrainingBatches(Dataset[Batch]):
         world_size: int = 1,
         scenes_per_epoch: int | None = None,
     ) -> None:
-        images = [image for image in annotations.images if any(p.num_labelled for p in image.persons)]
+        images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
         self.pictures, self.model, self.augment = Pictures(images, load_image, annotations.skeleton), model, augment
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.seed = (seed, epoch)

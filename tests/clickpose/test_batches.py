@@ -79,7 +79,8 @@ def test_workers_share_an_epoch_without_a_picture_in_common() -> None:
 def test_pictures_nobody_is_labelled_in_are_left_out() -> None:
     empty = AnnotatedImage(99, "99.png", (48, 48))
     unlabelled = AnnotatedImage(98, "98.png", (48, 48), (build_person(POINTS, visibility=[0, 0]),))
-    source = AnnotationSet(SKELETON, (*annotations(4).images, empty, unlabelled))
+    crowd = AnnotatedImage(97, "97.png", (48, 48), (build_person(POINTS, is_crowd=True),))
+    source = AnnotationSet(SKELETON, (*annotations(4).images, empty, unlabelled, crowd))
     assert sorted(pictures_of(source)) == [0, 1, 2, 3]
 
 
