@@ -91,11 +91,9 @@ class TrainingStep(nn.Module):
             num_pictures: that the step sees in this process.
             generator: of all that is random.
         """
-        device = self.sigmas.device
-        targets = [target.to(device) for target in batch.targets]
-        images = batch.images.to(device)
-        output = training_forward(self.model, images, targets, self.skeleton, self.config, generator)
-        return total_loss(output, targets, self.sigmas, self.config.losses, num_persons, num_pictures)
+        batch = batch.to(self.sigmas.device)
+        output = training_forward(self.model, batch, self.skeleton, self.config, generator)
+        return total_loss(output, batch.targets, self.sigmas, self.config.losses, num_persons, num_pictures)
 
 
 def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:

@@ -31,9 +31,10 @@ from clickpose.model_folder import load_model
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
-from clickpose.training.augment import AugmentConfig
-from clickpose.training.batches import LoadImage, SceneBatches, load_batches
+from clickpose.training.augment import LoadImage
+from clickpose.training.batches import TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
+from clickpose.training.scenes import SceneConfig
 from integrations.coco import read_coco
 from pipeline.dataset import PictureFolder
 
@@ -67,9 +68,15 @@ def main(
         known, held_back, load = read_coco(data), read_coco(measure_on), PictureFolder(str(images))
     else:
         known, held_back, load = drawn()
-    base = TrainConfig(batch_size=4, learning_rate=1e-3, backbone_learning_rate=1e-3, schedule="cosine", clip_norm=1.0)
-    if not data:
-        base = replace(base, augment=AugmentConfig(canvas_sizes_px=((96, 96),), max_pictures=1))
+    scenes = SceneConfig() if data else SceneConfig(canvas_sizes_px=((96, 96),), max_pictures=1)
+    base = TrainConfig(
+        batch_size=4,
+        learning_rate=1e-3,
+        backbone_learning_rate=1e-3,
+        schedule="cosine",
+        clip_norm=1.0,
+        augment=scenes,
+    )
     base = change_settings(replace(base, epochs=1, scenes_per_epoch=steps * base.batch_size), changes)
 
     rows: dict[str, list[dict[str, float | None]]] = {name: [] for name in only}
@@ -106,7 +113,7 @@ def train(
 ) -> ClickPose:
     """Train for one epoch, in this process; return the moving average."""
     state = build_state(network, skeleton, config)
-    scenes = SceneBatches(
+    scenes = TrainingBatches(
         known,
         load,
         network.config,

@@ -21,7 +21,7 @@ import torch
 from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.engine import TrainState, build_state, train_one_epoch
 from clickpose.model_folder import LoadedModel, load_model
-from clickpose.training.batches import SceneBatches, load_batches
+from clickpose.training.batches import TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
 from pipeline.dataset import PictureFolder, read_annotations
 from pipeline.run_log import RunLog
@@ -40,7 +40,7 @@ class TrainJob:
         annotations: COCO keypoint file to train on; keypoints that it lacks are not trained.
         images: the folder that its file names are relative to.
         config: how to train.
-        loader_processes: processes of each worker that compose scenes ahead of it.
+        loader_processes: processes of each worker that draw batches ahead of it.
         skip_bad: leave bad records of the file out instead of refusing it.
     """
 
@@ -104,10 +104,10 @@ def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
     return state
 
 
-def epoch_batches(job: TrainJob, model: LoadedModel, annotations: AnnotationSet, epoch: int) -> SceneBatches:
+def epoch_batches(job: TrainJob, model: LoadedModel, annotations: AnnotationSet, epoch: int) -> TrainingBatches:
     """Return this worker's share of an epoch."""
     context = ray.train.get_context()
-    return SceneBatches(
+    return TrainingBatches(
         annotations,
         PictureFolder(job.images),
         model.network.config,

@@ -9,7 +9,9 @@ from typer.main import get_command
 
 from clickpose.__main__ import app
 from clickpose.commands.settings import change_settings
-from clickpose.training.config import TrainConfig
+from clickpose.commands.train import Recipe
+from clickpose.training.config import TrainConfig, published
+from clickpose.training.crops import CropConfig
 
 RECIPES = (Path(__file__).parents[1] / "examples" / "recipes.md").read_text()
 LINES = [re.sub(r"\s*\\\n\s*", " ", line) for line in re.findall(r"^clickpose (?:[^\n]*\\\n)*[^\n]*", RECIPES, re.M)]
@@ -20,6 +22,13 @@ def test_every_command_is_understood(line: str) -> None:
     name, *words = shlex.split(line)[1:]
     command = get_command(app).commands[name]
     command.make_context(name, words)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if "--recipe published" in line])
+def test_published_data_is_varied_as_published(line: str) -> None:
+    given = get_command(app).commands["train"].make_context("train", shlex.split(line)[2:]).params
+    assert given["recipe"] is Recipe.published
+    assert change_settings(published(), given["changes"] or ()).augment == CropConfig()
 
 
 @pytest.mark.parametrize("change", sorted(set(re.findall(r"--set ('[^']+'|[^\s`']+)", RECIPES))))

@@ -32,6 +32,9 @@ def change_settings(config: Config, changes: Iterable[str]) -> Config:
 
 def _change(config: Any, hint: Any, path: Sequence[str], value: str, change: str) -> Any:
     """Return ``config`` with what ``path`` leads to replaced; a path at its end leads to the value itself."""
+    if not path and is_dataclass(config):
+        parts = ", ".join(f"{field.name}=..." for field in fields(config))
+        raise InvalidConfig(f"{change}: set its parts one by one: {parts}")
     if not path:
         return _parse(value, hint, change)
     if isinstance(config, dict):
@@ -53,9 +56,6 @@ def _change(config: Any, hint: Any, path: Sequence[str], value: str, change: str
 def _parse(value: str, hint: Any, change: str) -> Any:
     if hint is str:
         return value
-    if is_dataclass(hint):
-        parts = ", ".join(f"{field.name}=..." for field in fields(hint))
-        raise InvalidConfig(f"{change}: set its parts one by one: {parts}")
     try:
         return TypeAdapter(hint).validate_json(_as_json(value), strict=True)
     except ValidationError as error:

@@ -50,7 +50,7 @@ def train(
     ] = None,
     recipe: Annotated[Recipe, typer.Option(help="Training settings to start from.")] = Recipe.published,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Scenes a batch and worker.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a batch and worker.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     changes: Annotated[
         list[str] | None,

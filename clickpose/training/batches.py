@@ -1,47 +1,56 @@
-"""Batches of scenes, each a function of (seed, epoch, step): a resumed run sees what an unbroken one would."""
+"""Batches to train on, each a function of (seed, epoch, step): a resumed run sees what an unbroken one would."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from clickpose.annotations import AnnotatedImage, AnnotationSet
+from clickpose.annotations import AnnotationSet
 from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import to_tensor
-from clickpose.training.augment import AugmentConfig, Sample, compose_scene
-from clickpose.training.targets import Target, make_target
-
-LoadImage = Callable[[AnnotatedImage], Image.Image]
+from clickpose.training.augment import Augment, LoadImage, Pictures, Sample
+from clickpose.training.targets import Target, is_trained_on, make_target
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised scenes ``(B, 3, H, W)`` without padding, and one target each."""
+    """B pictures with their persons.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` normalised; smaller pictures lie in the top left corner, zeros around them.
+        targets: one a picture, normalised to its own width and height.
+        padding: ``(B, H, W)`` bool, True where there is no picture; None if all are of one size.
+    """
 
     images: Tensor
     targets: list[Target]
+    padding: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        padding = None if self.padding is None else self.padding.to(device)
+        return Batch(self.images.to(device), [target.to(device) for target in self.targets], padding)
 
 
-class SceneBatches(Dataset[Batch]):
+class TrainingBatches(Dataset[Batch]):
     """All batches of one epoch for one of several workers; item i is batch i.
 
     Args:
-        annotations: pictures to draw from; those without a labelled person are left out.
+        annotations: pictures to draw from; those without a labelled person, crowds apart, are left out.
         load_image: opens a picture upright.
         model: tells how pixels are normalised.
-        augment: how scenes vary.
-        batch_size: scenes a batch.
+        augment: how they vary.
+        batch_size: samples a batch.
         seed: of the run.
         epoch: of the run.
         rank: which worker this is.
         world_size: how many workers share the epoch.
-        scenes_per_epoch: scenes of all workers together; None stands for one per picture.
+        scenes_per_epoch: samples of all workers together; None stands for one per picture.
     """
 
     def __init__(
@@ -49,7 +58,7 @@ class SceneBatches(Dataset[Batch]):
         annotations: AnnotationSet,
         load_image: LoadImage,
         model: ModelConfig,
-        augment: AugmentConfig,
+        augment: Augment,
         *,
         batch_size: int,
         seed: int,
@@ -58,36 +67,46 @@ class SceneBatches(Dataset[Batch]):
         world_size: int = 1,
         scenes_per_epoch: int | None = None,
     ) -> None:
-        self.images = [image for image in annotations.images if any(p.num_labelled for p in image.persons)]
-        self.skeleton, self.load_image, self.model, self.augment = annotations.skeleton, load_image, model, augment
+        images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
+        self.pictures, self.model, self.augment = Pictures(images, load_image, annotations.skeleton), model, augment
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.seed = (seed, epoch)
-        scenes = len(self.images) if scenes_per_epoch is None else scenes_per_epoch
-        self.num_batches = max(1, scenes // (batch_size * world_size)) if self.images else 0
-        self.order = np.random.default_rng(self.seed).permutation(len(self.images))
+        scenes = len(images) if scenes_per_epoch is None else scenes_per_epoch
+        self.num_batches = max(1, scenes // (batch_size * world_size)) if images else 0
+        self.order = np.random.default_rng(self.seed).permutation(len(images))
 
     def __len__(self) -> int:
         """Number of batches of this worker, the same for every worker."""
         return self.num_batches
 
     def __getitem__(self, step: int) -> Batch:
-        """Compose batch ``step``."""
+        """Draw batch ``step``."""
         rng = np.random.default_rng((*self.seed, self.rank, step))
-        size_wh = self.augment.canvas_sizes_px[rng.integers(len(self.augment.canvas_sizes_px))]
         first = (step * self.world_size + self.rank) * self.batch_size
-        scenes = [self._scene(first + i, size_wh, rng) for i in range(self.batch_size)]
-        targets = [make_target(scene.persons, size_wh, len(self.skeleton)) for scene in scenes]
-        return Batch(torch.stack([to_tensor(scene.image, self.model) for scene in scenes]), targets)
-
-    def _scene(self, position: int, size_wh: tuple[int, int], rng: np.random.Generator) -> Sample:
-        counts = np.array([n for n in (1, 2, 4) if n <= self.augment.max_pictures])
-        count = int(rng.choice(counts, p=1 / counts / (1 / counts).sum()))
-        others = rng.integers(len(self.images), size=count - 1)
-        chosen = [self.order[position % len(self.order)], *others]
-        samples = [Sample(self.load_image(self.images[i]), self.images[i].persons) for i in chosen]
-        return compose_scene(samples, size_wh, self.skeleton, self.augment, rng)
+        wanted = [int(self.order[(first + i) % len(self.order)]) for i in range(self.batch_size)]
+        samples = self.augment.draw_batch(wanted, self.pictures, rng)
+        return make_batch(samples, self.model, len(self.pictures.skeleton))
 
 
-def load_batches(batches: SceneBatches, num_workers: int = 0) -> Iterator[Batch]:
-    """Iterate over an epoch's batches in order, composing ahead in ``num_workers`` processes."""
+def make_batch(samples: Sequence[Sample], model: ModelConfig, num_keypoints: int) -> Batch:
+    """Normalise pictures and their persons, and pad the pictures to the largest width and height."""
+    images, padding = pad_together([to_tensor(sample.image, model) for sample in samples])
+    targets = [make_target(sample.persons, sample.image.size, num_keypoints) for sample in samples]
+    return Batch(images, targets, padding)
+
+
+def pad_together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Stack pictures ``(3, h, w)`` of any sizes; the images and padding of a ``Batch``."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (1, 2))
+    images = torch.zeros(len(pictures), 3, height, width)
+    padding = torch.ones(len(pictures), height, width, dtype=torch.bool)
+    for image, outside, picture in zip(images, padding, pictures, strict=True):
+        h, w = picture.shape[1:]
+        image[:, :h, :w] = picture
+        outside[:h, :w] = False
+    return images, padding if padding.any() else None
+
+
+def load_batches(batches: TrainingBatches, num_workers: int = 0) -> Iterator[Batch]:
+    """Iterate over an epoch's batches in order, drawing ahead in ``num_workers`` processes."""
     return iter(DataLoader(batches, batch_size=None, num_workers=num_workers))

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clickpose.errors import InvalidConfig
-from clickpose.training.augment import AugmentConfig
+from clickpose.training.crops import CropConfig
 from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.heavy_parts import PRECISIONS
 from clickpose.training.losses import LossConfig
+from clickpose.training.scenes import SceneConfig
 
 # The published denoising losses grow with the batch and the others do not: at 16 pictures they would drown them.
 LIGHT_DENOISING = {"class": 0.04, "box": 0.3, "giou": 0.125, "keypoints": 0.6}
@@ -26,10 +27,10 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the data.
-        batch_size: scenes a batch and worker.
+        batch_size: pictures a batch and worker.
         accumulate: batches a step, for a larger batch than fits into memory: their losses are divided by the persons
             of all of them, so that one step is that of the large batch; only noise and clicks are drawn for each.
-        scenes_per_epoch: None for one per picture.
+        scenes_per_epoch: pictures or scenes an epoch; None for one per picture of the data.
         learning_rate: of AdamW.
         backbone_learning_rate: of the backbone's weights.
         weight_decay: of AdamW, on every parameter.
@@ -46,7 +47,7 @@ class TrainConfig:
         denoising: how far noised queries are from the truth.
         feedback: the annotator of the training loop.
         losses: weights of the losses.
-        augment: how scenes vary.
+        augment: how pictures vary: one by one as published, or several composed into a scene.
     """
 
     epochs: int = 100
@@ -69,7 +70,7 @@ class TrainConfig:
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     losses: LossConfig = field(default_factory=LossConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: CropConfig | SceneConfig = field(default_factory=CropConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -99,13 +100,13 @@ class TrainConfig:
         Raises:
             InvalidConfig: a name is unknown or a value out of range.
         """
-        parts = {
-            "denoising": DenoisingConfig,
-            "feedback": FeedbackConfig,
-            "losses": LossConfig,
-            "augment": AugmentConfig,
-        }
         try:
+            parts = {
+                "denoising": DenoisingConfig,
+                "feedback": FeedbackConfig,
+                "losses": LossConfig,
+                "augment": _augment_of(values.get("augment", ())),
+            }
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
             return cls(**{**values, **built, "frozen": tuple(values.get("frozen", ()))})
         except (AttributeError, TypeError) as error:
@@ -131,6 +132,7 @@ def demo_training(**changes: Any) -> TrainConfig:
         num_denoised=6,
         feedback=FeedbackConfig(probability=0.5, max_rounds=1, max_clicks=3, hold="all"),
         losses=LossConfig(denoising_weights=LIGHT_DENOISING, score_target="oks"),
+        augment=SceneConfig(),
     )
     return dataclasses.replace(config, **changes)
 
@@ -143,7 +145,7 @@ def demo_finishing(**changes: Any) -> TrainConfig:
         backbone_learning_rate=8e-5,
         warmup_steps=50,
         feedback=FeedbackConfig(max_rounds=3, min_clicks=0, max_clicks=3, inversion=0.4, hold="all"),
-        augment=AugmentConfig(max_pictures=2, scale=(0.85, 1.25), rotation_deg=15.0, shift=0.06),
+        augment=SceneConfig(max_pictures=2, scale=(0.85, 1.25), rotation_deg=15.0, shift=0.06),
     )
     return dataclasses.replace(config, **changes)
 
@@ -181,6 +183,16 @@ def fine_tuning(**changes: Any) -> TrainConfig:
         ema_decay=0.9,
     )
     return dataclasses.replace(config, **changes)
+
+
+def _augment_of(values: Any) -> type:
+    """Tell a way to vary pictures by the names of its settings."""
+    if isinstance(values, CropConfig | SceneConfig):
+        return type(values)
+    for part in (CropConfig, SceneConfig):
+        if set(values) <= {setting.name for setting in dataclasses.fields(part)}:
+            return part
+    raise InvalidConfig(f"augment: no way to vary pictures has all the settings {', '.join(values)}")
 
 
 def _build(part: type, values: Any) -> Any:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor
 
 from clickpose.model.click_pose import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.encoder import Tokens
 from clickpose.model.proposals import take
 from clickpose.skeleton import Skeleton
+from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.denoising import DenoisingQueries, make_denoising_queries
 from clickpose.training.feedback import run_feedback
 from clickpose.training.output import TrainingOutput
-from clickpose.training.targets import Target
 
 
 def training_forward(
     model: ClickPose,
-    images: Tensor,
-    targets: Sequence[Target],
+    batch: Batch,
     skeleton: Skeleton,
     config: TrainConfig,
     generator: torch.Generator | None = None,
@@ -31,8 +27,7 @@ def training_forward(
 
     Args:
         model: in training mode.
-        images: ``(B, 3, H, W)`` normalised, without padding.
-        targets: one a picture.
+        batch: on the model's device.
         skeleton: of K keypoints.
         config: tells which noise is repaired and who clicks.
         generator: of all that is random.
@@ -42,7 +37,7 @@ def training_forward(
     denoising = None
     if config.num_denoised:
         denoising = make_denoising_queries(
-            targets,
+            batch.targets,
             config.num_denoised,
             config.denoising,
             mirror,
@@ -50,15 +45,16 @@ def training_forward(
             generator=generator,
         )
 
-    proposals, layers, denoised, values = decode_for_training(model, model.encode(images), denoising)
-    sigmas = torch.from_numpy(skeleton.sigma_array).to(images.device)
+    memory = model.encode(batch.images, batch.padding)
+    proposals, layers, denoised, values = decode_for_training(model, memory, denoising)
+    sigmas = torch.from_numpy(skeleton.sigma_array).to(batch.images.device)
     looped: list[LayerOutput] = []
     for clicks in filter(None, loops):
         looped += run_feedback(
             model,
             layers[-1],
             values,
-            targets,
+            batch.targets,
             sigmas,
             clicks=clicks,
             config=config.feedback,

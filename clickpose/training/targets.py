@@ -38,9 +38,14 @@ class Target:
         return Target(*(t.to(device) for t in (self.boxes, self.keypoints, self.labelled, self.areas)))
 
 
+def is_trained_on(person: PersonAnnotation) -> bool:
+    """Tell whether a person says anything: crowds, and persons without a label, do not."""
+    return person.num_labelled > 0 and not person.is_crowd
+
+
 def make_target(persons: Sequence[PersonAnnotation], size_wh: tuple[int, int], num_keypoints: int) -> Target:
     """Normalise the persons of a picture; crowds and persons without a label are left out."""
-    persons = [p for p in persons if p.num_labelled and not p.is_crowd]
+    persons = [person for person in persons if is_trained_on(person)]
     wh = np.asarray(size_wh, np.float32)
     keypoints = np.stack([p.keypoints_px for p in persons]) if persons else np.zeros((0, num_keypoints, 2))
     visibility = np.stack([p.visibility for p in persons]) if persons else np.zeros((0, num_keypoints))

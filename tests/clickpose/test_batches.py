@@ -1,7 +1,5 @@
 """Batches are a function of seed, epoch and step, and workers share an epoch between them."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from PIL import Image
@@ -9,12 +7,13 @@ from PIL import Image
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.model import tiny
 from clickpose.skeleton import Skeleton
-from clickpose.training.augment import AugmentConfig
-from clickpose.training.batches import Batch, SceneBatches, load_batches
+from clickpose.training.augment import Sample
+from clickpose.training.batches import Batch, TrainingBatches, load_batches, make_batch, pad_together
+from clickpose.training.scenes import SceneConfig
 from tests.clickpose.builders import build_person
 
 SKELETON = Skeleton("pair", ("first", "second"), (0.1, 0.1))
-ALONE = AugmentConfig(canvas_sizes_px=((64, 64), (96, 64)), max_pictures=1)
+ALONE = SceneConfig(canvas_sizes_px=((64, 64), (96, 64)), max_pictures=1)
 POINTS = [(10.0, 10.0), (40.0, 30.0)]
 
 
@@ -28,10 +27,10 @@ def load_image(image: AnnotatedImage) -> Image.Image:
     return Image.new("RGB", image.size_wh, (20 * image.id % 256, 0, 0))
 
 
-def make_batches(source: AnnotationSet | None = None, load=load_image, **changes) -> SceneBatches:
+def make_batches(source: AnnotationSet | None = None, load=load_image, **changes) -> TrainingBatches:
     settings = {"augment": ALONE, "batch_size": 2, "seed": 0, "epoch": 0, **changes}
     augment = settings.pop("augment")
-    return SceneBatches(annotations() if source is None else source, load, tiny(2), augment, **settings)
+    return TrainingBatches(annotations() if source is None else source, load, tiny(2), augment, **settings)
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -39,19 +38,19 @@ def same(first: Batch, second: Batch) -> bool:
     return torch.equal(first.images, second.images) and all(torch.equal(a.boxes, b.boxes) for a, b in boxes)
 
 
-def pictures_of(batches: SceneBatches) -> Iterator[int]:
+def pictures_of(source: AnnotationSet | None = None, **changes) -> list[int]:
     """Ids of the pictures a worker opens, in order."""
     opened: list[int] = []
-    batches.load_image = lambda image: (opened.append(image.id), load_image(image))[1]
+    batches = make_batches(source, lambda image: (opened.append(image.id), load_image(image))[1], **changes)
     for step in range(len(batches)):
         batches[step]
-    return iter(opened)
+    return opened
 
 
 def test_a_batch_does_not_depend_on_those_before_it() -> None:
-    batches = make_batches(augment=AugmentConfig())
+    batches = make_batches(augment=SceneConfig())
     unbroken = [batches[step] for step in range(len(batches))]
-    assert all(same(make_batches(augment=AugmentConfig())[step], unbroken[step]) for step in (3, 1, 5))
+    assert all(same(make_batches(augment=SceneConfig())[step], unbroken[step]) for step in (3, 1, 5))
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 1}, {"rank": 1, "world_size": 2}])
@@ -59,7 +58,7 @@ def test_seeds_epochs_and_workers_differ(change: dict) -> None:
     assert not same(make_batches()[0], make_batches(**change)[0])
 
 
-def test_composing_ahead_in_other_processes_changes_nothing() -> None:
+def test_drawing_ahead_in_other_processes_changes_nothing() -> None:
     batches = make_batches()
     ahead = list(load_batches(batches, num_workers=2))
     assert len(ahead) == len(batches) == 6
@@ -67,12 +66,12 @@ def test_composing_ahead_in_other_processes_changes_nothing() -> None:
 
 
 def test_an_epoch_shows_every_picture_once() -> None:
-    assert sorted(pictures_of(make_batches())) == list(range(12))
-    assert list(pictures_of(make_batches(epoch=1))) != list(pictures_of(make_batches()))
+    assert sorted(pictures_of()) == list(range(12))
+    assert pictures_of(epoch=1) != pictures_of()
 
 
 def test_workers_share_an_epoch_without_a_picture_in_common() -> None:
-    ranks = [list(pictures_of(make_batches(rank=rank, world_size=3))) for rank in range(3)]
+    ranks = [pictures_of(rank=rank, world_size=3) for rank in range(3)]
     assert [len(ids) for ids in ranks] == [4, 4, 4]
     assert sorted(ranks[0] + ranks[1] + ranks[2]) == list(range(12))
 
@@ -80,19 +79,41 @@ def test_workers_share_an_epoch_without_a_picture_in_common() -> None:
 def test_pictures_nobody_is_labelled_in_are_left_out() -> None:
     empty = AnnotatedImage(99, "99.png", (48, 48))
     unlabelled = AnnotatedImage(98, "98.png", (48, 48), (build_person(POINTS, visibility=[0, 0]),))
-    source = AnnotationSet(SKELETON, (*annotations(4).images, empty, unlabelled))
-    assert sorted(pictures_of(make_batches(source))) == [0, 1, 2, 3]
+    crowd = AnnotatedImage(97, "97.png", (48, 48), (build_person(POINTS, is_crowd=True),))
+    source = AnnotationSet(SKELETON, (*annotations(4).images, empty, unlabelled, crowd))
+    assert sorted(pictures_of(source)) == [0, 1, 2, 3]
 
 
 def test_an_epoch_is_as_long_as_asked() -> None:
     assert len(make_batches(scenes_per_epoch=20)) == 10
-    assert len(list(pictures_of(make_batches(scenes_per_epoch=20)))) == 20
+    assert len(pictures_of(scenes_per_epoch=20)) == 20
     assert len(make_batches(annotations(1))) == 1
     assert len(make_batches(AnnotationSet(SKELETON, ()))) == 0
 
 
+def test_pictures_of_other_sizes_are_padded_and_their_persons_are_not() -> None:
+    """Zeros after normalisation, where black is not zero; labels are relative to the picture, not to the batch."""
+    black = [Sample(Image.new("RGB", size), (build_person(POINTS),)) for size in ((64, 40), (48, 80))]
+    batch = make_batch(black, tiny(2), num_keypoints=2)
+    assert batch.images.shape == (2, 3, 80, 64)
+    shown = [(~padding).nonzero() for padding in batch.padding]
+    assert [(len(places), (places.amax(0) + 1).tolist()) for places in shown] == [
+        (40 * 64, [40, 64]),
+        (80 * 48, [80, 48]),
+    ]
+    assert torch.equal(batch.images[:, 0] == 0, batch.padding)
+    for sample, target in zip(black, batch.targets, strict=True):
+        torch.testing.assert_close(target.keypoints[0] * torch.tensor(sample.image.size), torch.tensor(POINTS))
+
+
+def test_pictures_of_one_size_need_no_padding() -> None:
+    pictures = [torch.full((3, 4, 5), float(i)) for i in range(2)]
+    images, padding = pad_together(pictures)
+    assert torch.equal(images, torch.stack(pictures)) and padding is None
+
+
 def test_scenes_of_a_batch_share_a_size_and_need_no_padding() -> None:
-    batches = make_batches(augment=AugmentConfig(canvas_sizes_px=((64, 64), (96, 64))), scenes_per_epoch=40)
+    batches = make_batches(augment=SceneConfig(canvas_sizes_px=((64, 64), (96, 64))), scenes_per_epoch=40)
     sizes = {tuple(batches[step].images.shape) for step in range(len(batches))}
     assert sizes == {(2, 3, 64, 64), (2, 3, 64, 96)}
-    assert all(len(batches[step].targets) == 2 for step in range(len(batches)))
+    assert all(len(batches[step].targets) == 2 and batches[step].padding is None for step in range(len(batches)))

@@ -24,14 +24,17 @@ from clickpose.engine import (
 from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose, tiny
 from clickpose.synthetic import DrawnPeople
-from clickpose.training.augment import AugmentConfig
-from clickpose.training.batches import Batch, SceneBatches
-from clickpose.training.config import TrainConfig, demo_training, fine_tuning
+from clickpose.training.augment import Augment
+from clickpose.training.batches import Batch, TrainingBatches
+from clickpose.training.config import TrainConfig, demo_training, fine_tuning, published
+from clickpose.training.crops import CropConfig
 from clickpose.training.feedback import FeedbackConfig
+from clickpose.training.scenes import SceneConfig
 from tests.clickpose.builders import SKELETON, build_model
 
 DRAWN = DrawnPeople(SKELETON, num_images=2, size_wh=(96, 96), max_persons=2)
-STILL = AugmentConfig(((96, 96),), max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
+CROPS = CropConfig((64, 96), crop=0.5, crop_from_px=(96,), crop_sides_px=(48, 90))
+STILL = SceneConfig(((96, 96),), max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
 CONFIG = TrainConfig(
     epochs=2,
     batch_size=2,
@@ -49,7 +52,7 @@ CONFIG = TrainConfig(
 def batches(
     epoch: int = 0, config: TrainConfig = CONFIG, annotations: AnnotationSet = DRAWN.annotations
 ) -> list[Batch]:
-    scenes = SceneBatches(
+    scenes = TrainingBatches(
         annotations,
         DRAWN.load_image,
         tiny(),
@@ -93,18 +96,20 @@ def test_two_pictures_are_learnt_by_heart() -> None:
     assert last["train/keypoints"] < 0.6 * first["train/keypoints"]
 
 
-def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit() -> None:
+@pytest.mark.parametrize("augment", [STILL, CROPS])
+def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(augment: Augment) -> None:
+    config = replace(CONFIG, augment=augment)
     unbroken = new_state()
     for epoch in range(2):
-        train_one_epoch(unbroken, batches(epoch), CONFIG, 3)
+        train_one_epoch(unbroken, batches(epoch, config), config, 3)
 
     begun, file = new_state(), io.BytesIO()
-    train_one_epoch(begun, batches(0), CONFIG, 3)
+    train_one_epoch(begun, batches(0, config), config, 3)
     torch.save(begun.state_dict(next_epoch=1), file)
-    resumed = build_state(build_model(), SKELETON, CONFIG)
+    resumed = build_state(build_model(), SKELETON, config)
     resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
     assert (resumed.first_epoch, resumed.step) == (1, 3)
-    train_one_epoch(resumed, batches(resumed.first_epoch), CONFIG, 3)
+    train_one_epoch(resumed, batches(resumed.first_epoch, config), config, 3)
 
     first, second = (list(tensors(state.state_dict(2))) for state in (unbroken, resumed))
     assert len(first) == len(second) > 500
@@ -249,6 +254,7 @@ def test_settings_survive_json(config: TrainConfig) -> None:
 
 def test_the_published_settings_are_the_defaults() -> None:
     config = TrainConfig()
+    assert config == published() and config.augment == CropConfig()
     assert (config.learning_rate, config.backbone_learning_rate, config.clip_norm) == (1e-4, 1e-5, 0.1)
     assert (config.feedback.hold, config.feedback.probability, config.losses.score_target) == ("none", 1.0, "person")
 
@@ -273,6 +279,8 @@ def test_the_published_settings_are_the_defaults() -> None:
         ({"feedback": {"clicks": 3}}, "clicks"),
         ({"losses": {"score_target": "iou"}}, "score_target is 'iou'"),
         ({"augment": {"max_pictures": 3}}, "max_pictures is 3"),
+        ({"augment": {"crop": 2}}, "crop is 2"),
+        ({"augment": {"crop": 0.5, "colour": 0}}, "augment: no way to vary pictures has all the settings crop, colour"),
         ({"augment": 4}, "training settings"),
     ],
 )

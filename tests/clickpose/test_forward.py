@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from clickpose.model import ClickPose
+from clickpose.training.batches import Batch, pad_together
 from clickpose.training.config import TrainConfig
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.forward import training_forward
@@ -18,8 +21,7 @@ NEVER = FeedbackConfig(probability=0)
 def step(model: ClickPose, *, noise: int = 6, feedback: FeedbackConfig = NEVER, seed: int = 0, targets=TARGETS):
     return training_forward(
         model,
-        build_pictures(),
-        targets,
+        Batch(build_pictures(), targets),
         SKELETON,
         TrainConfig(num_denoised=noise, feedback=feedback),
         seeded(seed),
@@ -95,3 +97,28 @@ def test_loops_of_a_step_begin_alike_and_have_clicks_of_their_own() -> None:
     ends = looped[model.config.pose_layers - 1 :: model.config.pose_layers]
     assert len(ends) == 3
     assert not torch.allclose(ends[0].keypoints, ends[1].keypoints, atol=1e-4)
+
+
+class Mosaic(nn.Module):
+    """Features that are means of patches: unlike others they see neither padding nor how much of it there is."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        channels = images.repeat(1, 11, 1, 1)[:, :32]
+        return [F.avg_pool2d(channels, stride) for stride in (8, 16, 32)]
+
+
+def test_a_padded_picture_is_learnt_from_as_if_it_were_alone() -> None:
+    model = build_model()
+    model.backbone, model.projection = Mosaic(), nn.Identity()
+    nn.init.zeros_(model.decoder.reference_head.layers[-1].weight)  # as published, it is told places on the padded map
+    pictures = [build_pictures(1, (64, 96))[0], build_pictures(1, (128, 64), seed=1)[0]]
+    config = TrainConfig(num_denoised=0, feedback=FeedbackConfig(max_rounds=1))
+
+    def losses_of(numbers: list[int]) -> Tensor:
+        images, padding = pad_together([pictures[i] for i in numbers])
+        targets = [TARGETS[i] for i in numbers]
+        assert (padding is None) == (len(numbers) == 1)
+        output = training_forward(model, Batch(images, targets, padding), SKELETON, config, seeded(0))
+        return total_loss(output, targets, SIGMAS, LossConfig(), num_persons=5.0)[0]
+
+    torch.testing.assert_close(losses_of([0, 1]), losses_of([0]) + losses_of([1]), rtol=1e-5, atol=0)

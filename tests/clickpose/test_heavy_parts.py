@@ -9,6 +9,7 @@ from torch import Tensor
 from clickpose.model import ClickPose, ModelConfig, tiny
 from clickpose.model import attention as attention_module
 from clickpose.model.decoder import Decoder
+from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.forward import training_forward
@@ -25,7 +26,7 @@ RESNET = ModelConfig.from_dict({**tiny().to_dict(), "backbone": "resnet18"})
 def step(model: ClickPose) -> tuple[TrainingOutput, Tensor, Tensor]:
     """What a training step predicts, its loss and its gradient."""
     model.zero_grad()
-    output = training_forward(model, build_pictures(), TARGETS, SKELETON, CONFIG, seeded(0))
+    output = training_forward(model, Batch(build_pictures(), TARGETS), SKELETON, CONFIG, seeded(0))
     loss, _ = total_loss(output, TARGETS, SIGMAS, LossConfig())
     loss.backward()
     return output, loss.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])

@@ -4,7 +4,7 @@ import pytest
 
 from clickpose.commands.settings import change_settings
 from clickpose.errors import InvalidConfig
-from clickpose.training.config import TrainConfig
+from clickpose.training.config import TrainConfig, demo_training
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from clickpose.training.config import TrainConfig
         ("feedback.max_rounds=none", lambda config: config.feedback.max_rounds is None),  # nothing here
         ("denoising.inversion=0.4", lambda config: config.denoising.inversion == 0.4),
         ("losses.weights.class=3", lambda config: config.losses.weights["class"] == 3.0),
-        ("augment.canvas_sizes_px=[[64, 96]]", lambda config: config.augment.canvas_sizes_px == ((64, 96),)),
+        ("augment.short_sides_px=[64, 96]", lambda config: config.augment.short_sides_px == (64, 96)),
     ],
 )
 def test_a_setting_is_found_by_its_name(change: str, read) -> None:
@@ -32,6 +32,12 @@ def test_settings_add_up_and_the_last_word_counts() -> None:
     config = change_settings(TrainConfig(), ["feedback.hold=all", "epochs=3", "feedback.max_clicks=2", "epochs=4"])
     assert (config.feedback.hold, config.feedback.max_clicks, config.epochs) == ("all", 2, 4)
     assert change_settings(TrainConfig(), []) == TrainConfig()
+
+
+def test_the_parts_of_a_choice_are_those_of_what_is_chosen() -> None:
+    config = change_settings(demo_training(), ["augment.canvas_sizes_px=[[64, 96]]"])
+    assert config.augment.canvas_sizes_px == ((64, 96),)
+    assert TrainConfig.from_dict(config.to_dict()) == config
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,8 @@ def test_settings_add_up_and_the_last_word_counts() -> None:
         ("feedback.hold=some", "hold is 'some', must be one of none, current, all"),
         ("num_denoised=-1", "num_denoised is -1"),
         ("feedback=off", "set its parts one by one: probability=..."),
+        ("augment={}", "set its parts one by one: short_sides_px=..."),
+        ("augment.max_pictures=1", "there is no setting 'max_pictures'; there are short_sides_px"),  # but in scenes
     ],
 )
 def test_what_cannot_be_set_is_refused_by_name(change: str, said: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from clickpose.annotations import AnnotationSet
 from clickpose.errors import LabelStudioError, StoreError
-from clickpose.training.augment import AugmentConfig
 from clickpose.training.config import TrainConfig
+from clickpose.training.scenes import SceneConfig
 from integrations.coco import read_coco
 from pipeline import retrain as rounds
 from pipeline.compare import Comparison, compare_in_clicks, judge
@@ -33,7 +33,7 @@ def annotations(drawn_people) -> AnnotationSet:
 
 @pytest.fixture
 def config(drawn_people) -> RetrainConfig:
-    augment = AugmentConfig(canvas_sizes_px=((64, 64),), max_pictures=1)
+    augment = SceneConfig(canvas_sizes_px=((64, 64),), max_pictures=1)
     training = TrainConfig(epochs=2, batch_size=2, scenes_per_epoch=2, num_denoised=4, augment=augment)
     return RetrainConfig(str(drawn_people), training, held_back_share=0.4)
 

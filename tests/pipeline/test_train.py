@@ -11,8 +11,8 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.model_folder import load_model
 from clickpose.skeleton import Skeleton
-from clickpose.training.augment import AugmentConfig
 from clickpose.training.config import TrainConfig
+from clickpose.training.scenes import SceneConfig
 from integrations.coco import write_coco
 from pipeline import train_worker as worker
 from pipeline.run_log import read_log
@@ -27,7 +27,7 @@ def job(drawn_people, tiny_model) -> TrainJob:
         scenes_per_epoch=4,
         learning_rate=1e-3,
         num_denoised=4,
-        augment=AugmentConfig(canvas_sizes_px=((64, 64),), max_pictures=1),
+        augment=SceneConfig(canvas_sizes_px=((64, 64),), max_pictures=1),
     )
     return TrainJob(str(tiny_model), str(drawn_people / "annotations.json"), str(drawn_people), config)
 

@@ -4,44 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 from clickpose.errors import InvalidConfig
-from clickpose.skeleton import Skeleton
-from clickpose.training.augment import AugmentConfig, Sample, compose_scene, move_person
+from clickpose.training.augment import Sample
+from clickpose.training.scenes import SceneConfig, compose_scene, move_person
 from tests.clickpose.builders import build_person
+from tests.clickpose.dots import COLOURS, HANDS, POINTS, around, dotted, find_dot
 
-STILL = AugmentConfig(max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
-WILD = AugmentConfig(scale=(0.5, 1.2), rotation_deg=40, shift=0.2, flip=0.5, colour=0)
-HANDS = Skeleton("hands", ("head", "left_hand", "right_hand"), (0.1,) * 3, flip_pairs=((1, 2),))
-POINTS = [(60.0, 40.0), (90.0, 75.0), (35.0, 80.0)]
-COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]  # of head, left and right hand
+STILL = SceneConfig(max_pictures=1, scale=(1, 1), rotation_deg=0, shift=0, flip=0, colour=0)
+WILD = SceneConfig(scale=(0.5, 1.2), rotation_deg=40, shift=0.2, flip=0.5, colour=0)
 
 
-def dotted(size_wh: tuple[int, int] = (120, 120), points=POINTS, radius: int = 4) -> Sample:
-    """A black picture with a dot of its own colour at each keypoint."""
-    picture = Image.new("RGB", size_wh)
-    for (x, y), colour in zip(points, COLOURS, strict=True):
-        ImageDraw.Draw(picture).ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
-    return Sample(picture, (build_person(points),))
-
-
-def find_dot(picture: Image.Image, colour: tuple[int, int, int], box: tuple[int, int, int, int]) -> np.ndarray:
-    """Centre in pixels of the dot of some colour inside a box."""
-    pixels = np.asarray(picture.crop(box)).astype(float)
-    channel = int(np.argmax(colour))
-    others = np.delete(pixels, channel, axis=2).max(2)
-    strength = np.clip(pixels[..., channel] - 2 * others, 0, None)
-    rows, columns = np.indices(strength.shape) + 0.5
-    return np.array([(columns * strength).sum(), (rows * strength).sum()]) / strength.sum() + box[:2]
-
-
-def around(xy: np.ndarray, radius: int = 14) -> tuple[int, int, int, int]:
-    x, y = xy.astype(int)
-    return x - radius, y - radius, x + radius, y + radius
-
-
-def scene(samples: list[Sample], size_wh=(120, 120), config: AugmentConfig = STILL, seed: int = 0) -> Sample:
+def scene(samples: list[Sample], size_wh=(120, 120), config: SceneConfig = STILL, seed: int = 0) -> Sample:
     return compose_scene(samples, size_wh, HANDS, config, np.random.default_rng(seed))
 
 
@@ -148,4 +122,4 @@ def test_the_same_seed_makes_the_same_scene() -> None:
 )
 def test_what_cannot_be_drawn_is_refused_by_name(changes: dict, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
-        AugmentConfig(**changes)
+        SceneConfig(**changes)
