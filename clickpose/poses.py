@@ -12,6 +12,7 @@ from torchvision.ops import box_iou
 from clickpose.annotations import VISIBLE, Floats, Pose
 
 SAME_PERSON_IOU = 0.7  # two boxes that overlap more show one person
+AREA_PER_BOX = 0.53  # a person fills about half of the box
 
 
 def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:
@@ -46,6 +47,29 @@ def drop_duplicates(poses: Sequence[Pose], max_overlap: float) -> list[Pose]:
         if max_overlap >= 1 or not (box_overlaps(pose.box_px[None], others) > max_overlap).any():
             kept.append(pose)
     return kept
+
+
+def score_by_agreement(kept: Sequence[Pose], hypotheses: Sequence[Pose], sigmas: Floats) -> list[Pose]:
+    """Score each pose kept by all hypotheses that agree with it, and sort best first.
+
+    Hypothesis j speaks for pose i as far as it is sure and alike, s_j OKS_ij; the score is 1 - prod_j (1 - s_j OKS_ij).
+    Duplicates that were dropped are what tells an easy person from a doubtful one.
+
+    Args:
+        kept: some of the hypotheses.
+        hypotheses: everybody that was found, duplicates included.
+        sigmas: ``(K,)`` OKS standard deviations.
+    """
+    places = np.stack([pose.keypoints_px for pose in hypotheses]) if hypotheses else np.zeros((0, len(sigmas), 2))
+    sure = np.array([pose.score for pose in hypotheses])
+
+    def agreed(pose: Pose) -> float:
+        area = AREA_PER_BOX * max(1.0, float(np.prod(pose.box_px[2:] - pose.box_px[:2])))
+        offsets = ((places - pose.keypoints_px) ** 2).sum(-1)
+        alike = np.exp(-offsets / (2 * area * (2 * sigmas) ** 2)).mean(-1)
+        return float(1 - np.prod(1 - sure * alike))
+
+    return sorted((dataclasses.replace(pose, score=agreed(pose)) for pose in kept), key=lambda pose: -pose.score)
 
 
 def box_overlaps(boxes_px: Floats, others_px: Floats) -> Floats:

@@ -28,7 +28,14 @@ from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.model_folder import load_model
-from clickpose.poses import SAME_PERSON_IOU, box_overlaps, drop_duplicates, keep_held, new_pose
+from clickpose.poses import (
+    SAME_PERSON_IOU,
+    box_overlaps,
+    drop_duplicates,
+    keep_held,
+    new_pose,
+    score_by_agreement,
+)
 from clickpose.skeleton import Skeleton
 
 Picture: TypeAlias = Image.Image | NDArray[np.uint8]
@@ -104,7 +111,8 @@ class Predictor:
         Args:
             encoded: the picture.
             min_score: leave out lower scores; None for the model's own threshold.
-            max_overlap: of two boxes with a higher IoU only the better is kept; 1 keeps every hypothesis.
+            max_overlap: of two boxes with a higher IoU only the better is kept, and its score takes in the other as
+                far as they agree; 1 keeps every hypothesis as it is.
         """
         layers = self.model.decoder.decode_poses(
             *self.model.decoder.start_poses(encoded.persons.content, encoded.persons.boxes), encoded.values
@@ -115,8 +123,9 @@ class Predictor:
             layers = self.model.refine(layers[-1].boxes, layers[-1].keypoints, encoded.values)
         poses = self._read(layers, encoded.size_wh, first_logits)
         least = self.model.config.min_score if min_score is None else min_score
-        poses = sorted((pose for pose in poses if pose.score >= least), key=lambda pose: -pose.score)
-        return drop_duplicates(poses, max_overlap)
+        poses.sort(key=lambda pose: -pose.score)
+        shown = drop_duplicates([pose for pose in poses if pose.score >= least], max_overlap)
+        return shown if max_overlap >= 1 else score_by_agreement(shown, poses, self.skeleton.sigma_array)
 
     @torch.inference_mode()
     def refine(

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from clickpose.annotations import AnnotationSet, Pose, split_by_crowding
+from clickpose.annotations import AnnotationSet, Floats, Pose, split_by_crowding
 from clickpose.errors import InvalidConfig
 from clickpose.evaluation.click_cost import ClickCost, CostMeter
 from clickpose.evaluation.click_curve import ClickCurve, CurveMeter, Numbers
@@ -33,7 +33,7 @@ from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.published import NocMeter, NumberOfClicks
 from clickpose.evaluation.visits import LoadImage, Meter, Progress, Visit, visit_images
-from clickpose.poses import SAME_PERSON_IOU, drop_duplicates
+from clickpose.poses import SAME_PERSON_IOU, drop_duplicates, score_by_agreement
 
 Metrics: TypeAlias = dict[str, float | None]
 
@@ -43,15 +43,17 @@ SHOWN_AT_CLICKS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 class PrecisionMeter:
     """Collects the first pass for average precision."""
 
-    def __init__(self) -> None:
+    def __init__(self, sigmas: Floats) -> None:
         """Start with no picture."""
+        self.sigmas = sigmas
         self.found: dict[int, list[Pose]] = {}
         self.distinct: dict[int, list[Pose]] = {}
 
     def visit(self, visit: Visit) -> None:
         """Keep the persons found in one picture."""
         self.found[visit.image.id] = visit.candidates
-        self.distinct[visit.image.id] = drop_duplicates(visit.candidates, SAME_PERSON_IOU)
+        kept = drop_duplicates(visit.candidates, SAME_PERSON_IOU)
+        self.distinct[visit.image.id] = score_by_agreement(kept, visit.candidates, self.sigmas)
 
     def result(self, annotations: AnnotationSet) -> Metrics:
         """Return COCO's numbers for keypoints of all hypotheses, of distinct persons, and for boxes."""
@@ -162,7 +164,7 @@ def evaluate_all(
 
     Whatever does not depend on the annotator is measured once. ``meters`` come along; see ``evaluate`` for the rest.
     """
-    precision = PrecisionMeter()
+    precision = PrecisionMeter(predictor.skeleton.sigma_array)
     simulated = {name: SimulationMeters(predictor, simulation) for name, simulation in simulations.items()}
     visit_images(predictor, annotations, load_image, [precision, *simulated.values(), *meters], progress)
     first_pass = precision.result(annotations)
