@@ -130,7 +130,7 @@ def demo_training(**changes: Any) -> TrainConfig:
         warmup_steps=200,
         ema_decay=0.999,
         num_denoised=6,
-        feedback=FeedbackConfig(probability=0.5, max_rounds=1, max_clicks=3, hold="all"),
+        feedback=FeedbackConfig(probability=0.5, max_rounds=1, min_clicks=0, max_clicks=3, hold="all"),
         losses=LossConfig(denoising_weights=LIGHT_DENOISING, score_target="oks"),
         augment=SceneConfig(),
     )
