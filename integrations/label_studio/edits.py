@@ -73,7 +73,8 @@ def choose_person(
         distance = _mean_distance(person, [keypoint], xy_px)
         elsewhere = distance > SAME_PLACE * _size_px(person)
         settled = elsewhere and keypoint in person.points and person.points[keypoint].held
-        remoteness = _mean_distance(person, linked or [keypoint], xy_px)
+        limbs = _mean_distance(person, linked, xy_px)
+        remoteness = distance if limbs == math.inf else limbs  # of a person just added, limbs are not told yet
         return distance if is_absent else 0.0, outside, number not in present, settled, elsewhere, remoteness
 
     return min(people.persons, key=rank, default=None)
