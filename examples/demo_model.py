@@ -63,8 +63,8 @@ SHOWN = {
 
 CARD = """# clickpose demo model
 
-A small Click-Pose (MobileNetV2, {weights:.1f} million weights, 160 to 224 px, 14 keypoints in CrowdPose order). It shows the
-loop on a laptop; it does not compete.
+A small Click-Pose (MobileNetV2, {weights:.1f} million weights, 160 to 224 px, 14 keypoints in CrowdPose order). It
+shows the loop on a laptop; it does not compete.
 
 - **Data**: Leeds Sports Pose Extended (Johnson and Everingham, 2011), 6,000 pictures of one athlete each, up to four
   pasted into a scene. The data state no licence and are not part of this repository; the weights saw them.
