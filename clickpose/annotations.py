@@ -18,6 +18,7 @@ from clickpose.skeleton import Skeleton
 ABSENT, OCCLUDED, VISIBLE = 0, 1, 2
 CROWDING = ("easy", "medium", "hard")
 EASY_BELOW, HARD_ABOVE = 0.1, 0.8
+AREA_PER_BOX = 0.53  # a person fills about half of the box; CrowdPose scores its poses with this share
 
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int64]

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from clickpose.annotations import VISIBLE, Floats, Pose
+from clickpose.annotations import AREA_PER_BOX, VISIBLE, Floats, Pose
 
 SAME_PERSON_IOU = 0.7  # two boxes that overlap more show one person
-AREA_PER_BOX = 0.53  # a person fills about half of the box
 
 
 def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:

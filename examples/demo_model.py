@@ -82,6 +82,9 @@ Measured on 250 other pictures of the same data, one person each, with
 
 These are hard pictures (parkour, gymnastics, athletics). Left and right are often mistaken for each other, small people
 and crowds often missed. Scores of the loop flatter: a held keypoint wears a mark, and who wears one is somebody.
+
+The input size (160 to 224 pixels) and the way hypotheses are merged and scored were chosen on these same 250 pictures,
+so the numbers of distinct persons are optimistic: other sizes gave AP .218 to .266.
 """
 
 

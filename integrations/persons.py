@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clickpose.annotations import AnnotatedImage, Floats, PersonAnnotation
+from clickpose.annotations import AREA_PER_BOX, AnnotatedImage, Floats, PersonAnnotation
 from clickpose.errors import InvalidAnnotation
 from integrations.records import field, integer, numbers
 
-AREA_PER_BOX = 0.53  # a person fills about half of the box; CrowdPose scores its poses with this share
 EDGE_PX = 1.0  # what rounding, and counting pixels from 1, may add
 
 Triples = NDArray[np.float64]
