@@ -1,0 +1,1 @@
+"""What the system costs, measured: ``make bench``, or one row by ``python -m benchmarks.NAME``."""
