@@ -82,9 +82,10 @@ class PoseReplica:
             if poses is None:
                 poses = await self._first_poses(model, encoded, edit)
                 self.sessions.record(screen.session, poses)
-            edited = await self._run(apply_edit, model.predictor, encoded, poses, edit)
-            self.sessions.record(screen.session, edited)
-        return _answer(edited, encoded, model)
+            present = {point.person for point in screen.fresh}
+            after, edited = await self._run(apply_edit, model.predictor, encoded, poses, edit, present)
+            self.sessions.record(screen.session, after)
+        return _answer(after, encoded, model, edited)
 
     async def status(self) -> ReplicaStatus:
         """Return what this replica does and holds."""
@@ -141,8 +142,8 @@ class PoseReplica:
                 )
 
 
-def _answer(poses: Sequence[Pose], encoded: EncodedImage, model: ServedModel) -> PoseAnswer:
-    return PoseAnswer(list(poses), encoded.size_wh, model.version)
+def _answer(poses: Sequence[Pose], encoded: EncodedImage, model: ServedModel, edited: int | None = None) -> PoseAnswer:
+    return PoseAnswer(list(poses), encoded.size_wh, model.version, edited)
 
 
 def _loader(device: str) -> LoadModel:

@@ -119,7 +119,7 @@ class Follower:
         held = pose.held.copy()
         keypoints_px[edit.keypoint], held[edit.keypoint] = edit.xy_px, True
         poses[edit.person] = replace(pose, keypoints_px=keypoints_px.astype(np.float32), held=held)
-        return PoseAnswer(poses, SIZE_WH, "follower-1")
+        return PoseAnswer(poses, SIZE_WH, "follower-1", edit.person)
 
 
 def half_way(found: Pose, keypoint: int, xy_px: Place) -> Any:

@@ -106,6 +106,11 @@ def predictor() -> FakePredictor:
 
 
 @pytest.fixture(scope="session")
+def encoded() -> FakeEncoded:
+    return FakeEncoded((160, 120))
+
+
+@pytest.fixture(scope="session")
 def load_fake() -> Callable[[Path, str], Any]:
     """Load a model folder as ``write_model`` writes it; it fails where the weights say "broken"."""
     return _load_fake
