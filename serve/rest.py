@@ -19,6 +19,7 @@ from fastapi import APIRouter, Response
 
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer, PoseService
+from integrations.strict_json import StrictRoute
 from serve.metrics import Metrics
 from serve.schemas import AddPersonRequest, DetectRequest, PosesResponse, RefineRequest, to_poses
 
@@ -45,7 +46,7 @@ class StatelessPoseService(PoseService, Protocol):
 
 def build_rest_router(service: StatelessPoseService) -> APIRouter:
     """Return the routes for programs."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.post("/v1/detect")
     async def detect(request: DetectRequest) -> PosesResponse:

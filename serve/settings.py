@@ -48,6 +48,8 @@ class AppArgs(BaseModel):
         user: who may call, with the secret as password; Label Studio can send nothing else.
         secret: what callers must show, as Basic password or Bearer token.
         secret_env: the environment variable that holds the secret, if it is not given here.
+        webhook_secret: what Label Studio's webhooks show in ``X-Clickpose-Secret``; the same secret by default.
+        webhook_secret_env: the environment variable that holds it, if it is not given here.
         open_to_anybody: serve without any secret.
         image_roots: folders whose pictures may be read.
         label_studio_url: the Label Studio whose pictures may be fetched.
@@ -81,6 +83,8 @@ class AppArgs(BaseModel):
     user: str = "clickpose"
     secret: SecretStr | None = None
     secret_env: str = "CLICKPOSE_SECRET"
+    webhook_secret: SecretStr | None = None
+    webhook_secret_env: str = "CLICKPOSE_WEBHOOK_SECRET"
     open_to_anybody: bool = False
 
     image_roots: tuple[Uri, ...] = ()
@@ -118,8 +122,10 @@ class AppArgs(BaseModel):
             raise InvalidConfig(
                 f"the service has no secret: set {self.secret_env}, or open_to_anybody if that is meant"
             )
+        webhook_secret = self.webhook_secret or _from_environment(self.webhook_secret_env)
         token = self.label_studio_token or _from_environment(self.label_studio_token_env)
-        return self.model_copy(update={"secret": secret, "label_studio_token": token})
+        secrets = {"secret": secret, "webhook_secret": webhook_secret, "label_studio_token": token}
+        return self.model_copy(update=secrets)
 
     def credentials(self) -> Credentials | None:
         """Return what callers must show; None if anybody may call."""
@@ -127,6 +133,11 @@ class AppArgs(BaseModel):
             return None
         secret = self.secret.get_secret_value()
         return Credentials(self.user, secret, tokens=(secret,))
+
+    def webhook_password(self) -> str | None:
+        """Return what a webhook may show instead."""
+        secret = self.webhook_secret or self.secret
+        return secret.get_secret_value() if secret else None
 
     def model_source(self) -> ModelSource:
         """Return where the model comes from."""
