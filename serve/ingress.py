@@ -28,6 +28,7 @@ from integrations.label_studio.routes import build_router
 from serve.body_limit import BodyLimit
 from serve.remote import Busy, RemotePoseService
 from serve.rest import build_rest_router
+from serve.schemas import Problem
 from serve.settings import AppArgs
 from serve.webhooks import WebhookForwarder
 
@@ -41,6 +42,9 @@ STATUS = {
     NotReady: 503,
 }
 RETRY_AFTER_S = {Busy: "1", NotReady: "3"}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem} for code in sorted({401, 411, 413, 500, *STATUS.values()})
+}
 MAX_DETAIL_CHARS = 200  # a field's name may be as long as a body
 
 
@@ -53,8 +57,9 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
             yield
 
     api = FastAPI(
-        title="clickpose", lifespan=lifespan, middleware=_doors(args), docs_url=None, redoc_url=None, openapi_url=None
-    )
+        title="clickpose", lifespan=lifespan, middleware=_doors(args), docs_url=None, redoc_url=None, openapi_url=None,
+        responses=PROBLEMS,
+    )  # fmt: skip
     webhook = WebhookForwarder(args.forward_webhooks_to, service.metrics)
     api.include_router(build_router(service, webhook=webhook, image_key=args.image_key))
     api.include_router(build_rest_router(service))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer, PoseService
@@ -74,7 +75,7 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
         """Tell what every replica does and holds."""
         return await service.details()
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Tell Prometheus what the service did."""
         return Response(service.metrics.text(), media_type=METRICS_TYPE)
