@@ -20,6 +20,7 @@ from pydantic import (
 from clickpose.errors import InvalidConfig
 from clickpose.images import MAX_BYTES, MAX_PIXELS
 from integrations.label_studio.auth import Credentials
+from serve.bucket_files import BucketFiles, local_path
 from serve.image_source import ImageLimits, ImageSource
 from serve.label_studio_files import LabelStudioFiles
 from serve.model_source import ModelSource
@@ -51,7 +52,7 @@ class AppArgs(BaseModel):
         webhook_secret: what Label Studio's webhooks show in ``X-Clickpose-Secret``; the same secret by default.
         webhook_secret_env: the environment variable that holds it, if it is not given here.
         open_to_anybody: serve without any secret.
-        image_roots: folders whose pictures may be read.
+        image_roots: folders and buckets (``s3://``, ``gs://``), or folders in them, whose pictures may be read.
         label_studio_url: the Label Studio whose pictures may be fetched.
         label_studio_token: its token, legacy or personal.
         label_studio_token_env: the environment variable that holds the token, if it is not given here.
@@ -146,8 +147,10 @@ class AppArgs(BaseModel):
     def image_source(self) -> ImageSource:
         """Return where pictures come from."""
         token = self.label_studio_token.get_secret_value() if self.label_studio_token else None
+        folders = [path for root in self.image_roots if (path := local_path(root))]
         return ImageSource(
-            [Path(root) for root in self.image_roots],
+            [Path(path) for path in folders],
+            buckets=[BucketFiles(root) for root in self.image_roots if not local_path(root)],
             label_studio=LabelStudioFiles(self.label_studio_url, token) if self.label_studio_url else None,
             local_files_root=Path(self.local_files_root) if self.local_files_root else None,
             limits=ImageLimits(self.max_image_bytes, self.max_image_pixels, self.image_timeout_s),
