@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from ray import serve
@@ -23,11 +23,12 @@ from clickpose.errors import (
     Unauthorized,
 )
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.auth import require
+from integrations.label_studio.auth import Guard
 from integrations.label_studio.routes import build_router
 from serve.body_limit import BodyLimit
 from serve.remote import Busy, RemotePoseService
 from serve.rest import build_rest_router
+from serve.schemas import Problem
 from serve.settings import AppArgs
 from serve.webhooks import WebhookForwarder
 
@@ -41,6 +42,10 @@ STATUS = {
     NotReady: 503,
 }
 RETRY_AFTER_S = {Busy: "1", NotReady: "3"}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem} for code in sorted({401, 411, 413, 500, *STATUS.values()})
+}
+MAX_DETAIL_CHARS = 200  # a field's name may be as long as a body
 
 
 def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
@@ -51,20 +56,24 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
         async with service.watching(args.poll_s):
             yield
 
-    credentials = args.credentials()
-    secret = args.secret.get_secret_value() if args.secret else None
     api = FastAPI(
-        title="clickpose", lifespan=lifespan, middleware=[Middleware(BodyLimit, max_bytes=args.max_body_bytes)],
-        docs_url=None, redoc_url=None, openapi_url=None,
+        title="clickpose", lifespan=lifespan, middleware=_doors(args), docs_url=None, redoc_url=None, openapi_url=None,
+        responses=PROBLEMS,
     )  # fmt: skip
     webhook = WebhookForwarder(args.forward_webhooks_to, service.metrics)
-    api.include_router(
-        build_router(service, credentials=credentials, webhook=webhook, webhook_secret=secret, image_key=args.image_key)
-    )
-    api.include_router(build_rest_router(service), dependencies=[Depends(require(credentials))])
+    api.include_router(build_router(service, webhook=webhook, image_key=args.image_key))
+    api.include_router(build_rest_router(service))
     api.add_exception_handler(ClickPoseError, explain)
     api.add_exception_handler(RequestValidationError, explain_invalid)
     return api
+
+
+def _doors(args: AppArgs) -> list[Middleware]:
+    """Return what a request has to pass, from outside in."""
+    limit, credentials = Middleware(BodyLimit, max_bytes=args.max_body_bytes), args.credentials()
+    if credentials is None:
+        return [limit]
+    return [Middleware(Guard, credentials=credentials, webhook_secret=args.webhook_password()), limit]
 
 
 async def explain(request: Request, error: Exception) -> JSONResponse:
@@ -78,7 +87,8 @@ async def explain_invalid(request: Request, error: Exception) -> JSONResponse:
     """Answer with the first thing that is wrong with a body, without repeating it: it may be huge, or no JSON."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
+    where, why = ".".join(map(str, first["loc"])), first.get("ctx", {}).get("error", first["msg"])
+    return JSONResponse({"detail": f"{where[:MAX_DETAIL_CHARS]}: {why}"}, 422)
 
 
 @serve.ingress()
