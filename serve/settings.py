@@ -65,6 +65,7 @@ class AppArgs(BaseModel):
         poll_s: seconds between two looks at the pointer.
         cache_mib: memory for encoded pictures in each replica, on its device.
         sessions: annotators' screens each replica remembers.
+        log_requests: write a line for each request to the ingress's stderr, which Ray keeps in its log folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,6 +101,7 @@ class AppArgs(BaseModel):
     poll_s: PositiveFloat = 5.0
     cache_mib: PositiveInt = 2048
     sessions: PositiveInt = 1000
+    log_requests: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:

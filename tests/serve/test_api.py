@@ -22,6 +22,7 @@ from serve.ingress import build_api
 from serve.metrics import Metrics
 from serve.remote import RemotePoseService
 from serve.replica import PoseReplica
+from serve.replica_status import name_of_process
 from serve.schemas import PoseBody
 from serve.webhooks import WebhookForwarder
 
@@ -239,7 +240,7 @@ def test_a_replica_that_dies_is_replaced_within_the_request(args: AppArgs, skele
     handle.answer = answer
     client = client_of(handle, args, skeleton)
     assert client.post("/v1/detect", json={"image": "one.png"}).status_code == 503
-    assert handle.calls == 2
+    assert handle.calls == 3
 
 
 def test_the_ingress_answers_while_there_is_no_replica(args: AppArgs, skeleton: Skeleton) -> None:
@@ -256,9 +257,15 @@ def test_metrics_and_status_tell_what_happened(client: TestClient, service: Remo
     client.portal.call(service.look)  # type: ignore[union-attr]
     text = client.get("/metrics").text
     for line in (
-        'clickpose_requests_total{kind="detect",outcome="ok"} 2.0',
-        'clickpose_requests_total{kind="detect",outcome="ImageError"} 1.0',
-        'clickpose_request_seconds_count{kind="detect"} 3.0',
+        'clickpose_requests_total{kind="open",outcome="ok"} 2.0',
+        'clickpose_requests_total{kind="open",outcome="ImageError"} 1.0',
+        'clickpose_request_seconds_count{kind="open"} 3.0',
+        'clickpose_requests_in_progress{kind="open"} 0.0',
+        'clickpose_encoded_total{found="yes"}',
+        'clickpose_rejected_total{reason="picture"} 1.0',
+        f'clickpose_replica_model{{model_version="v1",replica="{name_of_process()}"}} 1.0',
+        f'clickpose_replica_queue{{replica="{name_of_process()}"}} 0.0',
+        f'clickpose_replica_memory_bytes{{replica="{name_of_process()}"}}',
         'clickpose_replicas{model_version="v1"} 1.0',
         'clickpose_webhook_events_total{action="ANNOTATION_CREATED"} 1.0',
     ):
