@@ -78,6 +78,7 @@ class PoseIngress:
             skeleton,
             first_version=first_version,
             timeout_s=args.request_timeout_s,
+            max_sessions=args.sessions,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

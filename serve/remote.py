@@ -19,6 +19,7 @@ from clickpose.errors import ClickPoseError, NotReady
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.metrics import Metrics
+from serve.recollection import Recollection, StatesMissing
 from serve.replica_status import ReplicaStatus, Reply
 from serve.request_log import tell
 
@@ -42,6 +43,7 @@ class RemotePoseService:
         skeleton: the schema the replicas speak.
         first_version: the version that was wanted when the service was built.
         timeout_s: seconds a request may take in all.
+        max_sessions: annotators' screens remembered here, too.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class RemotePoseService:
         *,
         first_version: str,
         timeout_s: float,
+        max_sessions: int = 1000,
     ) -> None:
         self.skeleton = skeleton
         self.metrics = Metrics()
+        self.recollection = Recollection(max_sessions)
         self._replicas = replicas
         self._version = first_version
         self._timeout_s = timeout_s
@@ -76,7 +80,14 @@ class RemotePoseService:
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
         """Apply one edit to the poses on an annotator's screen."""
         with self.metrics.timed("add_person" if isinstance(edit, PersonEdit) else "refine"):
-            return (await self._call("edit", screen.image_url, screen, edit)).answer
+            recalled = self.recollection.recall(screen)
+            try:
+                reply = await self._call("edit", screen.image_url, screen, edit, recalled)
+            except StatesMissing:
+                recalled = self.recollection.recall(screen, with_states=True)
+                reply = await self._call("edit", screen.image_url, screen, edit, recalled)
+            self.recollection.note(screen, reply.number, reply.answer.poses)
+            return reply.answer
 
     async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
         """Refine poses that the caller keeps."""
@@ -125,6 +136,7 @@ class RemotePoseService:
         if len(versions) == 1 and None not in versions:
             self._version = cast(str, versions.pop())
         self.metrics.observe_replicas(self._statuses)
+        self.metrics.observe_held(self.recollection.num_held())
 
     async def _watch(self, every_s: float, stopped: asyncio.Event) -> None:
         while not stopped.is_set():

@@ -17,6 +17,7 @@ from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnsw
 from serve.edits import apply_edit
 from serve.encoded_cache import EncodedCache
 from serve.model_watch import ModelWatch, ServedModel
+from serve.recollection import Progress, Recalled
 from serve.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
 from serve.sessions import Sessions, State
 from serve.settings import AppArgs
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from clickpose.predictor import EncodedImage, Predictor
 
 T = TypeVar("T")
+
+NOTHING = Recalled()
 
 
 class PoseReplica:
@@ -46,6 +49,7 @@ class PoseReplica:
         self.encoded: EncodedCache[EncodedImage] = EncodedCache(args.cache_mib * 2**20)
         self.models.on_swap = self.encoded.keep_only
         self.sessions = Sessions(args.sessions)
+        self.progress = Progress(self.sessions)
         self._turns = Turns()
         self._queue = 0
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
@@ -73,11 +77,16 @@ class PoseReplica:
         added = await self._run(model.predictor.add_person, encoded, list(poses), tuple(box_px))
         return Reply(_answer(added, encoded, model), found)
 
-    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> Reply:
-        """Apply an edit to the poses on an annotator's screen, and remember the answer."""
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, recalled: Recalled = NOTHING) -> Reply:
+        """Apply an edit to the poses on an annotator's screen, and remember the answer.
+
+        Raises:
+            StatesMissing: the front door recalls more of the session than is known here.
+        """
         self._check(screen.saved)
         model = await self._model()
         async with self._turns.take(screen.session) as overlaps:
+            self.progress.catch_up(recalled)
             encoded, found = await self._encode(model, screen.image_url)
             poses = self._recall(screen, overlaps=overlaps)
             if poses is None:
@@ -86,7 +95,8 @@ class PoseReplica:
             present = {point.person for point in screen.fresh}
             after, edited = await self._run(apply_edit, model.predictor, encoded, poses, edit, present)
             self.sessions.record(screen.session, after)
-        return Reply(_answer(after, encoded, model, edited), found)
+            number = self.progress.advance(screen.session, recalled)
+        return Reply(_answer(after, encoded, model, edited), found, number)
 
     async def status(self) -> ReplicaStatus:
         """Return what this replica does and holds."""
