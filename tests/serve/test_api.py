@@ -108,11 +108,15 @@ def test_a_body_that_is_not_finite_or_too_long_is_refused(client: TestClient, bo
 
 
 @pytest.mark.parametrize(
-    "path", ["/setup", "/versions", "/predict", "/webhook", "/v1/detect", "/v1/status", "/v1/skeleton", "/metrics"]
+    "path",
+    [
+        *("/setup", "/versions", "/predict", "/webhook", "/v1/detect", "/v1/status", "/v1/skeleton", "/metrics"),
+        *("/docs", "/openapi.json"),
+    ],
 )
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic wrong", "Token open sesame"])
 def test_nobody_gets_in_without_the_secret(client: TestClient, path: str, authorization: str) -> None:
-    get = path in ("/versions", "/v1/status", "/v1/skeleton", "/metrics")
+    get = path in ("/versions", "/v1/status", "/v1/skeleton", "/metrics", "/docs", "/openapi.json")
     answer = client.request("GET" if get else "POST", path, json={}, headers={"Authorization": authorization})
     assert answer.status_code == 401 and SECRET not in answer.text
 
@@ -121,7 +125,15 @@ def test_health_and_setup_answer_at_once_and_tell_the_version(client: TestClient
     health = client.get("/health", headers={"Authorization": ""}).json()
     assert health["status"] == "UP" and health["service"]["model_version"] == "v1"
     assert client.post("/setup", json={}, headers=BASIC).json() == {"model_version": "v1"}
-    assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 404
+
+
+def test_the_interface_is_documented_for_programs_and_people(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert {"/v1/detect", "/v1/refine", "/v1/add-person", "/predict", "/metrics"} <= set(document["paths"])
+    page = client.get("/docs").text
+    assert all(f" {path}</h2>" in page for path in document["paths"])
+    assert 'href="#RefineRequest"' in page and 'id="RefineRequest"' in page
+    assert "<script" not in page and "//" not in page.replace("<!doctype", "")
 
 
 def test_label_studio_predicts_and_refines(client: TestClient, skeleton: Skeleton) -> None:
