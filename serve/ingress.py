@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.auth import require
 from integrations.label_studio.routes import build_router
+from serve.admission import Admission
 from serve.body_limit import BodyLimit
 from serve.refusals import Refusals
 from serve.remote import RemotePoseService
@@ -37,6 +38,7 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
         title="clickpose", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
         middleware=[
             Middleware(RequestLog, count_rejected=service.metrics.count_rejected),
+            Middleware(Admission, most=args.max_programs(), count_rejected=service.metrics.count_rejected),
             Middleware(BodyLimit, max_bytes=args.max_body_bytes),
         ],
     )  # fmt: skip

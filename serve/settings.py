@@ -44,7 +44,7 @@ class AppArgs(BaseModel):
         num_cpus: logical CPUs of each replica.
         num_gpus: GPUs of each replica.
         max_ongoing: requests a replica works on or holds at once.
-        max_queued: requests that wait for replicas; more are turned away.
+        max_queued: requests that wait for replicas; more are turned away, those of programs earlier.
         user: who may call, with the secret as password; Label Studio can send nothing else.
         secret: what callers must show, as Basic password or Bearer token.
         secret_env: the environment variable that holds the secret, if it is not given here.
@@ -122,6 +122,10 @@ class AppArgs(BaseModel):
             )
         token = self.label_studio_token or _from_environment(self.label_studio_token_env)
         return self.model_copy(update={"secret": secret, "label_studio_token": token})
+
+    def max_programs(self) -> int:
+        """Return how many requests of programs may be in progress: half of what replicas hold and the queue takes."""
+        return max(1, (self.max_queued + self.replicas * self.max_ongoing) // 2)
 
     def credentials(self) -> Credentials | None:
         """Return what callers must show; None if anybody may call."""

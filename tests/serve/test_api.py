@@ -17,12 +17,13 @@ from clickpose.annotations import Pose
 from clickpose.errors import InvalidConfig, StoreError
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import poses_to_result
+from integrations.label_studio.service import PoseAnswer
 from serve.app import AppArgs, build_app
 from serve.ingress import build_api
 from serve.metrics import Metrics
 from serve.remote import RemotePoseService
 from serve.replica import PoseReplica
-from serve.replica_status import name_of_process
+from serve.replica_status import Reply, name_of_process
 from serve.schemas import PoseBody
 from serve.webhooks import WebhookForwarder
 
@@ -194,6 +195,30 @@ class Handle:
 def client_of(handle: Any, args: AppArgs, skeleton: Skeleton, timeout_s: float = 1) -> TestClient:
     service = RemotePoseService(handle, skeleton, first_version="v1", timeout_s=timeout_s)
     return TestClient(build_api(service, args), headers=BEARER)
+
+
+def test_programs_leave_half_of_the_queue_to_people(args: AppArgs, skeleton: Skeleton) -> None:
+    answers = PoseAnswer([], SIZE_WH, "v1")
+
+    async def story() -> list[int]:
+        async def slow() -> Any:
+            await asyncio.sleep(0.2)
+            return Reply(answers, True)
+
+        handle = Handle(dict)
+        handle.work = slow  # type: ignore[method-assign]
+        service = RemotePoseService(handle, skeleton, first_version="v1", timeout_s=10)  # type: ignore[arg-type]
+        few = args.model_copy(update={"max_queued": 4, "max_ongoing": 4})
+        transport = httpx.ASGITransport(build_api(service, few))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here", headers=BEARER) as client:
+            programs = [client.post("/v1/detect", json={"image": "one.png"}) for _ in range(6)]
+            people = [client.post("/predict", json={"tasks": [{"data": {"image": "one.png"}}]}) for _ in range(2)]
+            told = await asyncio.gather(*programs, *people)
+        assert all(answer.headers["Retry-After"] == "1" for answer in told if answer.status_code == 429)
+        assert (await service.status())["model_version"] == "v1" and handle.calls == 6
+        return [answer.status_code for answer in told]
+
+    assert asyncio.run(story()) == [200] * 4 + [429] * 2 + [200] * 2
 
 
 def test_a_full_queue_is_told_to_programs_and_leaves_the_annotators_screen(
