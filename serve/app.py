@@ -24,7 +24,7 @@ __all__ = ["AppArgs", "build_app"]
 # Experimental in Ray 2.60; named by a string because a class would be pickled with the application.
 IMAGE_AFFINITY = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 INGRESS_CPUS = 0.1
-INGRESS_MAX_ONGOING = 200
+INGRESS_MAX_ONGOING = 1000  # beyond it Ray answers, and does not say when to come back
 HEALTH_CHECK_PERIOD_S = 1.0  # requests for a dead replica's pictures wait until its end is noticed
 
 

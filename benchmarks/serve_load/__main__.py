@@ -33,7 +33,7 @@ def main() -> None:
         tell("pictures")
         pictures = write_pictures(Path(scratch) / "pictures", NUM_PICTURES)
         tell("the model alone")
-        model_ms = time_model(arguments.model, [Path(scratch) / "pictures" / name for name in pictures[:40]])
+        model_ms = time_model(arguments.model, [Path(scratch) / "pictures" / name for name in list(pictures)[:40]])
         tell("the service starts")
         with running(
             arguments.model, Path(scratch), pictures, replicas=arguments.replicas, cache_mib=CACHE_MIB

@@ -51,26 +51,19 @@ class Annotator:
         self.rng = np.random.default_rng([1, number])
         self.home = asyncio.Event()
 
-    async def annotate(self, task: int, picture: str, clicks: int) -> None:
+    async def annotate(self, task: int, picture: str, size_wh: tuple[int, int], clicks: int) -> None:
         """Open a task and correct its poses, click by click."""
         desk = _Desk(task, picture, self.number)
         answer = await self._ask("open", desk, None)
         if answer is None:
             return
-        desk.open(answer, await self._size_wh(answer, desk), self.skeleton)
+        desk.open(answer, size_wh, self.skeleton)
         for _ in range(clicks):
             if self.home.is_set():
                 return
             began = time.monotonic()
             await self._correct(desk)
             await asyncio.sleep(max(0.0, self.every_s - (time.monotonic() - began)))
-
-    async def _size_wh(self, answer: dict[str, Any], desk: _Desk) -> tuple[int, int]:
-        if answer["result"]:
-            return answer["result"][0]["original_width"], answer["result"][0]["original_height"]
-        found = await self.client.post("/v1/detect", json={"image": desk.picture})
-        self.log.seen.add((desk.picture, found.json()["model_version"]))
-        return tuple(found.json()["size_wh"])
 
     async def _correct(self, desk: _Desk) -> None:
         """Place one keypoint, or draw a box around somebody if nobody was found."""
@@ -120,8 +113,8 @@ class Annotator:
         if xy_px not in desk.placed.values():
             self.log.lost.append(f"{self.log.now():.1f} s: task {desk.task}: {label}, just placed")
         for (person, name), place in list(desk.placed.items()):
-            region = shown.get(f"p{person}_{name}")
-            if region is None or not _is_at(region, place) or not region["meta"]["held"]:
+            now = shown.get(f"p{person}_{name}")
+            if now is None or not _is_at(now, place) or not now["meta"]["held"]:
                 self.log.lost.append(f"{self.log.now():.1f} s: task {desk.task}: p{person}_{name}")
                 del desk.placed[person, name]
 
@@ -129,10 +122,11 @@ class Annotator:
         """Send what Label Studio sends; once more, a little later, where that fails."""
         for attempt in range(ATTEMPTS):
             with self.log.request(kind, retry=attempt > 0) as request:
-                answer, request.outcome = await self._send(desk, context)
+                found, outcome = await self._send(desk, context)
+                request.outcome = outcome
             if request.outcome == "ok":
-                self.log.seen.add((desk.picture, answer["model_version"]))
-                return answer
+                self.log.seen.add((desk.picture, found["model_version"]))
+                return found
             await asyncio.sleep(RETRY_AFTER_S)
         return None
 

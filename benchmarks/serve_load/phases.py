@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -91,14 +91,18 @@ async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> Stor
 
 
 @asynccontextmanager
-async def _working(team: Sequence[Annotator], pictures: Sequence[str], tasks: Iterator[int]) -> AsyncIterator[None]:
+async def _working(
+    team: Sequence[Annotator], pictures: Mapping[str, tuple[int, int]], tasks: Iterator[int]
+) -> AsyncIterator[None]:
     """Let a team annotate one task after the other until the block ends."""
+    names = list(pictures)
 
     async def work(annotator: Annotator) -> None:
         await asyncio.sleep(annotator.every_s * float(annotator.rng.random()))  # nobody clicks in step
         while not annotator.home.is_set():
             task = next(tasks)
-            await annotator.annotate(task, pictures[task % len(pictures)], int(annotator.rng.integers(*CLICKS_A_TASK)))
+            name, clicks = names[task % len(names)], int(annotator.rng.integers(*CLICKS_A_TASK))
+            await annotator.annotate(task, name, pictures[name], clicks)
 
     async with asyncio.TaskGroup() as group:
         for annotator in team:
@@ -131,7 +135,7 @@ async def _flood(client: httpx.AsyncClient, stand: Stand, story: Story, plan: Pl
     usual_ms = percentile_ms(story.log.of(CLICKS), 95)
     tell(f"{FLOOD_FACTOR} times the requests")
     story.begin("flood")
-    rate, pictures = FLOOD_FACTOR * plan.annotators, stand.pictures[: plan.annotators]
+    rate, pictures = FLOOD_FACTOR * plan.annotators, list(stand.pictures)[: plan.annotators]
     story.impolite = await flood(client, pictures, story.log, a_second=rate, seconds=plan.flood_seconds)
     tell("recovery")
     story.begin("recovery")

@@ -13,15 +13,16 @@ SOURCE = Path(__file__).parents[2] / "examples" / "pictures" / "images"
 MOST_CUT = 0.12  # of a side, off each edge
 
 
-def write_pictures(folder: Path, count: int) -> list[str]:
-    """Write pictures into a folder; return their names. The same count gives the same pictures."""
+def write_pictures(folder: Path, count: int) -> dict[str, tuple[int, int]]:
+    """Write pictures into a folder; return their sizes by name. The same count gives the same pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     sources, rng = sorted(SOURCE.glob("*.jpg")), np.random.default_rng(0)
-    names = [f"{number:04d}.jpg" for number in range(count)]
-    for number, name in enumerate(names):
-        picture = read_image(sources[number % len(sources)])
-        _vary(picture, rng).save(folder / name, quality=90)
-    return names
+    sizes = {}
+    for number in range(count):
+        picture = _vary(read_image(sources[number % len(sources)]), rng)
+        picture.save(folder / f"{number:04d}.jpg", quality=90)
+        sizes[f"{number:04d}.jpg"] = picture.size
+    return sizes
 
 
 def _vary(picture: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +36,13 @@ class Stand:
         url: where it answers.
         secret: what it wants to be shown.
         store: whose pointer it follows.
-        pictures: names of the pictures it can read.
+        pictures: those it can read: their sizes by name.
     """
 
     url: str
     secret: str
     store: Path
-    pictures: Sequence[str]
+    pictures: Mapping[str, tuple[int, int]]
 
     def client(self) -> httpx.AsyncClient:
         """Return a client that may ask anything, any number of times at once."""
@@ -77,7 +78,7 @@ class Stand:
 
 
 @contextmanager
-def running(model: Path, scratch: Path, pictures: Sequence[str], **settings: Any) -> Iterator[Stand]:
+def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]], **settings: Any) -> Iterator[Stand]:
     """Serve a model until the block ends; ``scratch`` holds the pictures in ``pictures/``."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SURROUNDINGS.items()})
     import ray
@@ -98,7 +99,7 @@ def running(model: Path, scratch: Path, pictures: Sequence[str], **settings: Any
         include_dashboard=False,
         object_store_memory=200 * 2**20,
         log_to_driver=False,
-        logging_level="WARNING",
+        logging_level=logging.WARNING,
         runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
     )
     with running_service(args, host="127.0.0.1", port=free_port()) as url:
