@@ -88,9 +88,12 @@ def write_line(scope: Scope, facts: dict[str, Any]) -> None:
 
 
 def log_to_stderr() -> None:
-    """Let the lines appear in this process's stderr, which Ray keeps as a file; once is enough."""
+    """Let the lines appear in this process's stderr, which Ray keeps as a file; once is enough.
+
+    It is the process's own: what Serve puts in the place of ``sys.stderr`` drops or decorates lines.
+    """
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = logging.StreamHandler(sys.__stderr__)
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
