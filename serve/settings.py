@@ -50,7 +50,7 @@ class AppArgs(BaseModel):
         num_cpus: logical CPUs of each replica.
         num_gpus: GPUs of each replica.
         max_ongoing: requests a replica works on or holds at once.
-        max_queued: requests that wait for replicas; more are turned away.
+        max_queued: requests that wait for replicas; more are turned away, those of programs earlier.
         user: who may call, with the secret as password; Label Studio can send nothing else.
         secret: what callers must show, as Basic password or Bearer token.
         secret_env: the environment variable that holds the secret, if it is not given here.
@@ -73,6 +73,7 @@ class AppArgs(BaseModel):
         poll_s: seconds between two looks at the pointer.
         cache_mib: memory for encoded pictures in each replica, on its device.
         sessions: annotators' screens each replica remembers.
+        log_requests: write a line for each request to the ingress's stderr, which Ray keeps in its log folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,6 +111,7 @@ class AppArgs(BaseModel):
     poll_s: PositiveFloat = 5.0
     cache_mib: PositiveInt = 2048
     sessions: PositiveInt = 1000
+    log_requests: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -138,6 +140,10 @@ class AppArgs(BaseModel):
         token = self.label_studio_token or _from_environment(self.label_studio_token_env)
         secrets = {"secret": secret, "webhook_secret": webhook_secret, "label_studio_token": token}
         return self.model_copy(update=secrets)
+
+    def max_programs(self) -> int:
+        """Return how many requests of programs may be in progress: half of what replicas hold and the queue takes."""
+        return max(1, (self.max_queued + self.replicas * self.max_ongoing) // 2)
 
     def credentials(self) -> Credentials | None:
         """Return what callers must show; None if anybody may call."""

@@ -40,6 +40,7 @@ def build_router(
     *,
     webhook: Webhook | None = None,
     image_key: str = "image",
+    on_failure: Callable[[Exception], None] | None = None,
 ) -> APIRouter:
     """Return the routes of an ML backend, open to anybody: ``auth.Guard`` stands before them.
 
@@ -47,8 +48,9 @@ def build_router(
         service: predicts pictures and applies edits.
         webhook: called with the action and the body of each event, after Label Studio has had its answer.
         image_key: the key of a task's data that holds the picture.
+        on_failure: told whatever went wrong with a prediction or an edit.
     """
-    backend = _Backend(service, image_key)
+    backend = _Backend(service, image_key, on_failure)
     router = APIRouter(route_class=StrictRoute)
     router.add_api_route("/health", backend.health, methods=["GET"])
     router.add_api_route("/setup", backend.setup, methods=["POST"])
@@ -67,9 +69,12 @@ def build_router(
 class _Backend:
     """The routes' handlers around one service."""
 
-    def __init__(self, service: PoseService, image_key: str) -> None:
+    def __init__(
+        self, service: PoseService, image_key: str, on_failure: Callable[[Exception], None] | None = None
+    ) -> None:
         self.service = service
         self.image_key = image_key
+        self.on_failure = on_failure or (lambda error: None)
 
     async def health(self) -> dict[str, Any]:
         """Answer that we are alive, and how the service is if it says so quickly."""
@@ -105,14 +110,15 @@ class _Backend:
 
         async def predict_in_turn(task: Task) -> dict[str, Any]:
             async with turns:
-                return await self._predict(task)
+                return await self._predict(task, in_batch=len(tasks) > 1)
 
         return await asyncio.gather(*(predict_in_turn(task) for task in tasks))
 
-    async def _predict(self, task: Task) -> dict[str, Any]:
+    async def _predict(self, task: Task, *, in_batch: bool) -> dict[str, Any]:
         try:
-            answer = await self.service.predict(image_url_of(task, self.image_key))
+            answer = await self.service.predict(image_url_of(task, self.image_key), in_batch=in_batch)
         except Exception as error:
+            self.on_failure(error)
             _log_failure("no prediction", task, error)
             return {"result": [], "score": 0.0}
         return make_prediction(answer.poses, self.service.skeleton, answer.size_wh, model_version=answer.model_version)
@@ -121,6 +127,7 @@ class _Backend:
         try:
             return await self._apply_edit(request)
         except Exception as error:
+            self.on_failure(error)
             _log_failure("the pose stays as it is", request.tasks[0], error)
             return {"result": unchanged_result(request), "score": 0.0}
 

@@ -108,8 +108,11 @@ class PoseService(Protocol):
         """Return the version that new answers carry, without waiting for the model."""
         ...
 
-    async def predict(self, image_url: str) -> PoseAnswer:
-        """Predict every person of a picture from scratch; ``ImageError`` if the picture cannot be had."""
+    async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
+        """Predict every person of a picture from scratch; ``ImageError`` if the picture cannot be had.
+
+        Nobody waits at a screen for a picture of a batch.
+        """
         ...
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:

@@ -52,7 +52,7 @@ class FakeService:
     async def status(self) -> dict[str, Any]:
         return {"status": "ready", "versions": ["fake-v1", "fake-v0"]}
 
-    async def predict(self, image_url: str) -> PoseAnswer:
+    async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
         if "broken" in image_url and self.failure is not None:
             raise self.failure
         return PoseAnswer(self.found, SIZE_WH, "fake-v1")

@@ -102,7 +102,7 @@ class Follower:
     async def status(self) -> dict[str, Any]:
         return {"status": "ready"}
 
-    async def predict(self, image_url: str) -> PoseAnswer:
+    async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
         return PoseAnswer(FOUND, SIZE_WH, "follower-1")
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
