@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware import Middleware
 
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.auth import require
+from integrations.label_studio.auth import Guard
 from integrations.label_studio.routes import build_router
 from serve.admission import Admission
 from serve.body_limit import BodyLimit
-from serve.refusals import Refusals
+from serve.refusals import PROBLEMS, Refusals
 from serve.remote import RemotePoseService
 from serve.request_log import RequestLog, log_to_stderr
 from serve.rest import build_rest_router
@@ -32,32 +32,30 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
         async with service.watching(args.poll_s):
             yield
 
-    credentials = args.credentials()
-    secret = args.secret.get_secret_value() if args.secret else None
     api = FastAPI(
-        title="clickpose", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
-        middleware=[
-            Middleware(RequestLog, count_rejected=service.metrics.count_rejected),
-            Middleware(Admission, most=args.max_programs(), count_rejected=service.metrics.count_rejected),
-            Middleware(BodyLimit, max_bytes=args.max_body_bytes),
-        ],
+        title="clickpose", lifespan=lifespan, middleware=_doors(service, args), responses=PROBLEMS,
+        docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
-
     refusals = Refusals(service.metrics)
     refusals.install(api)
     webhook = WebhookForwarder(args.forward_webhooks_to, service.metrics)
-    api.include_router(
-        build_router(
-            service,
-            credentials=credentials,
-            webhook=webhook,
-            webhook_secret=secret,
-            image_key=args.image_key,
-            on_failure=refusals.count,
-        )
-    )
-    api.include_router(build_rest_router(service), dependencies=[Depends(require(credentials))])
+    api.include_router(build_router(service, webhook=webhook, image_key=args.image_key, on_failure=refusals.count))
+    api.include_router(build_rest_router(service))
     return api
+
+
+def _doors(service: RemotePoseService, args: AppArgs) -> list[Middleware]:
+    """Return what a request has to pass, from outside in."""
+    count, credentials = service.metrics.count_rejected, args.credentials()
+    guards = []
+    if credentials is not None:
+        guards = [Middleware(Guard, credentials=credentials, webhook_secret=args.webhook_password())]
+    return [
+        Middleware(RequestLog, count_rejected=count),
+        *guards,
+        Middleware(Admission, most=args.max_programs(), count_rejected=count),
+        Middleware(BodyLimit, max_bytes=args.max_body_bytes),
+    ]
 
 
 @serve.ingress()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -17,6 +19,7 @@ from clickpose.errors import (
 )
 from serve.metrics import Metrics
 from serve.remote import Busy
+from serve.schemas import Problem
 
 STATUS: dict[type[Exception], int] = {
     ImageError: 422,
@@ -27,6 +30,10 @@ STATUS: dict[type[Exception], int] = {
     Busy: 429,
     NotReady: 503,
 }
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem} for code in sorted({401, 411, 413, 500, *STATUS.values()})
+}
+MAX_DETAIL_CHARS = 200  # a field's name may be as long as a body
 RETRY_AFTER_S: dict[type[Exception], str] = {Busy: "1", NotReady: "3"}
 REASONS: dict[type[Exception], str] = {
     ImageError: "picture",
@@ -68,4 +75,5 @@ class Refusals:
         """Answer with the first thing that is wrong with a body, without repeating it: it may be huge, or no JSON."""
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
+        where, why = ".".join(map(str, first["loc"])), first.get("ctx", {}).get("error", first["msg"])
+        return JSONResponse({"detail": f"{where[:MAX_DETAIL_CHARS]}: {why}"}, 422)

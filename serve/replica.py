@@ -78,7 +78,7 @@ class PoseReplica:
         return Reply(_answer(added, encoded, model), found)
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, recalled: Recalled = NOTHING) -> Reply:
-        """Apply an edit to the poses on an annotator's screen, and remember the answer.
+        """Apply an edit to the poses on an annotator's screen, and remember the answer; nothing of a refused one.
 
         Raises:
             StatesMissing: the front door recalls more of the session than is known here.
@@ -88,13 +88,15 @@ class PoseReplica:
         async with self._turns.take(screen.session) as overlaps:
             self.progress.catch_up(recalled)
             encoded, found = await self._encode(model, screen.image_url)
-            poses = self._recall(screen, overlaps=overlaps)
+            draft = self.sessions.draft(screen)
+            poses = _recall(draft, screen, overlaps=overlaps)
             if poses is None:
                 poses = await self._first_poses(model, encoded, edit)
-                self.sessions.record(screen.session, poses)
+                draft.record(screen.session, poses)
             present = {point.person for point in screen.fresh}
             after, edited = await self._run(apply_edit, model.predictor, encoded, poses, edit, present)
-            self.sessions.record(screen.session, after)
+            draft.record(screen.session, after)
+            self.sessions.adopt(draft, screen.session)
             number = self.progress.advance(screen.session, recalled)
         return Reply(_answer(after, encoded, model, edited), found, number)
 
@@ -120,11 +122,6 @@ class PoseReplica:
         """Let Serve replace this replica if it can no longer follow the pointer."""
         if self._watching.done():
             raise RuntimeError("the watch for new models has ended")
-
-    def _recall(self, screen: Screen, *, overlaps: bool) -> State | None:
-        """Return the poses to edit; an edit that overlaps another builds on it, since the screen cannot show it yet."""
-        newest = self.sessions.newest(screen.session) if overlaps else None
-        return self.sessions.recall(screen) if newest is None else newest
 
     async def _first_poses(self, model: ServedModel, encoded: EncodedImage, edit: KeypointEdit | PersonEdit) -> State:
         """Return the poses for an empty screen: none for who draws a box, all that are found for who clicks."""
@@ -163,6 +160,12 @@ class PoseReplica:
                     f"person {person} has {len(pose.keypoints_px)} keypoints, "
                     f"skeleton {self.skeleton.name!r} has {len(self.skeleton)}"
                 )
+
+
+def _recall(sessions: Sessions, screen: Screen, *, overlaps: bool) -> State | None:
+    """Return the poses to edit; an edit that overlaps another builds on it, since the screen cannot show it yet."""
+    newest = sessions.newest(screen.session) if overlaps else None
+    return sessions.recall(screen) if newest is None else newest
 
 
 def _answer(poses: Sequence[Pose], encoded: EncodedImage, model: ServedModel, edited: int | None = None) -> PoseAnswer:

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer, PoseService
+from integrations.strict_json import StrictRoute
 from serve.api_page import write_page
 from serve.metrics import Metrics
 from serve.schemas import AddPersonRequest, DetectRequest, PosesResponse, RefineRequest, to_poses
@@ -48,7 +49,7 @@ class StatelessPoseService(PoseService, Protocol):
 
 def build_rest_router(service: StatelessPoseService) -> APIRouter:
     """Return the routes for programs."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.post("/v1/detect")
     async def detect(request: DetectRequest) -> PosesResponse:
@@ -76,7 +77,7 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
         """Tell what every replica does and holds."""
         return await service.details()
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Tell Prometheus what the service did."""
         return Response(service.metrics.text(), media_type=METRICS_TYPE)

@@ -6,22 +6,30 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer
 
 MAX_PERSONS = 1000
 MAX_CLICKS = 1000
+MAX_PX = 1e9  # no picture comes near, and float32 still holds its square
 
-XY = tuple[FiniteFloat, FiniteFloat]
-Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+Px = Annotated[float, Field(ge=-MAX_PX, le=MAX_PX)]
+XY = tuple[Px, Px]
+Box = tuple[Px, Px, Px, Px]
 Share = Annotated[float, Field(ge=0, le=1)]
 ImageName = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class Problem(_Body):
+    """Why a request is refused, in one sentence."""
+
+    detail: str
 
 
 class PoseBody(_Body):

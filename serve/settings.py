@@ -20,6 +20,7 @@ from pydantic import (
 from clickpose.errors import InvalidConfig
 from clickpose.images import MAX_BYTES, MAX_PIXELS
 from integrations.label_studio.auth import Credentials
+from serve.bucket_files import BucketFiles, local_path
 from serve.image_source import ImageLimits, ImageSource
 from serve.label_studio_files import LabelStudioFiles
 from serve.model_source import ModelSource
@@ -48,8 +49,10 @@ class AppArgs(BaseModel):
         user: who may call, with the secret as password; Label Studio can send nothing else.
         secret: what callers must show, as Basic password or Bearer token.
         secret_env: the environment variable that holds the secret, if it is not given here.
+        webhook_secret: what Label Studio's webhooks show in ``X-Clickpose-Secret``; the same secret by default.
+        webhook_secret_env: the environment variable that holds it, if it is not given here.
         open_to_anybody: serve without any secret.
-        image_roots: folders whose pictures may be read.
+        image_roots: folders and buckets (``s3://``, ``gs://``), or folders in them, whose pictures may be read.
         label_studio_url: the Label Studio whose pictures may be fetched.
         label_studio_token: its token, legacy or personal.
         label_studio_token_env: the environment variable that holds the token, if it is not given here.
@@ -82,6 +85,8 @@ class AppArgs(BaseModel):
     user: str = "clickpose"
     secret: SecretStr | None = None
     secret_env: str = "CLICKPOSE_SECRET"
+    webhook_secret: SecretStr | None = None
+    webhook_secret_env: str = "CLICKPOSE_WEBHOOK_SECRET"
     open_to_anybody: bool = False
 
     image_roots: tuple[Uri, ...] = ()
@@ -120,8 +125,10 @@ class AppArgs(BaseModel):
             raise InvalidConfig(
                 f"the service has no secret: set {self.secret_env}, or open_to_anybody if that is meant"
             )
+        webhook_secret = self.webhook_secret or _from_environment(self.webhook_secret_env)
         token = self.label_studio_token or _from_environment(self.label_studio_token_env)
-        return self.model_copy(update={"secret": secret, "label_studio_token": token})
+        secrets = {"secret": secret, "webhook_secret": webhook_secret, "label_studio_token": token}
+        return self.model_copy(update=secrets)
 
     def max_programs(self) -> int:
         """Return how many requests of programs may be in progress: half of what replicas hold and the queue takes."""
@@ -134,6 +141,11 @@ class AppArgs(BaseModel):
         secret = self.secret.get_secret_value()
         return Credentials(self.user, secret, tokens=(secret,))
 
+    def webhook_password(self) -> str | None:
+        """Return what a webhook may show instead."""
+        secret = self.webhook_secret or self.secret
+        return secret.get_secret_value() if secret else None
+
     def model_source(self) -> ModelSource:
         """Return where the model comes from."""
         return ModelSource(store=self.store, folder=self.model)
@@ -141,8 +153,10 @@ class AppArgs(BaseModel):
     def image_source(self) -> ImageSource:
         """Return where pictures come from."""
         token = self.label_studio_token.get_secret_value() if self.label_studio_token else None
+        folders = [path for root in self.image_roots if (path := local_path(root))]
         return ImageSource(
-            [Path(root) for root in self.image_roots],
+            [Path(path) for path in folders],
+            buckets=[BucketFiles(root) for root in self.image_roots if not local_path(root)],
             label_studio=LabelStudioFiles(self.label_studio_url, token) if self.label_studio_url else None,
             local_files_root=Path(self.local_files_root) if self.local_files_root else None,
             limits=ImageLimits(self.max_image_bytes, self.max_image_pixels, self.image_timeout_s),

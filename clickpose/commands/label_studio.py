@@ -28,7 +28,10 @@ def init(
     url: Url,
     title: Title,
     model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.")],
-    backend: Annotated[str | None, typer.Option(help="URL of the service; its secret: CLICKPOSE_SECRET.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="URL of the service; its secrets: CLICKPOSE_SECRET and, if set, CLICKPOSE_WEBHOOK_SECRET."),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Create a project with the labelling interface of a model, and connect the service to it."""
@@ -40,7 +43,8 @@ def init(
         if backend:
             secret = os.environ.get("CLICKPOSE_SECRET", "")
             client.connect_backend(project, backend, title="Click-Pose", user="clickpose", password=secret)
-            client.add_webhook(project, f"{backend.rstrip('/')}/webhook", secret=secret)
+            webhook_secret = os.environ.get("CLICKPOSE_WEBHOOK_SECRET") or secret
+            client.add_webhook(project, f"{backend.rstrip('/')}/webhook", secret=webhook_secret)
     typer.echo(f"project {project}: {url.rstrip('/')}/projects/{project}/")
     write_json(json, {"project": project})
 

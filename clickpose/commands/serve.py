@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ def serve(
     replicas: Annotated[int, typer.Option(help="Model replicas.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of each replica.")] = 0.0,
     image_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder whose pictures may be read; may repeat.")
+        list[str] | None, typer.Option(help="Folder or URI of a bucket whose pictures may be read; may repeat.")
     ] = None,
     label_studio: Annotated[
         str | None, typer.Option(help="URL of Label Studio; its token: LABEL_STUDIO_TOKEN.")
@@ -37,7 +36,7 @@ def serve(
             "model": model,
             "replicas": replicas,
             "num_gpus": gpus,
-            "image_roots": [str(folder) for folder in image_root or ()],
+            "image_roots": image_root or [],
             "label_studio_url": label_studio,
             "forward_webhooks_to": forward_webhooks_to,
             "open_to_anybody": open_to_anybody,

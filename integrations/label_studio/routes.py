@@ -17,15 +17,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from fastapi import APIRouter, BackgroundTasks, Depends
+from fastapi import APIRouter, BackgroundTasks
 
 from clickpose.errors import ClickPoseError
 from integrations.label_studio.answers import write_answer
-from integrations.label_studio.auth import Credentials, require, require_for_webhook
 from integrations.label_studio.interactions import image_url_of, read_interaction, unchanged_result
 from integrations.label_studio.schemas import PredictRequest, Task, WebhookEvent
 from integrations.label_studio.service import PoseService
 from integrations.label_studio.tasks import make_prediction, mean_confidence
+from integrations.strict_json import StrictRoute
 
 STATUS_LIMIT_S = 0.5  # Label Studio waits one second for /health and then calls the backend dead
 MAX_PARALLEL_PREDICTIONS = 8  # of one batch; Label Studio waits 100 s for all of it
@@ -38,31 +38,26 @@ logger = logging.getLogger(__name__)
 def build_router(
     service: PoseService,
     *,
-    credentials: Credentials | None = None,
     webhook: Webhook | None = None,
-    webhook_secret: str | None = None,
     image_key: str = "image",
     on_failure: Callable[[Exception], None] | None = None,
 ) -> APIRouter:
-    """Return the routes of an ML backend.
+    """Return the routes of an ML backend, open to anybody: ``auth.Guard`` stands before them.
 
     Args:
         service: predicts pictures and applies edits.
-        credentials: what callers must show everywhere but at ``/health``; None lets everybody in.
         webhook: called with the action and the body of each event, after Label Studio has had its answer.
-        webhook_secret: value of the ``X-Clickpose-Secret`` header that lets an event in without credentials.
         image_key: the key of a task's data that holds the picture.
         on_failure: told whatever went wrong with a prediction or an edit.
     """
     backend = _Backend(service, image_key, on_failure)
-    router, guarded = APIRouter(), APIRouter(dependencies=[Depends(require(credentials))])
+    router = APIRouter(route_class=StrictRoute)
     router.add_api_route("/health", backend.health, methods=["GET"])
-    guarded.add_api_route("/setup", backend.setup, methods=["POST"])
-    guarded.add_api_route("/versions", backend.versions, methods=["GET"])
-    guarded.add_api_route("/predict", backend.predict, methods=["POST"])
-    router.include_router(guarded)
+    router.add_api_route("/setup", backend.setup, methods=["POST"])
+    router.add_api_route("/versions", backend.versions, methods=["GET"])
+    router.add_api_route("/predict", backend.predict, methods=["POST"])
 
-    @router.post("/webhook", dependencies=[Depends(require_for_webhook(credentials, webhook_secret))])
+    @router.post("/webhook")
     async def receive(event: WebhookEvent, after: BackgroundTasks) -> dict[str, Any]:
         if webhook is not None:
             after.add_task(webhook, event.action, event.model_dump())

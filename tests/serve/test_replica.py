@@ -92,6 +92,9 @@ def test_a_refused_edit_changes_nothing(tell: Tell) -> None:
             await replica.edit(screen, KeypointEdit(2, (999.0, 44.0), 2, 0))
         with pytest.raises(ImageError):
             await replica.edit(Screen("ann", "missing.png"), KeypointEdit(2, (9.0, 44.0), 2, 0))
+        with pytest.raises(InvalidClick):
+            await replica.edit(Screen("bob", "one.png"), KeypointEdit(2, (999.0, 44.0), 2, 0))
+        assert (await replica.status()).sessions == 1
         answer = (await replica.edit(screen, KeypointEdit(3, (9.0, 44.0), 2, 0))).answer
         assert list(np.flatnonzero(answer.poses[0].held)) == [1, 3]
 
