@@ -97,7 +97,7 @@ class Progress:
             if self.sessions.newest(session) is not None and self._numbers.get(session, 0) >= number:
                 continue
             if session not in recalled.states:
-                raise StatesMissing(f"session {session} has {number} answers, not all of them are known here")
+                raise StatesMissing(f"there were {number} answers, and not all of them are known here")
             for state in recalled.states[session]:
                 self.sessions.record(session, state)
             self._numbers[session] = number

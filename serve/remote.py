@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any, cast
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
@@ -171,9 +171,9 @@ class RemotePoseService:
             raise NotReady("the model's replicas are being replaced; try again") from error
 
     async def _ask(self, method: str, image_url: str, *arguments: Any) -> Reply:
-        response = self._replicas.options(method_name=method, session_id=image_url).remote(*arguments)
+        response = self._replicas.options(method_name="answer", session_id=image_url).remote(method, *arguments)
         try:
-            return cast(Reply, await response)
+            reply = await response
         except (asyncio.CancelledError, RequestCancelledError):
             response.cancel()  # type: ignore[no-untyped-call]
             raise
@@ -181,7 +181,6 @@ class RemotePoseService:
             raise Busy("too many requests are waiting; try again") from error
         except DeploymentUnavailableError as error:
             raise NotReady("the model's replicas are not up; try again") from error
-        except RayTaskError as error:  # a replica's error arrives wrapped
-            if isinstance(error.cause, ClickPoseError):
-                raise error.cause from None
-            raise
+        if isinstance(reply, ClickPoseError):
+            raise reply
+        return cast(Reply, reply)

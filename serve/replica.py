@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from clickpose.annotations import Click, Pose
-from clickpose.errors import InvalidAnnotation
+from clickpose.errors import ClickPoseError, InvalidAnnotation
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.edits import apply_edit
@@ -54,6 +54,13 @@ class PoseReplica:
         self._queue = 0
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
+
+    async def answer(self, method: str, *arguments: Any) -> Reply | ClickPoseError:
+        """Call a method; return an error that is meant for whoever asked: of a raised one Serve logs all it says."""
+        try:
+            return cast(Reply, await getattr(self, method)(*arguments))
+        except ClickPoseError as error:
+            return error
 
     async def detect(self, image_url: str) -> Reply:
         """Predict every person of a picture."""

@@ -82,7 +82,7 @@ def write_line(scope: Scope, facts: dict[str, Any]) -> None:
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "request_id": _request_id(Headers(scope=scope)),
         "method": scope["method"] if scope["method"] in ("GET", "POST") else "other",
-        "route": getattr(scope.get("route"), "path", "none"),
+        "route": _route(scope),
     }
     logger.info(json.dumps(line | facts))
 
@@ -98,6 +98,13 @@ def log_to_stderr() -> None:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+def _route(scope: Scope) -> str:
+    """Return the route that answered or, for who was turned away before, would have; "none" for any other address."""
+    if "route" in scope:
+        return str(scope["route"].path)
+    return str(scope["path"]) if scope["path"] in scope["app"].openapi()["paths"] else "none"
 
 
 def _request_id(headers: Headers) -> str:

@@ -25,6 +25,7 @@ from integrations.label_studio.interactions import image_url_of, read_interactio
 from integrations.label_studio.schemas import PredictRequest, Task, WebhookEvent
 from integrations.label_studio.service import PoseService
 from integrations.label_studio.tasks import make_prediction, mean_confidence
+from integrations.redaction import redacted
 from integrations.strict_json import StrictRoute
 
 STATUS_LIMIT_S = 0.5  # Label Studio waits one second for /health and then calls the backend dead
@@ -144,12 +145,11 @@ class _Backend:
 def _log_failure(consequence: str, task: Task, error: Exception) -> None:
     """Log one line for what is expected to happen, and where it came from for what is not."""
     expected = isinstance(error, ClickPoseError)
-    message = "task %s: %s: %s" if expected else "task %s: %s: %r"
     logger.log(
         logging.WARNING if expected else logging.ERROR,
-        message,
+        "task %s: %s: %s",
         task.id,
         consequence,
-        error,
+        redacted(str(error) if expected else repr(error)),
         exc_info=None if expected else error,
     )

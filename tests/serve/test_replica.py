@@ -13,6 +13,7 @@ from clickpose.errors import ImageError, InvalidAnnotation, InvalidClick, NotRea
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen, SeenKeypoint
 from serve.replica import PoseReplica
+from serve.replica_status import Reply
 from serve.settings import AppArgs
 
 Story = Callable[[PoseReplica], Awaitable[None]]
@@ -118,6 +119,16 @@ def test_poses_of_another_skeleton_are_refused(tell: Tell, make_pose: Callable[.
         short = Pose(pose.keypoints_px[:3], pose.visibility[:3], pose.scores[:3], pose.box_px, 1.0, pose.held[:3])
         with pytest.raises(InvalidAnnotation, match="person 0 has 3 keypoints"):
             await replica.refine("one.png", [short], [], "all")
+
+    tell(story)
+
+
+def test_an_error_meant_for_the_caller_is_an_answer_and_no_failure(tell: Tell) -> None:
+    async def story(replica: PoseReplica) -> None:
+        assert isinstance(await replica.answer("detect", "missing.png"), ImageError)
+        assert isinstance(await replica.answer("detect", "one.png"), Reply)
+        with pytest.raises(TypeError):
+            await replica.answer("detect")
 
     tell(story)
 

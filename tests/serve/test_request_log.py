@@ -98,7 +98,9 @@ def test_no_line_holds_a_secret_a_picture_or_what_a_stranger_chose(
     client.post("/v1/detect", json={"image": "private.png"}, headers={"Authorization": "Bearer hunter2"})
     client.request("BREW", "/hunter2/private.png")
     client.get("/hunter2")
-    assert [line["route"] for line in lines()] == ["/v1/detect", "none", "none", "none"]
+    elsewhere = {"data": {"image": "https://hunter2:hunter2@elsewhere.example/7.png?signature=hunter2"}}
+    client.post("/predict", json={"tasks": [elsewhere]})
+    assert [line["route"] for line in lines()] == ["/v1/detect", "/v1/detect", "none", "none", "/predict"]
     assert lines()[2]["method"] == "other"
     ours = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("httpx"))
     assert not any(word in ours for word in (SECRET, "hunter2", "private", '"c"'))
