@@ -5,6 +5,7 @@ s3://bucket/photos/7.jpg             an object below one of the configured bucke
 /data/local-files/?d=photos/7.jpg    Label Studio's local files: read from its document root if that is here
 /data/upload/3/9f-7.jpg              anything else of the configured Label Studio, asked for with its token
 http://labels.example.com/data/...   likewise, if that is the configured Label Studio; no other host is asked
+upload:5f1c...                       a picture that was sent to this service
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from clickpose.errors import ImageError
 from clickpose.images import MAX_BYTES, MAX_PIXELS, decode_image
 from serve.bucket_files import BucketFiles, local_path
 from serve.label_studio_files import LabelStudioFiles
+from serve.uploads import Uploads, is_upload
 
 LOCAL_FILES = "/data/local-files/"
 MAX_NAME_CHARS = 4096
@@ -43,6 +45,7 @@ class ImageSource:
         buckets: likewise.
         label_studio: the Label Studio whose pictures may be asked for, if any.
         local_files_root: Label Studio's document root for local files, if it is on this machine.
+        uploads: pictures that were sent here.
         limits: beyond these a picture is refused.
     """
 
@@ -53,12 +56,14 @@ class ImageSource:
         buckets: Sequence[BucketFiles] = (),
         label_studio: LabelStudioFiles | None = None,
         local_files_root: Path | None = None,
+        uploads: Uploads | None = None,
         limits: ImageLimits | None = None,
     ) -> None:
         self.folders = [folder.resolve() for folder in folders]
         self.buckets = list(buckets)
         self.label_studio = label_studio
         self.local_files_root = local_files_root.resolve() if local_files_root else None
+        self.uploads = uploads or Uploads(0)
         self.limits = limits or ImageLimits()
 
     def read(self, name: str) -> Image.Image:
@@ -76,6 +81,8 @@ class ImageSource:
         return decode_image(data, name, max_bytes=self.limits.max_bytes, max_pixels=self.limits.max_pixels)
 
     def _read_bytes(self, name: str) -> bytes:
+        if is_upload(name):
+            return self.uploads.read(name)
         parts, here, limits = urlsplit(name), local_path(name), self.limits
         if here and (path := self._find(here, self.folders)):
             return self._read_file(path, name)

@@ -16,10 +16,12 @@ from integrations.label_studio.auth import Guard
 from integrations.label_studio.routes import build_router
 from serve.admission import Admission
 from serve.body_limit import BodyLimit
+from serve.open_images import OpenImages
 from serve.refusals import PROBLEMS, Refusals
 from serve.remote import RemotePoseService
 from serve.request_log import RequestLog, log_to_stderr
 from serve.rest import build_rest_router
+from serve.rest_open import build_open_router, build_upload_router
 from serve.settings import AppArgs
 from serve.webhooks import WebhookForwarder
 
@@ -41,6 +43,8 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
     webhook = WebhookForwarder(args.forward_webhooks_to, service.metrics)
     api.include_router(build_router(service, webhook=webhook, image_key=args.image_key, on_failure=refusals.count))
     api.include_router(build_rest_router(service))
+    api.include_router(build_open_router(OpenImages(service, args.sessions)))
+    api.include_router(build_upload_router(service))
     return api
 
 
@@ -79,6 +83,7 @@ class PoseIngress:
             first_version=first_version,
             timeout_s=args.request_timeout_s,
             max_sessions=args.sessions,
+            max_upload_bytes=args.upload_mib * 2**20,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

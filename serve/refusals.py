@@ -18,11 +18,15 @@ from clickpose.errors import (
     Unauthorized,
 )
 from serve.metrics import Metrics
+from serve.open_images import NotOpen
 from serve.remote import Busy
 from serve.schemas import Problem
+from serve.uploads import UploadMissing
 
 STATUS: dict[type[Exception], int] = {
     ImageError: 422,
+    UploadMissing: 404,
+    NotOpen: 404,
     InvalidClick: 422,
     InvalidAnnotation: 422,
     Unauthorized: 401,
@@ -37,6 +41,8 @@ MAX_DETAIL_CHARS = 200  # a field's name may be as long as a body
 RETRY_AFTER_S: dict[type[Exception], str] = {Busy: "1", NotReady: "3"}
 REASONS: dict[type[Exception], str] = {
     ImageError: "picture",
+    UploadMissing: "not kept",
+    NotOpen: "not kept",
     InvalidClick: "click",
     InvalidAnnotation: "annotation",
     Unauthorized: "unauthorized",

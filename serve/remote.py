@@ -22,6 +22,7 @@ from serve.metrics import Metrics
 from serve.recollection import Recollection, StatesMissing
 from serve.replica_status import ReplicaStatus, Reply
 from serve.request_log import tell
+from serve.uploads import UploadMissing, Uploads, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class RemotePoseService:
         first_version: the version that was wanted when the service was built.
         timeout_s: seconds a request may take in all.
         max_sessions: annotators' screens remembered here, too.
+        max_upload_bytes: memory for pictures that programs send.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class RemotePoseService:
         first_version: str,
         timeout_s: float,
         max_sessions: int = 1000,
+        max_upload_bytes: int = 256 * 2**20,
     ) -> None:
         self.skeleton = skeleton
         self.metrics = Metrics()
         self.recollection = Recollection(max_sessions)
+        self.uploads = Uploads(max_upload_bytes)
         self._replicas = replicas
         self._version = first_version
         self._timeout_s = timeout_s
@@ -98,6 +102,12 @@ class RemotePoseService:
         """Add a person to poses that the caller keeps."""
         with self.metrics.timed("add_person"):
             return (await self._call("add_person", image_url, image_url, poses, box_px)).answer
+
+    async def upload(self, data: bytes) -> str:
+        """Keep an encoded picture for a while, and return its name."""
+        name = name_of(data)
+        await self._call("take_upload", name, name, data)
+        return self.uploads.keep(data)
 
     async def status(self) -> dict[str, Any]:
         """Return whether every replica has a model, and which, as of the last look; wait for nobody."""
@@ -147,7 +157,15 @@ class RemotePoseService:
             await asyncio.sleep(every_s)
 
     async def _call(self, method: str, image_url: str, *arguments: Any) -> Reply:
-        """Ask the replica that has the picture, and whoever takes its place if it dies under the request."""
+        """Ask the replica that has the picture; one that lacks a picture sent to another one is sent it, too."""
+        try:
+            return await self._call_as_it_is(method, image_url, *arguments)
+        except UploadMissing:
+            await self._call_as_it_is("take_upload", image_url, image_url, self.uploads.read(image_url))
+        return await self._call_as_it_is(method, image_url, *arguments)
+
+    async def _call_as_it_is(self, method: str, image_url: str, *arguments: Any) -> Reply:
+        """Ask the replica that is in charge, and whoever takes its place if it dies under the request."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 reply = await self._ask_patiently(method, image_url, *arguments)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from clickpose.annotations import Click, Pose
-from clickpose.errors import ClickPoseError, InvalidAnnotation
+from clickpose.errors import ClickPoseError, ImageError, InvalidAnnotation
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.edits import apply_edit
@@ -83,6 +83,15 @@ class PoseReplica:
         encoded, found = await self._encode(model, image_url)
         added = await self._run(model.predictor.add_person, encoded, list(poses), tuple(box_px))
         return Reply(_answer(added, encoded, model), found)
+
+    async def take_upload(self, image_url: str, data: bytes) -> Reply:
+        """Keep a picture that was sent, and predict it; one that cannot be decoded is not kept."""
+        self.images.uploads.keep(data)
+        try:
+            return await self.detect(image_url)
+        except ImageError:
+            self.images.uploads.forget(image_url)
+            raise
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, recalled: Recalled = NOTHING) -> Reply:
         """Apply an edit to the poses on an annotator's screen, and remember the answer; nothing of a refused one.

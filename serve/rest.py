@@ -42,6 +42,10 @@ class StatelessPoseService(PoseService, Protocol):
         """Add the person inside a box."""
         ...
 
+    async def upload(self, data: bytes) -> str:
+        """Keep an encoded picture for a while, and return its name."""
+        ...
+
     async def details(self) -> dict[str, Any]:
         """Return what every replica does and holds."""
         ...

@@ -108,6 +108,32 @@ class AddPersonRequest(_Body):
     box_px: Box
 
 
+class OpenRequest(_Body):
+    """Open a picture, with its predicted poses or with those given."""
+
+    image: ImageName
+    poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] | None = None
+
+
+class ClicksBody(_Body):
+    """Clicks on an open picture."""
+
+    clicks: Annotated[list[ClickBody], Field(max_length=MAX_CLICKS)]
+    hold: Literal["all", "current", "none"] = "all"
+
+
+class BoxBody(_Body):
+    """A box around somebody."""
+
+    box_px: Box
+
+
+class UploadedResponse(_Body):
+    """The name by which every route knows an uploaded picture."""
+
+    image: str
+
+
 class PosesResponse(_Body):
     """All persons, the picture's width and height in pixels, and the model version that answered."""
 
@@ -120,6 +146,17 @@ class PosesResponse(_Body):
         """Write an answer."""
         poses = [PoseBody.of(pose) for pose in answer.poses]
         return cls(poses=poses, size_wh=answer.size_wh, model_version=answer.model_version)
+
+
+class OpenedResponse(PosesResponse):
+    """The same of a picture just opened, and the key for its next steps."""
+
+    key: str
+
+    @classmethod
+    def opened(cls, key: str, answer: PoseAnswer) -> Self:
+        """Write the first answer."""
+        return cls(key=key, **dict(PosesResponse.of(answer)))
 
 
 def to_poses(bodies: Sequence[PoseBody]) -> list[Pose]:

@@ -26,6 +26,7 @@ from serve.bucket_files import BucketFiles, local_path
 from serve.image_source import ImageLimits, ImageSource
 from serve.label_studio_files import LabelStudioFiles
 from serve.model_source import ModelSource
+from serve.uploads import Uploads
 
 
 def _absolute(uri: str) -> str:
@@ -72,6 +73,7 @@ class AppArgs(BaseModel):
         loading_patience_s: seconds a request waits for a replica that loads its first model.
         poll_s: seconds between two looks at the pointer.
         cache_mib: memory for encoded pictures in each replica, on its device.
+        upload_mib: memory for pictures that programs send, in the ingress and in each replica.
         sessions: annotators' screens each replica remembers.
         log_requests: write a line for each request to the ingress's stderr, which Ray keeps in its log folder.
     """
@@ -110,6 +112,7 @@ class AppArgs(BaseModel):
     loading_patience_s: float = Field(20.0, ge=0)
     poll_s: PositiveFloat = 5.0
     cache_mib: PositiveInt = 2048
+    upload_mib: PositiveInt = 256
     sessions: PositiveInt = 1000
     log_requests: bool = True
 
@@ -170,6 +173,7 @@ class AppArgs(BaseModel):
             buckets=[BucketFiles(root) for root in self.image_roots if not local_path(root)],
             label_studio=LabelStudioFiles(self.label_studio_url, token) if self.label_studio_url else None,
             local_files_root=Path(self.local_files_root) if self.local_files_root else None,
+            uploads=Uploads(self.upload_mib * 2**20),
             limits=ImageLimits(self.max_image_bytes, self.max_image_pixels, self.image_timeout_s),
         )
 

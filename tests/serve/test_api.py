@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from ray import serve
 from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
@@ -22,7 +21,6 @@ from serve.app import AppArgs, build_app
 from serve.ingress import build_api
 from serve.metrics import Metrics
 from serve.remote import RemotePoseService
-from serve.replica import PoseReplica
 from serve.replica_status import Reply, name_of_process
 from serve.schemas import PoseBody
 from serve.webhooks import WebhookForwarder
@@ -41,23 +39,6 @@ def args(tmp_path_factory: pytest.TempPathFactory, write_model: Any, point_to: A
     for name in ("one.png", "two.png"):
         Image.new("RGB", SIZE_WH, "teal").save(root / name)
     return AppArgs(store=str(root), image_roots=(str(root),), secret=SECRET, poll_s=0.2)
-
-
-@pytest.fixture(scope="module")
-def replicas(args: AppArgs, skeleton: Skeleton, load_fake: Any) -> Any:
-    """The handle of a replica that Serve runs in this process."""
-    return serve.run(serve.deployment(PoseReplica).bind(args, skeleton, load_fake), _local_testing_mode=True)
-
-
-@pytest.fixture
-def service(replicas: Any, skeleton: Skeleton) -> RemotePoseService:
-    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10)
-
-
-@pytest.fixture
-def client(service: RemotePoseService, args: AppArgs) -> Iterator[TestClient]:
-    with TestClient(build_api(service, args), headers=BEARER, raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture

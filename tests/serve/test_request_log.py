@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from ray import serve
 
 from integrations.label_studio.regions import poses_to_result
 from serve.app import AppArgs
 from serve.ingress import build_api
 from serve.remote import RemotePoseService
-from serve.replica import PoseReplica
 from serve.request_log import log_to_stderr
 
 SECRET, SIZE_WH = "open sesame", (160, 120)
@@ -29,22 +27,6 @@ def args(tmp_path_factory: pytest.TempPathFactory, write_model: Any, point_to: A
     point_to(root, "v1")
     Image.new("RGB", SIZE_WH, "teal").save(root / "private.png")
     return AppArgs(store=str(root), image_roots=(str(root),), secret=SECRET, max_body_bytes=10_000)
-
-
-@pytest.fixture(scope="module")
-def replicas(args: AppArgs, skeleton: Any, load_fake: Any) -> Any:
-    return serve.run(serve.deployment(PoseReplica).bind(args, skeleton, load_fake), _local_testing_mode=True)
-
-
-@pytest.fixture
-def service(replicas: Any, skeleton: Any) -> RemotePoseService:
-    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10)
-
-
-@pytest.fixture
-def client(service: RemotePoseService, args: AppArgs) -> Iterator[TestClient]:
-    with TestClient(build_api(service, args), headers={"Authorization": f"Bearer {SECRET}"}) as client:
-        yield client
 
 
 @pytest.fixture
