@@ -24,6 +24,7 @@ from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from clickpose.clicks import apply_clicks, check_box
 from clickpose.errors import ImageError
 from clickpose.explanations import Explanation, explain, most_plausible
+from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.click_pose import Persons, extend_to_clicks
 from clickpose.model.decoder import LayerOutput, LayerValues
@@ -67,17 +68,30 @@ class Predictor:
     """Encode, detect, refine; every coordinate in and out is in pixels of the picture.
 
     Args:
-        model: in evaluation mode, on its device.
+        model: on its device; copied and rewritten for speed (``clickpose.inference``), so training it further
+            changes no answer.
         skeleton: of K keypoints, in the model's order.
         version: what every answer of this model is labelled with.
+        keep: precision of what an ``EncodedImage`` keeps of its picture; ``torch.float16`` takes half the memory and
+            moves keypoints by hundredths of a pixel. Coordinates and all arithmetic stay float32.
     """
 
-    def __init__(self, model: ClickPose, skeleton: Skeleton, version: str = "") -> None:
-        self.model, self.skeleton, self.version = model.eval(), skeleton, version
+    def __init__(
+        self, model: ClickPose, skeleton: Skeleton, version: str = "", *, keep: torch.dtype = torch.float32
+    ) -> None:
+        self.network, self.config = prepare(model), model.config
+        self.skeleton, self.version, self.keep = skeleton, version, keep
         self.device = next(model.parameters()).device
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", version: str | None = None) -> Predictor:
+    def load(
+        cls,
+        folder: str | Path,
+        device: str = "auto",
+        version: str | None = None,
+        *,
+        keep: torch.dtype = torch.float32,
+    ) -> Predictor:
         """Load a model folder; ``device`` "auto" takes a GPU where there is one.
 
         Raises:
@@ -86,7 +100,7 @@ class Predictor:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = load_model(folder)
-        return cls(loaded.network.to(device), loaded.skeleton, version or Path(folder).name)
+        return cls(loaded.network.to(device), loaded.skeleton, version or Path(folder).name, keep=keep)
 
     @torch.inference_mode()
     def encode(self, image: Picture) -> EncodedImage:
@@ -96,15 +110,14 @@ class Predictor:
             ImageError: it is neither.
         """
         picture = _as_pil(image)
-        config = self.model.config
+        config = self.config
         resized = picture.resize(
             input_size(picture.size, config.short_side_px, config.long_side_px), Image.Resampling.BILINEAR
         )
-        memory = self.model.encode(to_tensor(resized, config)[None].to(self.device))
-        values = self.model.decoder.pose_values(memory)
-        return EncodedImage(
-            picture.size, values, self._first_pass(self.model.find_persons(memory), values, picture.size)
-        )
+        memory = self.network.encode(to_tensor(resized, config)[None].to(self.device))
+        values = self.network.decoder.pose_values(memory).kept_as(self.keep)
+        persons = self.network.find_persons(memory)
+        return EncodedImage(picture.size, values, self._first_pass(persons, values, picture.size))
 
     @torch.inference_mode()
     def detect(
@@ -118,7 +131,7 @@ class Predictor:
             max_overlap: of two boxes with a higher IoU only the better is kept, and its score takes in the other as
                 far as they agree; 1 keeps every hypothesis as it is.
         """
-        least = self.model.config.min_score if min_score is None else min_score
+        least = self.config.min_score if min_score is None else min_score
         sure = [pose for pose in encoded.hypotheses if pose.score >= least]
         if max_overlap >= 1:
             return sure
@@ -154,7 +167,7 @@ class Predictor:
         if not clicks:
             return list(poses)
         touched = range(len(poses)) if rescore else sorted({click.person for click in clicks})
-        hypotheses = encoded.hypotheses if self.model.config.reconsider else None
+        hypotheses = encoded.hypotheses if self.config.reconsider else None
         starts = [self._starts(poses[i], corrected[i], hypotheses) for i in touched]
         refined = iter(self._run_loop(encoded, [start.pose for person in starts for start in person]))
         answer = list(poses)
@@ -189,18 +202,18 @@ class Predictor:
         if overlaps[best] >= 0.5:
             return dataclasses.replace(encoded.hypotheses[best], box_px=box_px)
         boxes = self._normalise_boxes([box_px], encoded.size_wh)
-        nobody = boxes.new_zeros(1, 1, self.model.config.width)  # whose content it is makes no difference to the places
-        _, references = self.model.decoder.start_poses(nobody, boxes)
+        nobody = boxes.new_zeros(1, 1, self.config.width)  # whose content it is makes no difference to the places
+        _, references = self.network.decoder.start_poses(nobody, boxes)
         keypoints_px = (references[0, 0, 1:, :2].cpu().numpy() * encoded.size_wh).astype(np.float32)
         return new_pose(keypoints_px, box_px, 1.0)
 
     def _first_pass(self, persons: Persons, values: LayerValues, size_wh: tuple[int, int]) -> tuple[Pose, ...]:
-        content, references = self.model.decoder.start_poses(persons.content, persons.boxes)
-        layers = self.model.decoder.decode_poses(content, references, values)
+        content, references = self.network.decoder.start_poses(persons.content, persons.boxes)
+        layers = self.network.decoder.decode_poses(content, references, values)
         first_logits = layers[-1].logits
-        for _ in range(self.model.config.silent_rounds):
+        for _ in range(self.config.silent_rounds):
             assert layers[-1].keypoints is not None
-            layers = self.model.refine(layers[-1].boxes, layers[-1].keypoints, values)
+            layers = self.network.refine(layers[-1].boxes, layers[-1].keypoints, values)
         return tuple(sorted(self._read(layers, size_wh, first_logits), key=lambda pose: -pose.score))
 
     def _run_loop(self, encoded: EncodedImage, poses: Sequence[Pose]) -> list[Pose]:
@@ -211,7 +224,7 @@ class Predictor:
         boxes = self._normalise_boxes([pose.box_px for pose in poses], encoded.size_wh)
         boxes = extend_to_clicks(boxes, keypoints_norm, torch.ones_like(boxes[..., 0], dtype=torch.bool))
         free = torch.from_numpy(~held).float().to(self.device)[None]
-        refined = self._read(self.model.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
+        refined = self._read(self.network.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
         return [keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
 
     def _read(
@@ -231,14 +244,11 @@ class Predictor:
         area = (boxes[:, 2:] - boxes[:, :2]).prod(-1).clamp(min=1.0)
         sigmas = torch.from_numpy(self.skeleton.sigma_array).to(moved.device)
         steadiness = torch.exp(-moved / (2 * area[:, None] * (2 * sigmas) ** 2))
+        answers = (keypoints, boxes, scores, scores[:, None] * steadiness)
+        keypoints_px, boxes_px, person_scores, keypoint_scores = (answer.cpu().numpy() for answer in answers)
         return [
-            new_pose(
-                keypoints[i].cpu().numpy(),
-                boxes[i].cpu().numpy(),
-                float(scores[i]),
-                (scores[i] * steadiness[i]).cpu().numpy(),
-            )
-            for i in range(len(scores))
+            new_pose(keypoints_px[i], boxes_px[i], float(person_scores[i]), keypoint_scores[i])
+            for i in range(len(person_scores))
         ]
 
     def _normalise_boxes(self, boxes_px: Sequence[Floats], size_wh: tuple[int, int]) -> Tensor:

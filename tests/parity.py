@@ -1,4 +1,4 @@
-"""Compare the model with recorded numbers: ``python -m tests.parity DIR``.
+"""Compare the model with recorded numbers: ``python -m tests.parity DIR [--prepared]``.
 
 DIR holds ``.npz`` files made by another implementation of Click-Pose on weights and pictures that both draw from
 names and seeds (``parity_recipe.py``). What a file holds is told by its arrays:
@@ -9,6 +9,7 @@ names and seeds (``parity_recipe.py``). What a file holds is told by its arrays:
     total_loss_f64      a training step                parity_training
     annotations_json    AP at n clicks, NoC            parity_clicks
 
+With ``--prepared`` the network is the one that inference runs, wherever no gradient is wanted.
 Each array gets one line with the largest error and its tolerance. Exit status: 0 if all are within, 1 if one is
 not, 2 if there is nothing to compare or a file holds something else.
 """
@@ -36,14 +37,15 @@ CHECKS: dict[str, Callable[[Fixture], None]] = {
 
 def main(arguments: list[str]) -> int:
     """Check every fixture of a folder; return the exit status."""
-    if len(arguments) != 1:
-        return refuse("usage: python -m tests.parity DIR")
-    folder = Path(arguments[0])
+    folders = [argument for argument in arguments if argument != "--prepared"]
+    if len(folders) != 1:
+        return refuse("usage: python -m tests.parity DIR [--prepared]")
+    folder = Path(folders[0])
     paths = sorted(folder.glob("*.npz"))
     if not paths:
         return refuse(f"{folder} holds no fixture: there is no .npz file in it")
     try:
-        fixtures = [Fixture(path) for path in paths]
+        fixtures = [Fixture(path, "--prepared" in arguments) for path in paths]
     except (OSError, ValueError, BadZipFile) as error:
         return refuse(f"{folder} holds a file that numpy cannot read: {error}")
     for fixture in fixtures:

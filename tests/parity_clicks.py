@@ -18,6 +18,7 @@ import torch
 from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
 from clickpose.evaluation.coco_metrics import image_ap, keypoint_ap
 from clickpose.evaluation.published import rounds_needed
+from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.proposals import PERSON_CLASS
@@ -43,7 +44,9 @@ def check_clicks(fixture: Fixture) -> None:
     sizes_hw = np.array([(image["height"], image["width"]) for image in records["images"]])
     fixture.note("orig_hw", difference(np.broadcast_to(fixture["orig_hw"], sizes_hw.shape), sizes_hw), EXACT)
     num_keypoints = len(records["annotations"][0]["keypoints"]) // 3
-    played = PlayedRounds(fixture, read_annotations(records, num_keypoints), steady_model(num_keypoints))
+    played = PlayedRounds(
+        fixture, read_annotations(records, num_keypoints), steady_model(num_keypoints, fixture.prepared)
+    )
     for name in [name for name in fixture.arrays if name.endswith("_stats_f64")]:
         hold, count = re.fullmatch(r"ap_(\w+)_C(\d+)_stats_f64", name).groups()  # type: ignore[union-attr]
         played.check_ap(hold, int(count))
@@ -52,12 +55,12 @@ def check_clicks(fixture: Fixture) -> None:
         played.check_number_of_clicks(hold, int(percent))
 
 
-def steady_model(num_keypoints: int) -> ClickPose:
+def steady_model(num_keypoints: int, prepared: bool) -> ClickPose:
     model = copy.deepcopy(recipe_model(num_keypoints))
     for head in model.decoder.pose_heads:
         head.layers[2].weight.data *= STEADINESS
         head.layers[2].bias.data *= STEADINESS
-    return model
+    return prepare(model) if prepared else model
 
 
 def read_annotations(records: dict[str, Any], num_keypoints: int) -> AnnotationSet:

@@ -45,6 +45,7 @@ class Fixture:
     """The arrays of a file. Reading one by name makes it an input; ``compare`` holds it against ours."""
 
     path: Path
+    prepared: bool = False  # compare the network as inference runs it
     lines: list[Line] = field(default_factory=list)
 
     def __post_init__(self) -> None:

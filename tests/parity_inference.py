@@ -29,7 +29,7 @@ def sigmas(fixture: Fixture) -> Tensor:
 @torch.inference_mode()
 def check_eval(fixture: Fixture) -> None:
     """Compare every stage from the backbone to the boxes in pixels."""
-    model, (images, padding) = recipe_model(fixture.meta["K"]), pictures(fixture)
+    model, (images, padding) = recipe_model(fixture.meta["K"], fixture.prepared), pictures(fixture)
     head, layers = model.proposal_head, model.decoder.layers
     with watch([model.backbone, model.projection, model.encoder.layers[0], head.norm, *layers]) as calls:
         memory = model.encode(images, padding)
@@ -157,10 +157,10 @@ def best_pairs(output: LayerOutput, picture: int, size_wh: tuple[int, int], coun
 
 @cache
 def first_pass(
-    num_keypoints: int, seeds: tuple[int, ...], sizes_hw: tuple[tuple[int, int], ...]
+    num_keypoints: int, seeds: tuple[int, ...], sizes_hw: tuple[tuple[int, int], ...], prepared: bool
 ) -> tuple[LayerOutput, LayerValues]:
     """Poses of a batch before any click, and what the loop needs to know of its pictures."""
-    model = recipe_model(num_keypoints)
+    model = recipe_model(num_keypoints, prepared)
     with torch.inference_mode():
         memory = model.encode(*draw_pictures(seeds, sizes_hw))
         values = model.decoder.pose_values(memory)
@@ -169,4 +169,5 @@ def first_pass(
 
 def encoded_batch(fixture: Fixture) -> tuple[LayerOutput, LayerValues]:
     meta = fixture.meta
-    return first_pass(meta["K"], tuple(meta["image_seeds"]), tuple(tuple(size) for size in meta["sizes"]))
+    sizes_hw = tuple(tuple(size) for size in meta["sizes"])
+    return first_pass(meta["K"], tuple(meta["image_seeds"]), sizes_hw, fixture.prepared)

@@ -31,7 +31,8 @@ def check_loop(fixture: Fixture) -> None:
 
 
 def _check_variant(fixture: Fixture, variant: str) -> None:
-    (first, values), targets, model = encoded_batch(fixture), fixture.targets, recipe_model(fixture.meta["K"])
+    (first, values), targets = encoded_batch(fixture), fixture.targets
+    model = recipe_model(fixture.meta["K"], fixture.prepared)
     kind, count = re.fullmatch(r"(\w+)_n(\d+)", variant).groups()  # type: ignore[union-attr]
     if kind not in HOLDS:
         raise SystemExit(f"{fixture.path}: {variant} is none of the loops {', '.join(HOLDS)}")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clickpose.inference import prepare
 from clickpose.model import ClickPose, resnet50_coco
 from clickpose.model.config import IMAGENET_MEAN, IMAGENET_STD
 from clickpose.published import published_name
@@ -16,8 +17,10 @@ from clickpose.skeleton import Skeleton, built_in
 
 
 @cache
-def recipe_model(num_keypoints: int) -> ClickPose:
-    """The published network, each weight drawn by its published name."""
+def recipe_model(num_keypoints: int, prepared: bool = False) -> ClickPose:
+    """The published network, each weight drawn by its published name; as inference runs it if ``prepared``."""
+    if prepared:
+        return prepare(recipe_model(num_keypoints))
     model = ClickPose(resnet50_coco(num_keypoints)).eval()
     for name, weight in model.state_dict().items():
         weight.copy_(torch.from_numpy(draw_weight(published_name(name), tuple(weight.shape))))

@@ -50,6 +50,10 @@ class LayerValues:
     shapes: LevelShapes
     valid_ratios: Tensor
 
+    def kept_as(self, dtype: torch.dtype) -> LayerValues:
+        """Return the same with the values in another precision."""
+        return LayerValues(tuple(value.to(dtype) for value in self.values), self.shapes, self.valid_ratios)
+
 
 class DecoderLayer(nn.Module):
     """Self-attention among queries, deformable attention to the picture, feed-forward."""

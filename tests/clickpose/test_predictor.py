@@ -18,11 +18,16 @@ SKELETON = Skeleton.load("crowdpose14")
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
+def model() -> ClickPose:
     torch.manual_seed(0)
     model = ClickPose(tiny())
     for head in [*model.decoder.pose_heads, *model.decoder.box_heads, model.decoder.initial_pose_head]:
         torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
+    return model
+
+
+@pytest.fixture(scope="module")
+def predictor(model) -> Predictor:
     return Predictor(model, SKELETON, "v1")
 
 
@@ -38,7 +43,7 @@ def encoded(predictor: Predictor, image: Image.Image) -> EncodedImage:
 
 def test_detect_gives_poses_in_pixels_best_first(predictor, encoded) -> None:
     poses = predictor.detect(encoded, max_overlap=1.0)
-    assert len(poses) == predictor.model.config.num_persons
+    assert len(poses) == predictor.config.num_persons
     assert [p.score for p in poses] == sorted((p.score for p in poses), reverse=True)
     assert all(p.keypoints_px.shape == (14, 2) and (p.keypoints_px <= (200, 120)).all() for p in poses)
 
@@ -48,11 +53,10 @@ def test_array_and_pil_picture_encode_alike(predictor, image, encoded) -> None:
     assert np.array_equal(again.hypotheses[0].keypoints_px, encoded.hypotheses[0].keypoints_px)
 
 
-def test_silent_rounds_move_keypoints_and_keep_first_scores(predictor, image) -> None:
-    config = dataclasses.replace(predictor.model.config, silent_rounds=1)
-    model = ClickPose(config)
-    model.load_state_dict(predictor.model.state_dict())
-    plain, moved = (p.detect(p.encode(image), max_overlap=1.0) for p in (predictor, Predictor(model, SKELETON)))
+def test_silent_rounds_move_keypoints_and_keep_first_scores(model, predictor, image) -> None:
+    silent = ClickPose(dataclasses.replace(model.config, silent_rounds=1))
+    silent.load_state_dict(model.state_dict())
+    plain, moved = (p.detect(p.encode(image), max_overlap=1.0) for p in (predictor, Predictor(silent, SKELETON)))
     assert [p.score for p in plain] == [p.score for p in moved]
     assert not np.allclose(plain[0].keypoints_px, moved[0].keypoints_px)
 
@@ -79,14 +83,18 @@ def test_persons_are_ranked_anew_all_together_or_not_at_all(predictor, encoded) 
     assert all(new.score != old.score for new, old in zip(anew, poses, strict=True))
 
 
-def test_a_model_that_reconsiders_goes_on_from_whichever_hypothesis_the_click_speaks_for(predictor, encoded) -> None:
-    model = ClickPose(dataclasses.replace(predictor.model.config, reconsider=True))
-    model.load_state_dict(predictor.model.state_dict())
+def test_a_model_that_reconsiders_goes_on_from_whichever_hypothesis_the_click_speaks_for(
+    model, predictor, encoded
+) -> None:
+    reconsidering = ClickPose(dataclasses.replace(model.config, reconsider=True))
+    reconsidering.load_state_dict(model.state_dict())
     first = encoded.hypotheses[0]
     other = dataclasses.replace(first, keypoints_px=first.keypoints_px[::-1].copy())
     known = dataclasses.replace(encoded, hypotheses=(first, other))
     click = Click(0, 0, tuple(other.keypoints_px[0].tolist()))
-    stubborn, open_minded = (p.refine(known, [first], [click])[0] for p in (predictor, Predictor(model, SKELETON)))
+    stubborn, open_minded = (
+        p.refine(known, [first], [click])[0] for p in (predictor, Predictor(reconsidering, SKELETON))
+    )
     (from_other,) = predictor.refine(known, [other], [click])
     assert not np.allclose(stubborn.keypoints_px, from_other.keypoints_px, atol=1)
     np.testing.assert_allclose(open_minded.keypoints_px, from_other.keypoints_px, atol=1e-3)
@@ -164,15 +172,15 @@ def test_odd_pictures_are_encoded(predictor, size_wh) -> None:
     assert predictor.detect(predictor.encode(Image.new("RGB", size_wh)))
 
 
-def test_model_folder_there_and_back(predictor, image, encoded, tmp_path) -> None:
-    save_model(tmp_path / "v7", predictor.model, SKELETON, metrics={"ap": 0.5}, card="# a card")
+def test_model_folder_there_and_back(model, image, encoded, tmp_path) -> None:
+    save_model(tmp_path / "v7", model, SKELETON, metrics={"ap": 0.5}, card="# a card")
     again = Predictor.load(tmp_path / "v7")
     assert again.version == "v7" and load_model(tmp_path / "v7").metrics == {"ap": 0.5}
     assert np.array_equal(again.encode(image).hypotheses[0].keypoints_px, encoded.hypotheses[0].keypoints_px)
 
 
-def test_weights_that_do_not_fit_are_listed(predictor, tmp_path) -> None:
-    folder = save_model(tmp_path / "m", predictor.model, SKELETON, metrics={}, card="")
+def test_weights_that_do_not_fit_are_listed(model, tmp_path) -> None:
+    folder = save_model(tmp_path / "m", model, SKELETON, metrics={}, card="")
     text = (folder / "config.json").read_text().replace('"width": 32', '"width": 64')
     (folder / "config.json").write_text(text)
     with pytest.raises(InvalidModel, match=r"encoder.level_embed has shape \(3, 32\), not \(3, 64\)"):
@@ -182,3 +190,24 @@ def test_weights_that_do_not_fit_are_listed(predictor, tmp_path) -> None:
 def test_folder_without_weights_is_refused(tmp_path) -> None:
     with pytest.raises(InvalidModel, match=r"config.json, skeleton.json, weights.safetensors missing"):
         Predictor.load(tmp_path)
+
+
+def test_half_precision_halves_the_memory_and_moves_keypoints_by_less_than_a_tenth_of_a_pixel(
+    model, predictor, image, encoded
+) -> None:
+    half = Predictor(model, SKELETON, keep=torch.float16)
+    kept = half.encode(image)
+    assert kept.num_bytes == encoded.num_bytes / 2
+    poses, click = predictor.detect(encoded, max_overlap=1.0), Click(1, "left_wrist", (31.7, 88.3))
+    refined = predictor.refine(encoded, poses, [click])
+    for ours, theirs in ((half.detect(kept, max_overlap=1.0), poses), (half.refine(kept, poses, [click]), refined)):
+        for mine, expected in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(mine.keypoints_px, expected.keypoints_px, atol=0.1)
+
+
+def test_refine_of_the_same_click_never_changes_nor_does_the_picture(predictor, encoded) -> None:
+    before = [value.clone() for value in encoded.values.values]
+    poses, click = predictor.detect(encoded, max_overlap=1.0), Click(1, "left_wrist", (31.7, 88.3))
+    first, again = (predictor.refine(encoded, poses, [click])[1] for _ in range(2))
+    np.testing.assert_array_equal(first.keypoints_px, again.keypoints_px)
+    assert all(torch.equal(a, b) for a, b in zip(before, encoded.values.values, strict=True))

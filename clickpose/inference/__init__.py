@@ -1,0 +1,68 @@
+"""The network as inference runs it: the same answers, rewritten for speed.
+
+``clickpose.model`` says what is computed and is what training runs. ``prepare`` copies such a network and replaces
+what can be had for less when no gradient is wanted:
+
+    backbone.py    convolutions with frozen norms and activations folded in
+    products.py    linear layers and convolutions through oneDNN where that is faster
+    sampling.py    bilinear sampling as one weighted gather
+    attention.py   one product for places and weights, no masks
+    decoder.py     outputs that nobody reads are not computed
+    layers.py      encoder layers a few thousand tokens at a time, ReLU inside products
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from clickpose.inference.attention import GatheringAttention, QueryAttention
+from clickpose.inference.backbone import fold, fold_backbone
+from clickpose.inference.decoder import InferenceDecoder
+from clickpose.inference.layers import FusedFeedForward, PartwiseEncoderLayer, mlp
+from clickpose.inference.products import Product
+from clickpose.model import ClickPose
+from clickpose.model.attention import DeformableAttention
+from clickpose.model.backbone import Backbone
+from clickpose.model.encoder import EncoderLayer
+from clickpose.model.layers import MLP, FeedForward
+
+REWRITES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    Backbone: fold_backbone,
+    EncoderLayer: PartwiseEncoderLayer,
+    DeformableAttention: GatheringAttention,
+    nn.MultiheadAttention: QueryAttention,
+    FeedForward: FusedFeedForward,
+    MLP: mlp,
+    nn.Linear: Product.of,
+}
+
+
+def prepare(model: ClickPose) -> ClickPose:
+    """Return a network that answers as ``model`` does, only faster.
+
+    Weights are copied: training ``model`` further does not change what is returned, which cannot be trained or saved.
+    Answers differ by rounding: logits by less than 2e-5, boxes and points by less than 1e-6.
+
+    Args:
+        model: on the device that it shall run on.
+    """
+    with torch.no_grad():
+        network = copy.deepcopy(model).eval().requires_grad_(False)
+        for projection in network.projection.projections:
+            projection[0] = fold([projection[0]])[0]
+        _rewrite(network)
+        network.decoder = InferenceDecoder(network.decoder)
+    return network
+
+
+def _rewrite(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if type(child) in REWRITES:
+            setattr(module, name, REWRITES[type(child)](child))
+        else:
+            _rewrite(child)
