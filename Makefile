@@ -8,6 +8,7 @@ help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
 	@echo "make test    every test"
 	@echo "make check   formatting, lint and types, then every test"
+	@echo "make bench   every benchmark that works here, then the table of docs/performance.md"
 
 install: $(VENV)/.installed
 
@@ -29,6 +30,13 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(ARGS)
+
+BENCHMARKS := full refine demo parts scaling $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/training_step.py))
+
+bench: install
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
+	if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then PYTHON=$(BIN)/python sh benchmarks/gpu.sh; fi
+	$(BIN)/python -m benchmarks.table
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,22 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def _linear_flop(x: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    return 2 * math.prod(x) * weight[0]
+
+
+def _convolution_flop(
+    x: Sequence[int], weight: Sequence[int], *_: object, out_shape: Sequence[int], **__: object
+) -> int:
+    return 2 * x[0] * math.prod(out_shape[-2:]) * math.prod(weight)
+
+
+ONEDNN: dict[Any, Any] = {  # the counter does not know oneDNN's operators by itself
+    torch.ops.mkldnn._linear_pointwise: _linear_flop,
+    torch.ops.mkldnn._convolution_pointwise: _convolution_flop,
+}
 
 
 def interleaved(forms: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
@@ -42,8 +59,8 @@ def summary(times_ms: list[float]) -> dict[str, float]:
 
 
 def gflop(form: Callable[[], object]) -> float:
-    """Count the floating-point operations of one call, in 10^9; only PyTorch's own operators are seen."""
-    with FlopCounterMode(display=False) as counter:
+    """Count the floating-point operations of one call, in 10^9: those of products, convolutions and attention."""
+    with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
         form()
     return float(counter.get_total_flops()) / 1e9
 

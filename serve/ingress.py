@@ -33,8 +33,8 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
             yield
 
     api = FastAPI(
-        title="clickpose", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
-        middleware=_doors(service, args), responses=PROBLEMS,
+        title="clickpose", lifespan=lifespan, middleware=_doors(service, args), responses=PROBLEMS,
+        docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
     refusals = Refusals(service.metrics)
     refusals.install(api)
@@ -47,14 +47,15 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
 def _doors(service: RemotePoseService, args: AppArgs) -> list[Middleware]:
     """Return what a request has to pass, from outside in."""
     count, credentials = service.metrics.count_rejected, args.credentials()
-    guard = Middleware(Guard, credentials=credentials, webhook_secret=args.webhook_password()) if credentials else None
-    doors = (
+    guards = []
+    if credentials is not None:
+        guards = [Middleware(Guard, credentials=credentials, webhook_secret=args.webhook_password())]
+    return [
         Middleware(RequestLog, count_rejected=count),
-        guard,
+        *guards,
         Middleware(Admission, most=args.max_programs(), count_rejected=count),
         Middleware(BodyLimit, max_bytes=args.max_body_bytes),
-    )
-    return [door for door in doors if door is not None]
+    ]
 
 
 @serve.ingress()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +32,9 @@ def _absolute(uri: str) -> str:
     """Make a local path independent of the working directory; replicas have another one."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
 
+
+SERVER = re.compile(r"https?://[\w.-]+(:\d+)?(/|$)|https?://\[[0-9a-fA-F:.]+\](:\d+)?(/|$)")
+IMAGE_SCHEMES = ("file", "s3", "gs", "gcs", "abfs")
 
 Uri = Annotated[str, AfterValidator(_absolute)]
 
@@ -112,6 +117,12 @@ class AppArgs(BaseModel):
     def _check(self) -> Self:
         if (self.store is None) == (self.model is None):
             raise ValueError("give either a store or a model folder")
+        for url in (self.label_studio_url, self.forward_webhooks_to):
+            if url is not None and not SERVER.match(url):
+                raise ValueError(f"{url!r} is not the address of a server: give it as http://HOST:PORT")
+        for root in self.image_roots:
+            if (scheme := urlsplit(root).scheme) and scheme not in IMAGE_SCHEMES:
+                raise ValueError(f"pictures cannot be read from {scheme}://, only from {', '.join(IMAGE_SCHEMES)}")
         return self
 
     def with_secrets(self) -> Self:

@@ -104,7 +104,7 @@ def sync(
 def proxy(
     to: Annotated[str, typer.Option("--label-studio", help="URL of Label Studio.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8081,
     skeleton: Annotated[
         list[Path] | None, typer.Option(help="JSON file of a skeleton that is not built in; may repeat.")
     ] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,11 @@ class InferenceDecoder(Decoder):
         references: Tensor,
         values: LayerValues,
         *,
-        attached: Tensor | None = None,
         free: Tensor | None = None,
-        mask: Tensor | None = None,
+        **of_training: Any,
     ) -> list[LayerOutput]:
         """Refine persons and keypoints as ``Decoder`` does; the list holds the last layers' outputs, two at most."""
-        assert attached is None and mask is None
+        assert not of_training
         people, group = references.shape[1:3]
         freedom = 1.0 if free is None else free[..., None]
         x, outputs, first = content.flatten(1, 2), [], self.config.person_layers
@@ -66,13 +66,11 @@ class InferenceDecoder(Decoder):
         boxes: Tensor,
         value: Tensor,
         values: LayerValues,
-        *,
-        group: int | None = None,
-        mask: Tensor | None = None,
+        **visible: Any,
     ) -> Tensor:
         references = boxes[:, :, None] * values.valid_ratios.repeat(1, 1, 2)[:, None]  # (B, Q, L, 4)
         positions = self.reference_head(box_encoding(references[:, :, 0], x.shape[-1]))
-        return self.layers[i](x, positions, references, value, values.shapes, group=group, mask=mask)  # type: ignore[no-any-return]
+        return self.layers[i](x, positions, references, value, values.shapes, **visible)  # type: ignore[no-any-return]
 
 
 def box_encoding(boxes: Tensor, width: int) -> Tensor:

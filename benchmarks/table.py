@@ -1,0 +1,199 @@
+"""Write the tables of docs/performance.md from benchmarks/results: ``python -m benchmarks.table``.
+
+Every number on that page between its marks comes from a file that the command beside it has written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import RESULTS
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: is measured.
+        source: the benchmark that measures it; its results have the same name.
+        value: of the results; a lower number is better unless the bar begins with ">=".
+        bar: "<= 0.35 GFLOP": a sign, a number, a unit.
+        beside: what else the results say about it.
+    """
+
+    what: str
+    source: str
+    value: Callable[[Result], float]
+    bar: str
+    beside: Callable[[Result], str] = lambda result: ""
+
+    def line(self) -> str:
+        """The line in Markdown; what has not been measured here says so."""
+        command = "`sh benchmarks/gpu.sh`" if self.source == "gpu" else f"`python -m benchmarks.{self.source}`"
+        result = read(self.source)
+        try:
+            value, beside = (None, "") if result is None else (self.value(result), self.beside(result))
+        except (KeyError, TypeError) as error:
+            value, beside = None, f"{type(error).__name__} {error} in benchmarks/results/{self.source}.json"
+        sign, limit, unit = self.bar.split(" ", 2) if self.bar.count(" ") > 1 else (*self.bar.split(), "")
+        if value is None:
+            return f"| {self.what} | {self.bar} | not measured here | | {beside} | {command} |"
+        met = value <= float(limit) if sign == "<=" else value >= float(limit)
+        return (
+            f"| {self.what} | {self.bar} | {value:.3g} {unit} | {'yes' if met else '**no**'} | {beside} | {command} |"
+        )
+
+
+def read(name: str) -> Result | None:
+    """Results of a benchmark, if it has run."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def times(result: Result, *names: str) -> str:
+    """Medians and fastest runs."""
+    shown = (f"{name.removesuffix('_ms').replace('_', ' ')} {result[name]['median']:.4g}" for name in names)
+    fastest = (f"{result[name]['min']:.4g}" for name in names)
+    return f"{', '.join(shown)} ms (fastest {', '.join(fastest)})"
+
+
+def largest(result: Result) -> str:
+    """How far answers are from the plain form's."""
+    apart = result["largest_difference"]
+    return f"plain form {result['plain_gflop']:.1f} GFLOP; logits {apart['logits']:.1e}"
+
+
+ROWS = (
+    Row(
+        "a click on one person, 800 x 1088: arithmetic",
+        "refine",
+        lambda r: r["refine_one_person_gflop"],
+        "<= 0.35 GFLOP",
+        lambda r: f"published round {r['published_round_gflop']:.1f} GFLOP",
+    ),
+    Row(
+        "the same: times as fast as a round of the published loop",
+        "refine",
+        lambda r: r["speedup_over_published_form"],
+        ">= 12 x",
+        lambda r: times(r, "refine_ms", "published_round_ms"),
+    ),
+    Row("full inference, 800 x 1088: arithmetic", "full", lambda r: r["full_gflop"], "<= 471 GFLOP", largest),
+    Row(
+        "the same: share of the plain form's time",
+        "full",
+        lambda r: r["share_of_plain_time"]["median"],
+        "<= 0.55",
+        lambda r: times(r, "full_ms", "plain_ms"),
+    ),
+    Row(
+        "the same: largest difference of logits",
+        "full",
+        lambda r: r["largest_difference"]["logits"],
+        "<= 2e-5",
+    ),
+    Row(
+        "the same: largest difference of boxes and points",
+        "full",
+        lambda r: max(r["largest_difference"][name] for name in ("boxes", "keypoints")),
+        "<= 1e-6",
+    ),
+    Row(
+        "kept of a picture, 800 x 1333, float32",
+        "refine",
+        lambda r: r["encoded_image_mb"]["float32"],
+        "<= 100 MB",
+    ),
+    Row(
+        "kept of a picture, 800 x 1333, half precision",
+        "refine",
+        lambda r: r["encoded_image_mb"]["float16"],
+        "<= 50 MB",
+        lambda r: "moves keypoints by {median:.2g} px (median), {max:.2g} px at most".format(**r["float16_moves_px"]),
+    ),
+    Row(
+        "demo model: encode and detect",
+        "demo",
+        lambda r: r["encode_and_detect_ms"]["median"],
+        "<= 150 ms",
+        lambda r: f"fastest {r['encode_and_detect_ms']['min']:.4g}; {r['machine']['threads']} threads",
+    ),
+    Row(
+        "demo model: a click, 95th percentile",
+        "demo",
+        lambda r: r["refine_ms"]["p95"],
+        "<= 10 ms",
+        lambda r: times(r, "refine_ms"),
+    ),
+    Row(
+        "training step, batch 2, 480 x 640: share of the plain form's time",
+        "training_step",
+        lambda r: r["time_ratio"],
+        "<= 0.65",
+    ),
+    Row(
+        "the same: share of the plain form's peak memory",
+        "training_step",
+        lambda r: r["memory_ratio"],
+        "<= 0.6",
+    ),
+    Row(
+        "on a GPU: a click's share of full inference",
+        "gpu",
+        lambda r: r["float32"]["refine_over_full"],
+        "<= 0.08",
+        lambda r: times(r["float32"], "refine_ms", "full_ms"),
+    ),
+)
+
+
+def main() -> None:
+    """Rewrite what stands between the marks."""
+    head = ["| what | bar | measured | met | beside it | command |", "|---|---|---|---|---|---|"]
+    page = PAGE.read_text()
+    page = between(page, "table", "\n".join([*head, *(row.line() for row in ROWS)]))
+    page = between(page, "parts", "\n".join(parts()))
+    PAGE.write_text(between(page, "machines", "\n".join(machines())))
+
+
+def parts() -> list[str]:
+    """Every part in its forms: fastest runs."""
+    lines = ["| part | fastest run of each form, ms |", "|---|---|"]
+    for part, forms in (read("parts") or {}).items():
+        if part != "machine":
+            shown = " · ".join(f"{form} {times['min']:.3g}" for form, times in forms.items())
+            lines.append(f"| {part} | {shown} |")
+    return lines
+
+
+def machines() -> list[str]:
+    """On what each benchmark ran."""
+    lines = []
+    for name in sorted({row.source for row in ROWS} | {"parts", "scaling"}):
+        result = read(name)
+        if result is not None:
+            machine = result["machine"]
+            where = (
+                machine["gpu"] or f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s)"
+            )
+            lines.append(f"- {name}: {where}, torch {machine['torch']}, load {machine['load_before']} before")
+    return lines
+
+
+def between(page: str, mark: str, text: str) -> str:
+    """Put text between a mark's beginning and its end."""
+    pattern = rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)"
+    return re.sub(pattern, lambda found: f"{found[1]}{text}\n{found[2]}", page, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    main()
