@@ -34,10 +34,6 @@ STATUS: dict[type[Exception], int] = {
     Busy: 429,
     NotReady: 503,
 }
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem} for code in sorted({401, 411, 413, 500, *STATUS.values()})
-}
-MAX_DETAIL_CHARS = 200  # a field's name may be as long as a body
 RETRY_AFTER_S: dict[type[Exception], str] = {Busy: "1", NotReady: "3"}
 REASONS: dict[type[Exception], str] = {
     ImageError: "picture",

@@ -43,8 +43,8 @@ def main() -> None:
     result = summarise(story, plan, model_ms, encoded) | {"load_before": before["load_before"]}
     Console().print(make_table(result))
     if arguments.name:
-        draw(story, RESULTS / f"{arguments.name}.png")
         print(write_result(arguments.name, result))
+        draw(story, RESULTS / f"{arguments.name}.png")
 
 
 def time_model(folder: Path, files: list[Path]) -> dict[str, float]:
