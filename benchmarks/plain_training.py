@@ -78,6 +78,13 @@ class PlainDeformableAttention(DeformableAttention):
         sampled = sample_by_grid(values, shapes, locations, weights.unflatten(-1, places[1:]))
         return self.output_proj(sampled)  # type: ignore[no-any-return]
 
+    def _locate(self, offsets: Tensor, references: Tensor, shapes: LevelShapes) -> Tensor:
+        """Place offsets in cells around points, in fractions of half a side around boxes."""
+        if references.shape[-1] == 2:
+            cells_wh = offsets.new_tensor([[w, h] for h, w in shapes])
+            return references + offsets / cells_wh[:, None]
+        return references[..., :2] + offsets / self.num_points * references[..., 2:] * 0.5
+
 
 class PlainDecoderLayer(DecoderLayer):
     """Writes out how much every query looks at every other; a mask keeps persons apart."""

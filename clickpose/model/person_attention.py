@@ -39,8 +39,8 @@ def attend_with_noised(
 def _attend_to_own_and_real(q: Tensor, own_k: Tensor, own_v: Tensor, real_k: Tensor, real_v: Tensor) -> Tensor:
     """One softmax over two kinds of keys: ``(B, H, M, G, C)`` of each one's own person, ``(B, H, R, C)`` of all."""
     group, q = q.shape[3], q * q.shape[-1] ** -0.5
-    to_real = (q.flatten(2, 3) @ real_k.transpose(-1, -2)).unflatten(2, (-1, group))
-    shares = torch.cat((q @ own_k.transpose(-1, -2), to_real), -1).softmax(-1)
-    from_real = shares[..., group:].flatten(2, 3) @ real_v
-    attended: Tensor = shares[..., :group] @ own_v + from_real.unflatten(2, (-1, group))
+    to_own = (q @ own_k.transpose(-1, -2)).flatten(2, 3)
+    to_real = q.flatten(2, 3) @ real_k.transpose(-1, -2)
+    own, real = torch.cat((to_own, to_real), -1).softmax(-1).split([group, to_real.shape[-1]], -1)
+    attended: Tensor = own.unflatten(2, (-1, group)) @ own_v + (real @ real_v).unflatten(2, (-1, group))
     return attended
