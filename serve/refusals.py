@@ -46,6 +46,10 @@ REASONS: dict[type[Exception], str] = {
     Busy: "busy",
     NotReady: "not ready",
 }
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem} for code in sorted({401, 411, 413, 500, *STATUS.values()})
+}
+MAX_DETAIL_CHARS = 200  # a field's name may be as long as a body
 
 
 class Refusals:
