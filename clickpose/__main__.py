@@ -39,6 +39,8 @@ def main() -> None:
         app()
     except ClickPoseError as error:
         sys.exit(f"clickpose: {error}")
+    except OSError as error:  # a file to write to, most likely: those to read are explained where they are read
+        sys.exit(f"clickpose: {error.filename or 'the system'}: {error.strerror or error}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,20 +20,35 @@ from clickpose.model.kernels import use_compiled_sampling
 from clickpose.skeleton import Skeleton
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
+from clickpose.training.folding import fold_norms
 from clickpose.training.forward import training_forward
 from clickpose.training.heavy_parts import lighten
 from clickpose.training.losses import total_loss
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
+
 
 def tune_for_cpu(num_threads: int) -> None:
-    """Set this process up to train on a CPU: compiled sampling where a compiler is, bf16 inside matrix products.
+    """Set this process up to train on a CPU: compiled sampling where a compiler is, matrix products by oneDNN.
 
-    Coordinates stay float32. Fused attention is switched off, as it is the slower one for short sequences.
+    These are bf16 inside on processors with AMX and float32 elsewhere; coordinates stay float32. Fused attention is
+    switched off, as its backward pass is the slower one. Large buffers stay with the process.
     """
     torch.set_num_threads(num_threads)
     torch.set_float32_matmul_precision("medium")
     torch.backends.cuda.enable_flash_sdp(False)  # this switch governs the CPU as well
     use_compiled_sampling()
+    keep_large_buffers()
+
+
+def keep_large_buffers() -> None:
+    """Let glibc reuse large buffers from step to step; each would cost a page fault for every 4 KiB otherwise."""
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # another C library
+    set_option(M_MMAP_THRESHOLD, 2**30)
+    set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @dataclass
@@ -101,6 +117,7 @@ def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> Tr
     average = copy.deepcopy(model).eval().requires_grad_(False)
     freeze(model, config.frozen)
     lighten(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
+    fold_norms(model.backbone)
     return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
 
 
@@ -126,7 +143,7 @@ def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:
         {"params": others, "lr": config.learning_rate, "base_lr": config.learning_rate},
         {"params": backbone, "lr": config.backbone_learning_rate, "base_lr": config.backbone_learning_rate},
     ]
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
 
 
 def rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -203,8 +220,7 @@ def chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 def update_average(average: ClickPose, model: ClickPose, decay: float, step: int) -> None:
     """Move the average towards the model, each tensor once; the first steps count more, so that no start lingers."""
     decay = min(decay, (1 + step) / (10 + step))
-    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
 def mean_over_processes(value: float, device: torch.device) -> float:

@@ -6,12 +6,14 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clickpose.bombs import refuse_large_work, refuse_long_work
 from clickpose.errors import ImageError
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 100_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # Pillow knows fifty more; some run other programs
 
 
 def decode_image(
@@ -20,21 +22,24 @@ def decode_image(
     """Decode an encoded picture to RGB with its EXIF orientation applied, as browsers show it.
 
     Args:
-        data: the encoded picture, in any format Pillow reads.
+        data: the encoded picture, in one of ``FORMATS``; of several frames the first counts.
         name: what to call it in an error.
         max_bytes: limit on the encoded size.
-        max_pixels: limit on width times height, checked on the header before anything is decoded.
+        max_pixels: limit on width times height; like all that ``clickpose.bombs`` looks for, it is checked before
+            anything is decoded.
 
     Raises:
         ImageError: the picture is empty, broken or beyond a limit.
     """
     if len(data) > max_bytes:
         raise ImageError(f"{name} has {len(data)} bytes, more than the limit of {max_bytes}")
+    refuse_long_work(data, name)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > max_pixels:
-                raise ImageError(f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            refuse_large_work(picture, name, max_pixels)
             return _to_rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} cannot be decoded as a picture: it is none of {', '.join(FORMATS)}") from error
     except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} cannot be decoded as a picture: {error}") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from clickpose.annotations import Click, Floats, Pose
 from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from clickpose.clicks import apply_clicks, check_box
 from clickpose.errors import ImageError
+from clickpose.explanations import Explanation, explain, most_plausible
 from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.click_pose import Persons, extend_to_clicks
@@ -44,23 +46,22 @@ Picture: TypeAlias = Image.Image | NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """What detect and refine need to know of a picture: its projected memory and the persons found, no pixels.
+    """What detect and refine need to know of a picture: its projected memory and who may be there, no pixels.
 
     Attributes:
         size_wh: width and height of the picture in pixels.
         values: memory as the pose layers see it.
-        persons: found in the picture, before their keypoints.
+        hypotheses: every pose that the first pass found, best first; several may show one person.
     """
 
     size_wh: tuple[int, int]
     values: LayerValues
-    persons: Persons
+    hypotheses: tuple[Pose, ...]
 
     @property
     def num_bytes(self) -> int:
-        """Memory it keeps."""
-        tensors = (*self.values.values, self.persons.content, self.persons.boxes)
-        return sum(t.numel() * t.element_size() for t in tensors)
+        """Memory it keeps, but for some numbers a person."""
+        return sum(value.numel() * value.element_size() for value in self.values.values)
 
 
 class Predictor:
@@ -115,7 +116,8 @@ class Predictor:
         )
         memory = self.network.encode(to_tensor(resized, config)[None].to(self.device))
         values = self.network.decoder.pose_values(memory).kept_as(self.keep)
-        return EncodedImage(picture.size, values, self.network.find_persons(memory))
+        persons = self.network.find_persons(memory)
+        return EncodedImage(picture.size, values, self._first_pass(persons, values, picture.size))
 
     @torch.inference_mode()
     def detect(
@@ -129,18 +131,11 @@ class Predictor:
             max_overlap: of two boxes with a higher IoU only the better is kept, and its score takes in the other as
                 far as they agree; 1 keeps every hypothesis as it is.
         """
-        layers = self.network.decoder.decode_poses(
-            *self.network.decoder.start_poses(encoded.persons.content, encoded.persons.boxes), encoded.values
-        )
-        first_logits = layers[-1].logits
-        for _ in range(self.config.silent_rounds):
-            assert layers[-1].keypoints is not None
-            layers = self.network.refine(layers[-1].boxes, layers[-1].keypoints, encoded.values)
-        poses = self._read(layers, encoded.size_wh, first_logits)
         least = self.config.min_score if min_score is None else min_score
-        poses.sort(key=lambda pose: -pose.score)
-        shown = drop_duplicates([pose for pose in poses if pose.score >= least], max_overlap)
-        return shown if max_overlap >= 1 else score_by_agreement(shown, poses, self.skeleton.sigma_array)
+        sure = [pose for pose in encoded.hypotheses if pose.score >= least]
+        if max_overlap >= 1:
+            return sure
+        return score_by_agreement(drop_duplicates(sure, max_overlap), encoded.hypotheses, self.skeleton.sigma_array)
 
     @torch.inference_mode()
     def refine(
@@ -153,6 +148,8 @@ class Predictor:
         rescore: bool = False,
     ) -> list[Pose]:
         """Apply clicks and let each clicked person's other keypoints follow; one round of the feedback loop.
+
+        A model that reconsiders (``ModelConfig.reconsider``) also tries what else may explain the clicks.
 
         Args:
             encoded: the picture.
@@ -170,11 +167,20 @@ class Predictor:
         if not clicks:
             return list(poses)
         touched = range(len(poses)) if rescore else sorted({click.person for click in clicks})
-        refined = self._run_loop(encoded, [corrected[i] for i in touched])
+        hypotheses = encoded.hypotheses if self.config.reconsider else None
+        starts = [self._starts(poses[i], corrected[i], hypotheses) for i in touched]
+        refined = iter(self._run_loop(encoded, [start.pose for person in starts for start in person]))
         answer = list(poses)
-        for i, pose in zip(touched, refined, strict=True):
+        for i, person in zip(touched, starts, strict=True):
+            pose = most_plausible(person, list(islice(refined, len(person))))
             answer[i] = pose if rescore else dataclasses.replace(pose, score=poses[i].score)
         return answer
+
+    def _starts(self, shown: Pose, placed: Pose, hypotheses: Sequence[Pose] | None) -> list[Explanation]:
+        """What the loop goes on from: as published the pose as placed, unless hypotheses may explain it better."""
+        if hypotheses is None:
+            return [Explanation(placed, 0.0)]
+        return explain(shown, placed, hypotheses, self.skeleton)
 
     @torch.inference_mode()
     def add_person(self, encoded: EncodedImage, poses: Sequence[Pose], box_px: Sequence[float] | Floats) -> list[Pose]:
@@ -191,16 +197,24 @@ class Predictor:
         return [*poses, dataclasses.replace(pose, score=1.0, box_px=box)]
 
     def _best_hypothesis(self, encoded: EncodedImage, box_px: Floats) -> Pose:
-        candidates = self.detect(encoded, min_score=0.0, max_overlap=1.0)
-        overlaps = box_overlaps(box_px[None], np.stack([pose.box_px for pose in candidates]))[0]
+        overlaps = box_overlaps(box_px[None], np.stack([pose.box_px for pose in encoded.hypotheses]))[0]
         best = int(overlaps.argmax())
         if overlaps[best] >= 0.5:
-            return dataclasses.replace(candidates[best], box_px=box_px)
+            return dataclasses.replace(encoded.hypotheses[best], box_px=box_px)
         boxes = self._normalise_boxes([box_px], encoded.size_wh)
-        content = encoded.persons.content[:, :1]
-        _, references = self.network.decoder.start_poses(content, boxes)
+        nobody = boxes.new_zeros(1, 1, self.config.width)  # whose content it is makes no difference to the places
+        _, references = self.network.decoder.start_poses(nobody, boxes)
         keypoints_px = (references[0, 0, 1:, :2].cpu().numpy() * encoded.size_wh).astype(np.float32)
         return new_pose(keypoints_px, box_px, 1.0)
+
+    def _first_pass(self, persons: Persons, values: LayerValues, size_wh: tuple[int, int]) -> tuple[Pose, ...]:
+        content, references = self.network.decoder.start_poses(persons.content, persons.boxes)
+        layers = self.network.decoder.decode_poses(content, references, values)
+        first_logits = layers[-1].logits
+        for _ in range(self.config.silent_rounds):
+            assert layers[-1].keypoints is not None
+            layers = self.network.refine(layers[-1].boxes, layers[-1].keypoints, values)
+        return tuple(sorted(self._read(layers, size_wh, first_logits), key=lambda pose: -pose.score))
 
     def _run_loop(self, encoded: EncodedImage, poses: Sequence[Pose]) -> list[Pose]:
         """Refine poses together; keypoints they hold stay where they are to the last digit."""

@@ -160,7 +160,7 @@ class Skeleton:
         try:
             text = source.read_text() if source.is_file() else Path(name_or_path).read_text()
             return cls.from_dict(json.loads(text))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise InvalidSkeleton(f"no skeleton {str(name_or_path)!r}: built in are {', '.join(built_in())}") from error
 
 

@@ -24,7 +24,8 @@ __all__ = ["AppArgs", "build_app"]
 # Experimental in Ray 2.60; named by a string because a class would be pickled with the application.
 IMAGE_AFFINITY = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 INGRESS_CPUS = 0.1
-INGRESS_MAX_ONGOING = 200
+INGRESS_MAX_ONGOING = 1000  # beyond it Ray answers, and does not say when to come back
+HEALTH_CHECK_PERIOD_S = 1.0  # requests for a dead replica's pictures wait until its end is noticed
 
 
 def build_app(args: AppArgs) -> Application:
@@ -65,4 +66,6 @@ def _replica_deployment(args: AppArgs) -> Any:
         max_queued_requests=args.max_queued,
         request_router_config=RequestRouterConfig.model_validate(router),
         ray_actor_options={"num_cpus": args.num_cpus, "num_gpus": args.num_gpus},
+        health_check_period_s=HEALTH_CHECK_PERIOD_S,
+        graceful_shutdown_timeout_s=args.request_timeout_s,
     )

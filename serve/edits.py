@@ -2,53 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clickpose.annotations import ABSENT, Click, Pose
+from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE, Click, Pose
+from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, is_gap
 
 if TYPE_CHECKING:
     from clickpose.predictor import EncodedImage, Predictor
 
-BOX_MARGIN = 0.1  # of a box's width and height: people aim past the edges of predicted boxes
+SAME_PLACE = 0.05  # of a person's size: a click so near to a placed keypoint corrects it once more
 
 
 def apply_edit(
-    predictor: Predictor, encoded: EncodedImage, poses: Sequence[Pose], edit: KeypointEdit | PersonEdit
-) -> list[Pose]:
-    """Return the poses after one edit; they are unchanged if the picture has nobody whose keypoint it could be.
+    predictor: Predictor,
+    encoded: EncodedImage,
+    poses: Sequence[Pose],
+    edit: KeypointEdit | PersonEdit,
+    present: Set[int] = frozenset(),
+) -> tuple[list[Pose], int | None]:
+    """Return the poses after one edit, and the number of the person edited.
+
+    The poses are unchanged, and the number is None, if the picture has nobody whose keypoint it could be.
+
+    Args:
+        predictor: the model.
+        encoded: the picture.
+        poses: everybody on the annotator's screen, with gaps.
+        edit: what she did.
+        present: numbers of those who certainly are on her screen.
 
     Raises:
         InvalidClick: the edit lies outside the picture or names a person who is not there.
     """
     if isinstance(edit, PersonEdit):
         x0, y0, x1, y1 = (float(value) for value in edit.box_px)
-        return predictor.add_person(encoded, list(poses), (x0, y0, x1, y1))
-    person = nearest_person(poses, edit) if edit.person is None else edit.person
+        return predictor.add_person(encoded, list(poses), (x0, y0, x1, y1)), len(poses)
+    person = choose_person(poses, edit, present, predictor.skeleton) if edit.person is None else edit.person
     if person is None:
-        return list(poses)
-    click = Click(person, edit.keypoint, edit.xy_px, edit.visibility)
-    return predictor.refine(encoded, list(poses), [click])
+        return list(poses), None
+    click = Click(person, edit.keypoint, edit.xy_px, _visibility(edit, poses, person))
+    return predictor.refine(encoded, list(poses), [click]), person
 
 
-def nearest_person(poses: Sequence[Pose], edit: KeypointEdit) -> int | None:
-    """Return the person whose keypoint an edit means, or None if there is nobody.
+def choose_person(poses: Sequence[Pose], edit: KeypointEdit, present: Set[int], skeleton: Skeleton) -> int | None:
+    """Return whom a click means, or None if there is nobody.
 
-    Those whose box contains the click come first; among them the one whose keypoint is nearest, or whose box centre
-    is if it shows no such keypoint.
+    Those whose box holds the click come first, then those who are certainly on the screen, those whose same keypoint
+    no human has settled elsewhere, and those who show it right beside the click. Among equals it is the one whose
+    limbs end nearest: the clicked keypoint itself is where it should not be, the other ends of its limbs tell better
+    whose it is. To say that a keypoint is absent she clicks on the very one.
     """
+    k, linked = edit.keypoint, skeleton.linked(edit.keypoint)
+
+    def rank(person: int) -> tuple[float, bool, bool, bool, bool, float]:
+        pose = poses[person]
+        distance, limbs = _mean_distance(pose, [k], edit.xy_px), _mean_distance(pose, linked, edit.xy_px)
+        elsewhere = distance > SAME_PLACE * math.dist(*pose.box_px.reshape(2, 2))
+        return (
+            distance if edit.visibility == ABSENT else 0.0,
+            not _holds(pose, edit.xy_px),
+            person not in present,
+            elsewhere and bool(pose.held[k]),
+            elsewhere,
+            distance if limbs == math.inf else limbs,
+        )
+
     people = [person for person, pose in enumerate(poses) if not is_gap(pose)]
-    return min(people, key=lambda person: _remoteness(poses[person], edit), default=None)
+    return min(people, key=rank, default=None)
 
 
-def _remoteness(pose: Pose, edit: KeypointEdit) -> tuple[bool, float]:
-    """Return whether a click is outside a person's box, and how many pixels from the keypoint it means."""
-    corners_px = pose.box_px.reshape(2, 2)
-    margin_px = BOX_MARGIN * (corners_px[1] - corners_px[0])
-    inside = (corners_px[0] - margin_px <= edit.xy_px) & (edit.xy_px <= corners_px[1] + margin_px)
-    shown = pose.visibility[edit.keypoint] != ABSENT
-    place_px = pose.keypoints_px[edit.keypoint] if shown else corners_px.mean(0)
-    return not inside.all(), float(np.hypot(*(place_px - edit.xy_px)))
+def _visibility(edit: KeypointEdit, poses: Sequence[Pose], person: int) -> int:
+    """What the edit says, or else as before: a keypoint that is occluded stays so, any other becomes visible."""
+    if edit.visibility is not None:
+        return edit.visibility
+    was_occluded = person < len(poses) and poses[person].visibility[edit.keypoint] == OCCLUDED
+    return OCCLUDED if was_occluded else VISIBLE
+
+
+def _holds(pose: Pose, xy_px: tuple[float, float]) -> bool:
+    """Tell whether a person's box contains a point."""
+    return bool((pose.box_px[:2] <= xy_px).all() and (pose.box_px[2:] >= xy_px).all())
+
+
+def _mean_distance(pose: Pose, keypoints: Sequence[int], xy_px: tuple[float, float]) -> float:
+    """Mean distance in pixels to those of the keypoints that are shown; infinite if none is."""
+    shown = [k for k in keypoints if pose.visibility[k] != ABSENT]
+    return float(np.linalg.norm(pose.keypoints_px[shown] - xy_px, axis=1).mean()) if shown else math.inf

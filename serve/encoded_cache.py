@@ -45,6 +45,10 @@ class EncodedCache(Generic[T]):
         """Number of values held or in the making."""
         return len(self._tasks)
 
+    def __contains__(self, key: Key) -> bool:
+        """Tell whether a value is held or in the making."""
+        return key in self._tasks
+
     @property
     def num_bytes(self) -> int:
         """Memory that the values keep."""

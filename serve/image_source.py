@@ -1,9 +1,11 @@
 """Pictures named by strangers: read only from where the operator said pictures are.
 
-photos/7.jpg, /srv/photos/7.jpg      a file below one of the configured folders
+photos/7.jpg, /srv/photos/7.jpg      a file below one of the configured folders; file:///srv/photos/7.jpg is the same
+s3://bucket/photos/7.jpg             an object below one of the configured buckets, or folders in one
 /data/local-files/?d=photos/7.jpg    Label Studio's local files: read from its document root if that is here
 /data/upload/3/9f-7.jpg              anything else of the configured Label Studio, asked for with its token
 http://labels.example.com/data/...   likewise, if that is the configured Label Studio; no other host is asked
+upload:5f1c...                       a picture that was sent to this service
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from PIL import Image
 
 from clickpose.errors import ImageError
 from clickpose.images import MAX_BYTES, MAX_PIXELS, decode_image
+from serve.bucket_files import BucketFiles, local_path
 from serve.label_studio_files import LabelStudioFiles
+from serve.uploads import Uploads, is_upload
 
 LOCAL_FILES = "/data/local-files/"
 MAX_NAME_CHARS = 4096
@@ -38,8 +42,10 @@ class ImageSource:
 
     Args:
         folders: pictures are read from these folders and what is below them; nowhere else on this machine.
+        buckets: likewise.
         label_studio: the Label Studio whose pictures may be asked for, if any.
         local_files_root: Label Studio's document root for local files, if it is on this machine.
+        uploads: pictures that were sent here.
         limits: beyond these a picture is refused.
     """
 
@@ -47,13 +53,17 @@ class ImageSource:
         self,
         folders: Sequence[Path] = (),
         *,
+        buckets: Sequence[BucketFiles] = (),
         label_studio: LabelStudioFiles | None = None,
         local_files_root: Path | None = None,
+        uploads: Uploads | None = None,
         limits: ImageLimits | None = None,
     ) -> None:
         self.folders = [folder.resolve() for folder in folders]
+        self.buckets = list(buckets)
         self.label_studio = label_studio
         self.local_files_root = local_files_root.resolve() if local_files_root else None
+        self.uploads = uploads or Uploads(0)
         self.limits = limits or ImageLimits()
 
     def read(self, name: str) -> Image.Image:
@@ -71,16 +81,20 @@ class ImageSource:
         return decode_image(data, name, max_bytes=self.limits.max_bytes, max_pixels=self.limits.max_pixels)
 
     def _read_bytes(self, name: str) -> bytes:
-        parts = urlsplit(name)
-        if not parts.scheme and (path := self._find(name, self.folders)):
+        if is_upload(name):
+            return self.uploads.read(name)
+        parts, here, limits = urlsplit(name), local_path(name), self.limits
+        if here and (path := self._find(here, self.folders)):
             return self._read_file(path, name)
+        if bucket := next((bucket for bucket in self.buckets if bucket.has(name)), None):
+            return bucket.fetch(name, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
         if parts.path == LOCAL_FILES and self.local_files_root and self._is_label_studio(name):
             inside = parse_qs(parts.query).get("d", [""])[0]
             if path := self._find(inside.lstrip("/"), [self.local_files_root]):
                 return self._read_file(path, name)
             raise ImageError(f"{name} is not in Label Studio's document root {self.local_files_root}")
         if self.label_studio and self._is_label_studio(name):
-            return self.label_studio.fetch(name, max_bytes=self.limits.max_bytes, timeout_s=self.limits.timeout_s)
+            return self.label_studio.fetch(name, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
         raise ImageError(f"{name} is in none of the places where pictures may be read: {self._places()}")
 
     def _find(self, name: str, folders: Sequence[Path]) -> Path | None:
@@ -113,6 +127,6 @@ class ImageSource:
         return name.startswith(LOCAL_FILES)
 
     def _places(self) -> str:
-        places = [str(folder) for folder in self.folders]
+        places = [*map(str, self.folders), *(bucket.root for bucket in self.buckets)]
         places += [self.label_studio.url] if self.label_studio else []
         return ", ".join(places) or "none is configured"

@@ -6,41 +6,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware import Middleware
 
-from clickpose.errors import (
-    ClickPoseError,
-    ImageError,
-    InvalidAnnotation,
-    InvalidClick,
-    LabelStudioError,
-    NotReady,
-    Unauthorized,
-)
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.auth import require
+from integrations.label_studio.auth import Guard
 from integrations.label_studio.routes import build_router
+from serve.admission import Admission
 from serve.body_limit import BodyLimit
-from serve.remote import Busy, RemotePoseService
+from serve.open_images import OpenImages
+from serve.refusals import PROBLEMS, Refusals
+from serve.remote import RemotePoseService
+from serve.request_log import RequestLog, log_to_stderr
 from serve.rest import build_rest_router
+from serve.rest_open import build_open_router, build_upload_router
 from serve.settings import AppArgs
 from serve.webhooks import WebhookForwarder
-
-STATUS = {
-    ImageError: 422,
-    InvalidClick: 422,
-    InvalidAnnotation: 422,
-    Unauthorized: 401,
-    LabelStudioError: 502,
-    Busy: 429,
-    NotReady: 503,
-}
-RETRY_AFTER_S = {Busy: "1", NotReady: "3"}
 
 
 def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
@@ -51,34 +34,32 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
         async with service.watching(args.poll_s):
             yield
 
-    credentials = args.credentials()
-    secret = args.secret.get_secret_value() if args.secret else None
     api = FastAPI(
-        title="clickpose", lifespan=lifespan, middleware=[Middleware(BodyLimit, max_bytes=args.max_body_bytes)],
+        title="clickpose", lifespan=lifespan, middleware=_doors(service, args), responses=PROBLEMS,
         docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
+    refusals = Refusals(service.metrics)
+    refusals.install(api)
     webhook = WebhookForwarder(args.forward_webhooks_to, service.metrics)
-    api.include_router(
-        build_router(service, credentials=credentials, webhook=webhook, webhook_secret=secret, image_key=args.image_key)
-    )
-    api.include_router(build_rest_router(service), dependencies=[Depends(require(credentials))])
-    api.add_exception_handler(ClickPoseError, explain)
-    api.add_exception_handler(RequestValidationError, explain_invalid)
+    api.include_router(build_router(service, webhook=webhook, image_key=args.image_key, on_failure=refusals.count))
+    api.include_router(build_rest_router(service))
+    api.include_router(build_open_router(OpenImages(service, args.sessions)))
+    api.include_router(build_upload_router(service))
     return api
 
 
-async def explain(request: Request, error: Exception) -> JSONResponse:
-    """Answer with an error's one sentence; the status code says whose fault it is, and whether to try again."""
-    status = STATUS.get(type(error), 500)  # type: ignore[arg-type]
-    headers = {"Retry-After": RETRY_AFTER_S[type(error)]} if type(error) in RETRY_AFTER_S else None  # type: ignore[index]
-    return JSONResponse({"detail": str(error)}, status, headers)
-
-
-async def explain_invalid(request: Request, error: Exception) -> JSONResponse:
-    """Answer with the first thing that is wrong with a body, without repeating it: it may be huge, or no JSON."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
+def _doors(service: RemotePoseService, args: AppArgs) -> list[Middleware]:
+    """Return what a request has to pass, from outside in."""
+    count, credentials = service.metrics.count_rejected, args.credentials()
+    guards = []
+    if credentials is not None:
+        guards = [Middleware(Guard, credentials=credentials, webhook_secret=args.webhook_password())]
+    return [
+        Middleware(RequestLog, count_rejected=count),
+        *guards,
+        Middleware(Admission, most=args.max_programs(), count_rejected=count),
+        Middleware(BodyLimit, max_bytes=args.max_body_bytes),
+    ]
 
 
 @serve.ingress()
@@ -93,9 +74,16 @@ class PoseIngress:
     """
 
     def __init__(self, replicas: DeploymentHandle[Any], args: AppArgs, skeleton: Skeleton, first_version: str) -> None:
+        if args.log_requests:
+            log_to_stderr()
         self.args = args
         self.service = RemotePoseService(
-            replicas, skeleton, first_version=first_version, timeout_s=args.request_timeout_s
+            replicas,
+            skeleton,
+            first_version=first_version,
+            timeout_s=args.request_timeout_s,
+            max_sessions=args.sessions,
+            max_upload_bytes=args.upload_mib * 2**20,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -1,9 +1,13 @@
-"""Pictures that only Label Studio can hand out."""
+"""Pictures that only Label Studio can hand out.
+
+No other host is ever asked, or so much as looked up: a name that leads elsewhere is refused before any connection, and
+so is a redirect. Whatever address Label Studio has, a private one too, is what the operator configured.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from threading import Lock
 
 import httpx
 
@@ -11,6 +15,7 @@ from clickpose.errors import ImageError
 
 MAX_REDIRECTS = 3
 ACCESS_TOKEN_S = 120.0  # Label Studio's live for five minutes
+AS_IT_IS = {"Accept-Encoding": "identity"}  # pictures are compressed already, and what unfolds may unfold without end
 
 
 class LabelStudioFiles:
@@ -25,15 +30,12 @@ class LabelStudioFiles:
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._token = token
-        self._client = httpx.Client(follow_redirects=False)
+        self._tls = httpx.create_ssl_context()  # costs more than a request, so it is made once
         self._access = ("", 0.0)  # short-lived token, time.monotonic() at which it is renewed
-        self._lock = Lock()
 
     def has(self, name: str) -> bool:
         """Tell whether a name means a file of this server: a path below ``/data/``, or a URL of it with such a path."""
-        url = httpx.URL(self._url_of(name))
-        prefix = f"{httpx.URL(self.url).path.rstrip('/')}/data/"
-        return _origin(url) == _origin(self.url) and url.path.startswith(prefix) and "/../" not in url.path
+        return self._has(httpx.URL(self._url_of(name)))
 
     def fetch(self, name: str, *, max_bytes: int, timeout_s: float) -> bytes:
         """Return the bytes of a file, or one byte more than allowed of a file that is too long.
@@ -41,61 +43,64 @@ class LabelStudioFiles:
         Raises:
             ImageError: it is not there, takes too long, or is on another host.
         """
-        deadline = time.monotonic() + timeout_s
-        url = httpx.URL(self._url_of(name))
         try:
-            for _ in range(1 + MAX_REDIRECTS):
-                found = self._get(url, max_bytes, deadline)
-                if isinstance(found, bytes):
-                    return found
-                url = url.join(found)
-                if _origin(url) != _origin(self.url):
-                    raise ImageError(f"{name} is not at {self.url} itself, which points to {_origin(url)}")
+            return asyncio.run(self._fetch_in_time(name, max_bytes, timeout_s))
+        except TimeoutError as error:
+            raise ImageError(f"{name} cannot be had from {self.url}: it takes too long") from error
         except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError) as error:
             raise ImageError(f"{name} cannot be had from {self.url}: {error or type(error).__name__}") from error
+
+    async def _fetch_in_time(self, name: str, max_bytes: int, timeout_s: float) -> bytes:
+        """Fetch within one limit on all of it; the client's own start anew with each byte of a server that dawdles."""
+        async with asyncio.timeout(timeout_s), httpx.AsyncClient(verify=self._tls, timeout=timeout_s) as client:
+            return await self._follow(client, name, max_bytes)
+
+    async def _follow(self, client: httpx.AsyncClient, name: str, max_bytes: int) -> bytes:
+        url = httpx.URL(self._url_of(name))
+        headers = AS_IT_IS | await self._authorization(client)
+        for _ in range(1 + MAX_REDIRECTS):
+            async with client.stream("GET", url, headers=headers) as response:
+                if not response.has_redirect_location:
+                    return await _read(response, max_bytes)
+                url = url.join(response.headers["location"])
+            if not self._has(url):
+                raise ImageError(f"{name} is no file of {self.url}, which points to {_origin(url)}{url.path}")
         raise ImageError(f"{name} cannot be had from {self.url}: it redirects in circles")
+
+    def _has(self, url: httpx.URL) -> bool:
+        prefix = f"{httpx.URL(self.url).path.rstrip('/')}/data/"
+        inside = url.path.startswith(prefix) and ".." not in url.path.split("/")
+        return inside and not url.userinfo and _origin(url) == _origin(self.url)
 
     def _url_of(self, name: str) -> str:
         return self.url + name if name.startswith("/") else name
 
-    def _get(self, url: httpx.URL, max_bytes: int, deadline: float) -> bytes | str:
-        """Return the body of an answer, or where it redirects to."""
-        headers, timeout = self._headers(deadline), _time_left(deadline)
-        with self._client.stream("GET", url, headers=headers, timeout=timeout) as response:
-            if response.has_redirect_location:
-                return str(response.headers["location"])
-            response.raise_for_status()
-            data = bytearray()
-            for chunk in response.iter_bytes():
-                data += chunk
-                _time_left(deadline)
-                if len(data) > max_bytes:
-                    break
-            return bytes(data[: max_bytes + 1])
-
-    def _headers(self, deadline: float) -> dict[str, str]:
+    async def _authorization(self, client: httpx.AsyncClient) -> dict[str, str]:
         if not self._token:
             return {}
         if self._token.count(".") != 2:  # not a JSON web token
             return {"Authorization": f"Token {self._token}"}
-        with self._lock:
-            if time.monotonic() > self._access[1]:
-                self._access = (self._exchange(deadline), time.monotonic() + ACCESS_TOKEN_S)
-            return {"Authorization": f"Bearer {self._access[0]}"}
+        if time.monotonic() > self._access[1]:
+            self._access = (await self._exchange(client), time.monotonic() + ACCESS_TOKEN_S)
+        return {"Authorization": f"Bearer {self._access[0]}"}
 
-    def _exchange(self, deadline: float) -> str:
+    async def _exchange(self, client: httpx.AsyncClient) -> str:
         """Return a short-lived token for the personal access token."""
-        body, timeout = {"refresh": self._token}, _time_left(deadline)
-        answer = self._client.post(f"{self.url}/api/token/refresh/", json=body, timeout=timeout).raise_for_status()
-        return str(answer.json()["access"])
+        answer = await client.post(f"{self.url}/api/token/refresh/", json={"refresh": self._token})
+        return str(answer.raise_for_status().json()["access"])
 
 
-def _time_left(deadline: float) -> float:
-    """Return the seconds left; ``httpx.ReadTimeout`` if there are none."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise httpx.ReadTimeout("it takes too long")
-    return left
+async def _read(response: httpx.Response, max_bytes: int) -> bytes:
+    """Return the bytes of an answer, one more than allowed at most."""
+    response.raise_for_status()
+    if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
+        raise ValueError(f"it is encoded as {encoding}, which was not asked for")
+    data = bytearray()
+    async for chunk in response.aiter_raw():
+        data += chunk
+        if len(data) > max_bytes:
+            break
+    return bytes(data[: max_bytes + 1])
 
 
 def _origin(url: httpx.URL | str) -> str:

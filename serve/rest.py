@@ -6,6 +6,7 @@
     GET  /v1/skeleton                                  names and order of the keypoints
     GET  /v1/status                                    every replica's model and cache, webhook events so far
     GET  /metrics                                      the same for Prometheus
+    GET  /docs, /openapi.json                          all of this, to read and for programs
 
 Every answer carries the version of the model that gave it.
 """
@@ -15,10 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer, PoseService
+from integrations.strict_json import StrictRoute
+from serve.api_page import write_page
 from serve.metrics import Metrics
 from serve.schemas import AddPersonRequest, DetectRequest, PosesResponse, RefineRequest, to_poses
 
@@ -38,6 +42,10 @@ class StatelessPoseService(PoseService, Protocol):
         """Add the person inside a box."""
         ...
 
+    async def upload(self, data: bytes) -> str:
+        """Keep an encoded picture for a while, and return its name."""
+        ...
+
     async def details(self) -> dict[str, Any]:
         """Return what every replica does and holds."""
         ...
@@ -45,7 +53,7 @@ class StatelessPoseService(PoseService, Protocol):
 
 def build_rest_router(service: StatelessPoseService) -> APIRouter:
     """Return the routes for programs."""
-    router = APIRouter()
+    router = APIRouter(route_class=StrictRoute)
 
     @router.post("/v1/detect")
     async def detect(request: DetectRequest) -> PosesResponse:
@@ -73,9 +81,19 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
         """Tell what every replica does and holds."""
         return await service.details()
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Tell Prometheus what the service did."""
         return Response(service.metrics.text(), media_type=METRICS_TYPE)
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> dict[str, Any]:
+        """Tell programs what there is to ask."""
+        return dict(request.app.openapi())
+
+    @router.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        """Tell people what there is to ask."""
+        return HTMLResponse(write_page(request.app.openapi()))
 
     return router

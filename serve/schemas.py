@@ -6,22 +6,30 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer
 
 MAX_PERSONS = 1000
 MAX_CLICKS = 1000
+MAX_PX = 1e9  # no picture comes near, and float32 still holds its square
 
-XY = tuple[FiniteFloat, FiniteFloat]
-Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+Px = Annotated[float, Field(ge=-MAX_PX, le=MAX_PX)]
+XY = tuple[Px, Px]
+Box = tuple[Px, Px, Px, Px]
 Share = Annotated[float, Field(ge=0, le=1)]
 ImageName = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class Problem(_Body):
+    """Why a request is refused, in one sentence."""
+
+    detail: str
 
 
 class PoseBody(_Body):
@@ -100,6 +108,32 @@ class AddPersonRequest(_Body):
     box_px: Box
 
 
+class OpenRequest(_Body):
+    """Open a picture, with its predicted poses or with those given."""
+
+    image: ImageName
+    poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] | None = None
+
+
+class ClicksBody(_Body):
+    """Clicks on an open picture."""
+
+    clicks: Annotated[list[ClickBody], Field(max_length=MAX_CLICKS)]
+    hold: Literal["all", "current", "none"] = "all"
+
+
+class BoxBody(_Body):
+    """A box around somebody."""
+
+    box_px: Box
+
+
+class UploadedResponse(_Body):
+    """The name by which every route knows an uploaded picture."""
+
+    image: str
+
+
 class PosesResponse(_Body):
     """All persons, the picture's width and height in pixels, and the model version that answered."""
 
@@ -112,6 +146,17 @@ class PosesResponse(_Body):
         """Write an answer."""
         poses = [PoseBody.of(pose) for pose in answer.poses]
         return cls(poses=poses, size_wh=answer.size_wh, model_version=answer.model_version)
+
+
+class OpenedResponse(PosesResponse):
+    """The same of a picture just opened, and the key for its next steps."""
+
+    key: str
+
+    @classmethod
+    def opened(cls, key: str, answer: PoseAnswer) -> Self:
+        """Write the first answer."""
+        return cls(key=key, **dict(PosesResponse.of(answer)))
 
 
 def to_poses(bodies: Sequence[PoseBody]) -> list[Pose]:

@@ -67,6 +67,18 @@ class Sessions:
         """Remember an answer as the session's newest state."""
         self._keep(session, self._histories.get(session, []), tuple(answer))
 
+    def draft(self, screen: Screen) -> Sessions:
+        """Return a copy of what is known of one screen, to work on until it is certain that the work succeeds."""
+        draft = Sessions(2, self.max_states)
+        known = {name: self._histories.get(name) for name in (screen.earlier_session, screen.session)}
+        draft._histories.update({name: history for name, history in known.items() if history is not None})
+        return draft
+
+    def adopt(self, draft: Sessions, session: str) -> None:
+        """Take over what a draft knows of a session."""
+        history = draft._histories[session]
+        self._keep(session, history, history[-1])
+
     def clear(self) -> None:
         """Forget everything."""
         self._histories.clear()

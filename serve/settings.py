@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,15 +22,20 @@ from pydantic import (
 from clickpose.errors import InvalidConfig
 from clickpose.images import MAX_BYTES, MAX_PIXELS
 from integrations.label_studio.auth import Credentials
+from serve.bucket_files import BucketFiles, local_path
 from serve.image_source import ImageLimits, ImageSource
 from serve.label_studio_files import LabelStudioFiles
 from serve.model_source import ModelSource
+from serve.uploads import Uploads
 
 
 def _absolute(uri: str) -> str:
     """Make a local path independent of the working directory; replicas have another one."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
 
+
+SERVER = re.compile(r"https?://[\w.-]+(:\d+)?(/|$)|https?://\[[0-9a-fA-F:.]+\](:\d+)?(/|$)")
+IMAGE_SCHEMES = ("file", "s3", "gs", "gcs", "abfs")
 
 Uri = Annotated[str, AfterValidator(_absolute)]
 
@@ -44,12 +51,14 @@ class AppArgs(BaseModel):
         num_cpus: logical CPUs of each replica.
         num_gpus: GPUs of each replica.
         max_ongoing: requests a replica works on or holds at once.
-        max_queued: requests that wait for replicas; more are turned away.
+        max_queued: requests that wait for replicas; more are turned away, those of programs earlier.
         user: who may call, with the secret as password; Label Studio can send nothing else.
         secret: what callers must show, as Basic password or Bearer token.
         secret_env: the environment variable that holds the secret, if it is not given here.
+        webhook_secret: what Label Studio's webhooks show in ``X-Clickpose-Secret``; the same secret by default.
+        webhook_secret_env: the environment variable that holds it, if it is not given here.
         open_to_anybody: serve without any secret.
-        image_roots: folders whose pictures may be read.
+        image_roots: folders and buckets (``s3://``, ``gs://``), or folders in them, whose pictures may be read.
         label_studio_url: the Label Studio whose pictures may be fetched.
         label_studio_token: its token, legacy or personal.
         label_studio_token_env: the environment variable that holds the token, if it is not given here.
@@ -64,7 +73,9 @@ class AppArgs(BaseModel):
         loading_patience_s: seconds a request waits for a replica that loads its first model.
         poll_s: seconds between two looks at the pointer.
         cache_mib: memory for encoded pictures in each replica, on its device.
+        upload_mib: memory for pictures that programs send, in the ingress and in each replica.
         sessions: annotators' screens each replica remembers.
+        log_requests: write a line for each request to the ingress's stderr, which Ray keeps in its log folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +92,8 @@ class AppArgs(BaseModel):
     user: str = "clickpose"
     secret: SecretStr | None = None
     secret_env: str = "CLICKPOSE_SECRET"
+    webhook_secret: SecretStr | None = None
+    webhook_secret_env: str = "CLICKPOSE_WEBHOOK_SECRET"
     open_to_anybody: bool = False
 
     image_roots: tuple[Uri, ...] = ()
@@ -99,12 +112,20 @@ class AppArgs(BaseModel):
     loading_patience_s: float = Field(20.0, ge=0)
     poll_s: PositiveFloat = 5.0
     cache_mib: PositiveInt = 2048
+    upload_mib: PositiveInt = 256
     sessions: PositiveInt = 1000
+    log_requests: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.store is None) == (self.model is None):
             raise ValueError("give either a store or a model folder")
+        for url in (self.label_studio_url, self.forward_webhooks_to):
+            if url is not None and not SERVER.match(url):
+                raise ValueError(f"{url!r} is not the address of a server: give it as http://HOST:PORT")
+        for root in self.image_roots:
+            if (scheme := urlsplit(root).scheme) and scheme not in IMAGE_SCHEMES:
+                raise ValueError(f"pictures cannot be read from {scheme}://, only from {', '.join(IMAGE_SCHEMES)}")
         return self
 
     def with_secrets(self) -> Self:
@@ -118,8 +139,14 @@ class AppArgs(BaseModel):
             raise InvalidConfig(
                 f"the service has no secret: set {self.secret_env}, or open_to_anybody if that is meant"
             )
+        webhook_secret = self.webhook_secret or _from_environment(self.webhook_secret_env)
         token = self.label_studio_token or _from_environment(self.label_studio_token_env)
-        return self.model_copy(update={"secret": secret, "label_studio_token": token})
+        secrets = {"secret": secret, "webhook_secret": webhook_secret, "label_studio_token": token}
+        return self.model_copy(update=secrets)
+
+    def max_programs(self) -> int:
+        """Return how many requests of programs may be in progress: half of what replicas hold and the queue takes."""
+        return max(1, (self.max_queued + self.replicas * self.max_ongoing) // 2)
 
     def credentials(self) -> Credentials | None:
         """Return what callers must show; None if anybody may call."""
@@ -128,6 +155,11 @@ class AppArgs(BaseModel):
         secret = self.secret.get_secret_value()
         return Credentials(self.user, secret, tokens=(secret,))
 
+    def webhook_password(self) -> str | None:
+        """Return what a webhook may show instead."""
+        secret = self.webhook_secret or self.secret
+        return secret.get_secret_value() if secret else None
+
     def model_source(self) -> ModelSource:
         """Return where the model comes from."""
         return ModelSource(store=self.store, folder=self.model)
@@ -135,10 +167,13 @@ class AppArgs(BaseModel):
     def image_source(self) -> ImageSource:
         """Return where pictures come from."""
         token = self.label_studio_token.get_secret_value() if self.label_studio_token else None
+        folders = [path for root in self.image_roots if (path := local_path(root))]
         return ImageSource(
-            [Path(root) for root in self.image_roots],
+            [Path(path) for path in folders],
+            buckets=[BucketFiles(root) for root in self.image_roots if not local_path(root)],
             label_studio=LabelStudioFiles(self.label_studio_url, token) if self.label_studio_url else None,
             local_files_root=Path(self.local_files_root) if self.local_files_root else None,
+            uploads=Uploads(self.upload_mib * 2**20),
             limits=ImageLimits(self.max_image_bytes, self.max_image_pixels, self.image_timeout_s),
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from integrations.redaction import redacted
 from serve.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -33,4 +34,4 @@ class WebhookForwarder:
         try:
             (await self._client.post(self.url, json=event)).raise_for_status()
         except httpx.HTTPError as error:
-            logger.warning("webhook event %s did not reach %s: %r", action, self.url, error)
+            logger.warning("webhook event %s did not reach %s", action, redacted(f"{self.url}: {error!r}"))

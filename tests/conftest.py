@@ -6,6 +6,7 @@ os.environ.update(  # before Ray is imported: the home folder stays untouched, a
     RAY_AUTH_MODE="disabled",
     RAY_USAGE_STATS_ENABLED="0",
     RAY_SERVE_LOG_TO_STDERR="0",
+    RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="60",  # a busy machine is no reason to start anew
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
     RAY_TRAIN_ENABLE_PREEMPTION_WATCHER="0",
     RAY_TRAIN_ENABLE_PRINT_PATCH="0",

@@ -28,7 +28,10 @@ def init(
     url: Url,
     title: Title,
     model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.")],
-    backend: Annotated[str | None, typer.Option(help="URL of the service; its secret: CLICKPOSE_SECRET.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="URL of the service; its secrets: CLICKPOSE_SECRET and, if set, CLICKPOSE_WEBHOOK_SECRET."),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Create a project with the labelling interface of a model, and connect the service to it."""
@@ -40,7 +43,8 @@ def init(
         if backend:
             secret = os.environ.get("CLICKPOSE_SECRET", "")
             client.connect_backend(project, backend, title="Click-Pose", user="clickpose", password=secret)
-            client.add_webhook(project, f"{backend.rstrip('/')}/webhook", secret=secret)
+            webhook_secret = os.environ.get("CLICKPOSE_WEBHOOK_SECRET") or secret
+            client.add_webhook(project, f"{backend.rstrip('/')}/webhook", secret=webhook_secret)
     typer.echo(f"project {project}: {url.rstrip('/')}/projects/{project}/")
     write_json(json, {"project": project})
 
@@ -100,7 +104,7 @@ def sync(
 def proxy(
     to: Annotated[str, typer.Option("--label-studio", help="URL of Label Studio.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8081,
     skeleton: Annotated[
         list[Path] | None, typer.Option(help="JSON file of a skeleton that is not built in; may repeat.")
     ] = None,

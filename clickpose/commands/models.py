@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clickpose.commands.output import JsonFile, write_json
+from clickpose.errors import StoreError
 
 if TYPE_CHECKING:
     from pipeline.registry import Registry
@@ -44,7 +45,10 @@ def show(version: str, store: Where, json: JsonFile = None) -> None:
 
 @models.command()
 def add(folder: Path, store: Where, json: JsonFile = None) -> None:
-    """Add a model folder under a new version."""
+    """Add a model folder under a new version, if it can be loaded."""
+    from clickpose.model_folder import load_model
+
+    load_model(folder)
     version = _registry(store).add(folder)
     typer.echo(version)
     write_json(json, {"version": version})
@@ -70,4 +74,6 @@ def _registry(store: str) -> Registry:
     from pipeline.registry import Registry
     from pipeline.store import Store
 
+    if Path(store).is_file():
+        raise StoreError(f"{store} is a file; a store is a folder")
     return Registry(Store(store))

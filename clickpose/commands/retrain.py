@@ -19,7 +19,7 @@ def retrain(
     held_back_share: Annotated[float, typer.Option(help="Share of pictures to compare on.")] = 0.2,
     min_new_pictures: Annotated[int, typer.Option(help="Newly annotated pictures that a round needs.")] = 20,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
-    watch: Annotated[float | None, typer.Option(help="Hours between rounds; without it there is one.")] = None,
+    watch: Annotated[float | None, typer.Option(help="Hours between rounds; without it there is one.", min=0)] = None,
     json: JsonFile = None,
 ) -> None:
     """Collect, snapshot, fine-tune, compare in clicks, promote if better; started again, it goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from contextlib import suppress
@@ -9,17 +10,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+
+from clickpose.errors import InvalidConfig
 
 
 def serve(
     store: Annotated[str | None, typer.Option(help="Store whose current model is served, and followed.")] = None,
     model: Annotated[str | None, typer.Option(help="A model folder, served for ever.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9090,
-    replicas: Annotated[int, typer.Option(help="Model replicas.")] = 1,
-    gpus: Annotated[float, typer.Option(help="GPUs of each replica.")] = 0.0,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9090,
+    replicas: Annotated[int, typer.Option(help="Model replicas.", min=1)] = 1,
+    gpus: Annotated[float, typer.Option(help="GPUs of each replica.", min=0)] = 0.0,
     image_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder whose pictures may be read; may repeat.")
+        list[str] | None, typer.Option(help="Folder or URI of a bucket whose pictures may be read; may repeat.")
     ] = None,
     label_studio: Annotated[
         str | None, typer.Option(help="URL of Label Studio; its token: LABEL_STUDIO_TOKEN.")
@@ -31,19 +35,29 @@ def serve(
     from clickpose.commands.serving import running_service
     from serve.settings import AppArgs
 
-    args = AppArgs.model_validate(
-        {
-            "store": store,
-            "model": model,
-            "replicas": replicas,
-            "num_gpus": gpus,
-            "image_roots": [str(folder) for folder in image_root or ()],
-            "label_studio_url": label_studio,
-            "forward_webhooks_to": forward_webhooks_to,
-            "open_to_anybody": open_to_anybody,
-        }
-    )
+    settings = {
+        "store": store,
+        "model": model,
+        "replicas": replicas,
+        "num_gpus": gpus,
+        "image_roots": image_root or [],
+        "label_studio_url": label_studio,
+        "forward_webhooks_to": forward_webhooks_to,
+        "open_to_anybody": open_to_anybody,
+    }
+    try:
+        args = AppArgs.model_validate(settings)
+    except ValidationError as error:
+        raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    _check_folders(args.image_roots)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that all is stopped then, too
     with suppress(KeyboardInterrupt), running_service(args, host=host, port=port) as url:
         typer.echo(f"serving at {url}; Ctrl-C stops it")
         threading.Event().wait()
+
+
+def _check_folders(roots: tuple[str, ...]) -> None:
+    """Refuse a folder that is not there; on a cluster only its machines know."""
+    missing = [root for root in roots if "://" not in root and not Path(root).is_dir()]
+    if missing and not os.environ.get("RAY_ADDRESS"):
+        raise InvalidConfig(f"there is no folder {missing[0]} to read pictures from")

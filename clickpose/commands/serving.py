@@ -31,12 +31,13 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
     from pipeline.cluster import connect
     from serve.app import build_app
 
+    app = build_app(args)  # what is wrong with the arguments is found before anything is started
     connect()
     quiet = {"enable_access_log": False, "log_level": "WARNING"}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
     try:
-        serve.run(build_app(args), name="clickpose", route_prefix="/", logging_config=quiet)
+        serve.run(app, name="clickpose", route_prefix="/", logging_config=quiet)
         url = f"http://127.0.0.1:{port}"
         wait_until_ready(url)
         yield url

@@ -117,6 +117,7 @@ def start_model(
 def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights: Path | None) -> Path:
     """Write an untrained model with an ImageNet backbone."""
     import torch
+    from safetensors import SafetensorError
 
     from clickpose import model as models
     from clickpose.model.backbone import load_imagenet
@@ -124,7 +125,10 @@ def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights
 
     torch.manual_seed(0)
     network = models.ClickPose(getattr(models, preset.value)(len(skeleton)))
-    load_imagenet(network.backbone, network.config.backbone, backbone_weights)
+    try:
+        load_imagenet(network.backbone, network.config.backbone, backbone_weights)
+    except (OSError, SafetensorError) as error:
+        raise InvalidConfig(f"{backbone_weights or 'the ImageNet weights'} cannot be read: {error}") from error
     return save_model(folder, network, skeleton, metrics={}, card="# Untrained\n\nImageNet backbone, nothing else.\n")
 
 

@@ -68,8 +68,15 @@ class DeformableAttention(nn.Module):
         return self.output_proj(sample(values, shapes, locations, weights))  # type: ignore[no-any-return]
 
     def _locate(self, offsets: Tensor, references: Tensor, shapes: LevelShapes) -> Tensor:
-        """Place offsets in cells around points, in fractions of half a side around boxes."""
+        """Place offsets in cells around points, in fractions of half a side around boxes.
+
+        What is added to them is spread over points first: arithmetic on rows is many times faster than on pairs.
+        """
         if references.shape[-1] == 2:
-            cells_wh = offsets.new_tensor([[w, h] for h, w in shapes])
-            return references + offsets / cells_wh[:, None]
-        return references[..., :2] + offsets / self.num_points * references[..., 2:] * 0.5
+            steps = references.new_tensor([[1 / w, 1 / h] for h, w in shapes])[:, None]
+        else:
+            steps = references[..., 2:] * (0.5 / self.num_points)
+        places = offsets.shape[-3:]
+        steps, centres = (t.expand(*t.shape[:-3], *places).flatten(-3) for t in (steps, references[..., :2]))
+        located: Tensor = (offsets.flatten(-3) * steps + centres).unflatten(-1, places)
+        return located

@@ -56,6 +56,8 @@ class ModelConfig:
             of a small model corrects its own first guess; persons keep their first score, which ranks them better.
         mark_held: held keypoints of the loop wear a learned mark, so that the others know whom to follow; False as
             published, where a keypoint set by a human looks like any guess.
+        reconsider: a refine also tries other explanations of the clicks than the pose shown, other hypotheses and
+            swapped sides; False as published.
         min_score: persons scored lower are not shown to an annotator.
     """
 
@@ -79,6 +81,7 @@ class ModelConfig:
     pixel_std: tuple[float, float, float] = IMAGENET_STD
     silent_rounds: int = 0
     mark_held: bool = False
+    reconsider: bool = False
     min_score: float = 0.3
 
     def __post_init__(self) -> None:
@@ -146,6 +149,7 @@ def mobilenet_v2_demo(num_keypoints: int = 14) -> ModelConfig:
         long_side_px=224,
         silent_rounds=1,
         mark_held=True,
+        reconsider=True,
         pixel_mean=(0.5, 0.5, 0.5),
         pixel_std=(0.5, 0.5, 0.5),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from clickpose.model.attention import DeformableAttention
 from clickpose.model.config import ModelConfig
 from clickpose.model.encoder import Tokens
 from clickpose.model.layers import MLP, FeedForward
+from clickpose.model.person_attention import attend_with_noised
 from clickpose.model.positions import box_encoding, inverse_sigmoid
 from clickpose.model.proposals import NUM_CLASSES
 from clickpose.model.sampling import LevelShapes
@@ -75,6 +77,7 @@ class DecoderLayer(nn.Module):
         shapes: LevelShapes,
         *,
         group: int | None = None,
+        num_noised: int = 0,
         mask: Tensor | None = None,
     ) -> Tensor:
         """Decode one layer.
@@ -86,14 +89,19 @@ class DecoderLayer(nn.Module):
             values: ``(B, S, H, D/H)``.
             shapes: (h, w) of each level.
             group: G when queries only see their own group of G.
+            num_noised: M groups, the first ones, which see the others, too.
             mask: ``(B, Q, Q)`` bool, True where the row must not see the column; excludes ``group``.
         """
-        x = self.self_attention_norm(x + self._attend_to_queries(x, positions, group, mask))
+        x = self.self_attention_norm(x + self._attend_to_queries(x, positions, group, num_noised, mask))
         x = self.cross_attention_norm(x + self.cross_attention(x + positions, references, values, shapes))
         return self.feed_forward(x)  # type: ignore[no-any-return]
 
-    def _attend_to_queries(self, x: Tensor, positions: Tensor, group: int | None, mask: Tensor | None) -> Tensor:
+    def _attend_to_queries(
+        self, x: Tensor, positions: Tensor, group: int | None, num_noised: int, mask: Tensor | None
+    ) -> Tensor:
         query, value = x + positions, x
+        if group is not None and num_noised:
+            return attend_with_noised(self.self_attention, query, value, group, num_noised)
         if group is not None:
             query, value = (t.reshape(-1, group, t.shape[-1]) for t in (query, value))
         if mask is not None:
@@ -198,6 +206,7 @@ class Decoder(nn.Module):
         *,
         attached: Tensor | None = None,
         free: Tensor | None = None,
+        num_noised: int = 0,
         mask: Tensor | None = None,
     ) -> list[LayerOutput]:
         """Refine persons and keypoints together, each person on its own.
@@ -208,6 +217,7 @@ class Decoder(nn.Module):
             values: from ``pose_values``.
             attached: the same references with the gradient that the first output passes on, if it is another.
             free: ``(B, N, K)`` 1 where a keypoint may move, 0 where it is held; None frees all.
+            num_noised: persons, the first ones, which see the others, too.
             mask: ``(B, N*G, N*G)`` bool in place of "own group only".
 
         Returns:
@@ -225,6 +235,7 @@ class Decoder(nn.Module):
                 value,
                 values,
                 group=group if mask is None else None,
+                num_noised=num_noised,
                 mask=mask,
             )
             normed, raw = self.norm(x).unflatten(1, shape[1:]), x.unflatten(1, shape[1:])
@@ -262,11 +273,9 @@ class Decoder(nn.Module):
         boxes: Tensor,
         value: Tensor,
         values: LayerValues,
-        *,
-        group: int | None = None,
-        mask: Tensor | None = None,
+        **visible: Any,
     ) -> Tensor:
         ratios = values.valid_ratios
         references = boxes[:, :, None] * torch.cat((ratios, ratios), -1)[:, None]  # (B, Q, L, 4)
         positions = self.reference_head(box_encoding(references[:, :, 0], x.shape[-1]))
-        return self.layers[i](x, positions, references, value, values.shapes, group=group, mask=mask)  # type: ignore[no-any-return]
+        return self.layers[i](x, positions, references, value, values.shapes, **visible)  # type: ignore[no-any-return]

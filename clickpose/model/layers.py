@@ -22,7 +22,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(..., in_width)`` to ``(..., out_width)``."""
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = F.relu(layer(x), inplace=True)
         return self.layers[-1](x)  # type: ignore[no-any-return]
 
 
@@ -37,4 +37,4 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., D)`` to ``(..., D)``."""
-        return self.norm(x + self.linear2(F.relu(self.linear1(x))))  # type: ignore[no-any-return]
+        return self.norm(x + self.linear2(F.relu(self.linear1(x), inplace=True)))  # type: ignore[no-any-return]

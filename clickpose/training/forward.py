@@ -82,12 +82,15 @@ def decode_for_training(
     content, references = decoder.start_poses(take(x[:, count:], chosen), take(boxes[:, count:], chosen))
     pose_mask = None
     if denoising is not None:
-        pose_mask = denoising.pose_mask(content.shape[1])
+        if 0 in denoising.num_persons:  # where nobody is, noised persons see each other
+            pose_mask = denoising.pose_mask(content.shape[1])
         noised = torch.cat((x[:, :count, None], model.keypoint_label(denoising.keypoint_labels)), 2)
         content = torch.cat((noised, content), 1)
         noised_references = decoder.person_references(boxes[:, :count], denoising.keypoints)
         references = torch.cat((noised_references, references), 1)
-    pose_layers = decoder.decode_poses(content, references.detach(), values, attached=references, mask=pose_mask)
+    pose_layers = decoder.decode_poses(
+        content, references.detach(), values, attached=references, num_noised=count, mask=pose_mask
+    )
 
     layers = person_layers + pose_layers
     real = [_slice(layer, slice(count, None)) for layer in layers]

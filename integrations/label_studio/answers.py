@@ -7,14 +7,12 @@ another label than the click's, is known to nobody but the browser: there the an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.interactions import Interaction
 from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.schemas import RawRegion
-from integrations.label_studio.service import PersonEdit, PoseAnswer, gap, is_gap
+from integrations.label_studio.service import PoseAnswer, gap
 
 
 def write_answer(interaction: Interaction, answer: PoseAnswer, skeleton: Skeleton) -> list[RawRegion]:
@@ -26,7 +24,7 @@ def write_answer(interaction: Interaction, answer: PoseAnswer, skeleton: Skeleto
         skeleton: names the keypoints.
     """
     return poses_to_result(
-        _shown(interaction, answer.poses),
+        _shown(interaction, answer),
         skeleton,
         answer.size_wh,
         model_version=answer.model_version,
@@ -34,14 +32,11 @@ def write_answer(interaction: Interaction, answer: PoseAnswer, skeleton: Skeleto
     )
 
 
-def _shown(interaction: Interaction, poses: Sequence[Pose]) -> list[Pose]:
+def _shown(interaction: Interaction, answer: PoseAnswer) -> list[Pose]:
     """Return the poses with a gap for everybody whom the annotator deleted: they must not come back."""
     if interaction.present is None:
-        return list(poses)
-    edit = interaction.edit
-    new = max((number for number, pose in enumerate(poses) if not is_gap(pose)), default=0)
-    edited = new if isinstance(edit, PersonEdit) else edit.person
+        return list(answer.poses)
     return [
-        pose if number in interaction.present or number == edited else gap(len(pose.visibility))
-        for number, pose in enumerate(poses)
+        pose if number in interaction.present or number == answer.edited else gap(len(pose.visibility))
+        for number, pose in enumerate(answer.poses)
     ]

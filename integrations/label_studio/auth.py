@@ -1,23 +1,26 @@
 """Who may call: one user and password (all that Label Studio can send to a backend), or bearer tokens.
 
-Every comparison takes the same time whether its first or its last character differs.
+Every comparison takes the same time whatever the difference. A request is judged by its headers alone, before anything
+of its body is read: what a stranger sends is not even parsed.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import Header, HTTPException
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clickpose.errors import Unauthorized
 
 WEBHOOK_SECRET_HEADER = "X-Clickpose-Secret"
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="clickpose"'}
+LIVENESS, WEBHOOK = "/health", "/webhook"
 
 
 @dataclass(frozen=True)
@@ -36,56 +39,76 @@ class Credentials:
         """
         scheme, _, value = (authorization or "").partition(" ")
         if scheme.lower() == "basic" and self.user:
-            allowed = same(_decoded(value), f"{self.user}:{self.password}")
+            allowed = same(_decoded(value), _spellings(f"{self.user}:{self.password}"))
         elif scheme.lower() == "bearer":
-            allowed = any([same(value, token) for token in self.tokens])  # a list: no early exit
+            allowed = same(_raw(value), [spelling for token in self.tokens for spelling in _spellings(token)])
         else:
             allowed = False
         if not allowed:
             raise Unauthorized("the request carries no valid credentials: send Basic or Bearer authorization")
 
 
-def require(credentials: Credentials | None) -> Callable[[str | None], None]:
-    """Return a FastAPI dependency that lets nobody else in; None lets everybody in."""
+class Guard:
+    """ASGI middleware that lets nobody in without credentials, at whatever address, but for ``GET /health``.
 
-    def check(authorization: Annotated[str | None, Header()] = None) -> None:
-        if credentials is not None:
-            _answer_401(credentials, authorization)
+    A webhook may show a secret of its own in the header ``X-Clickpose-Secret`` instead: anybody who may edit the
+    project can read it in Label Studio, so it opens no other door.
 
-    return check
+    Args:
+        app: what is behind it.
+        credentials: what callers must show.
+        webhook_secret: what a webhook may show instead.
+    """
 
+    def __init__(self, app: ASGIApp, credentials: Credentials, webhook_secret: str | None = None) -> None:
+        self.app = app
+        self.credentials = credentials
+        self.webhook_secret = webhook_secret
 
-def require_for_webhook(
-    credentials: Credentials | None, secret: str | None
-) -> Callable[[str | None, str | None], None]:
-    """Return a FastAPI dependency for webhooks, which carry a header of ours instead of a user and password."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 401."""
+        if scope["type"] == "http":
+            try:
+                self._check(scope)
+            except Unauthorized as error:
+                return await JSONResponse({"detail": str(error)}, 401, CHALLENGE)(scope, receive, send)
+        return await self.app(scope, receive, send)
 
-    def check(
-        authorization: Annotated[str | None, Header()] = None,
-        given: Annotated[str | None, Header(alias=WEBHOOK_SECRET_HEADER)] = None,
-    ) -> None:
-        if secret and given is not None and same(given, secret):
+    def _check(self, scope: Scope) -> None:
+        path, headers = scope["path"].removeprefix(scope.get("root_path", "")), Headers(scope=scope)
+        if path == LIVENESS and scope["method"] == "GET":
             return
-        if secret or credentials is not None:
-            _answer_401(credentials or Credentials(), authorization)
-
-    return check
-
-
-def same(one: str, other: str) -> bool:
-    """Compare two secrets in constant time."""
-    return hmac.compare_digest(one.encode(), other.encode())
+        given = headers.get(WEBHOOK_SECRET_HEADER)
+        if path == WEBHOOK and self.webhook_secret and given and same(_raw(given), _spellings(self.webhook_secret)):
+            return
+        self.credentials.check(headers.get("authorization"))
 
 
-def _answer_401(credentials: Credentials, authorization: str | None) -> None:
+def same(given: bytes, wanted: Iterable[bytes]) -> bool:
+    """Tell whether a secret is one of those wanted, in a time that depends on neither."""
+    return any([hmac.compare_digest(_digest(given), _digest(one)) for one in wanted])  # a list: no early exit
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()  # as long as any other, so that no length shows
+
+
+def _spellings(secret: str) -> list[bytes]:
+    """Return the ways in which clients write a secret: the new ones in UTF-8, Label Studio in Latin-1."""
+    in_utf8 = [secret.encode()]
     try:
-        credentials.check(authorization)
-    except Unauthorized as error:
-        raise HTTPException(401, str(error), headers=CHALLENGE) from error
+        return [*in_utf8, secret.encode("latin-1")]
+    except UnicodeEncodeError:
+        return in_utf8
 
 
-def _decoded(value: str) -> str:
+def _raw(header: str) -> bytes:
+    """Return a header's bytes; servers hand it over as if they were Latin-1."""
+    return header.encode("latin-1", "replace")
+
+
+def _decoded(value: str) -> bytes:
     try:
-        return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
+        return base64.b64decode(value, validate=True)
+    except ValueError:  # also for what is not even ASCII
+        return b""

@@ -17,15 +17,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from fastapi import APIRouter, BackgroundTasks, Depends
+from fastapi import APIRouter, BackgroundTasks
 
 from clickpose.errors import ClickPoseError
 from integrations.label_studio.answers import write_answer
-from integrations.label_studio.auth import Credentials, require, require_for_webhook
 from integrations.label_studio.interactions import image_url_of, read_interaction, unchanged_result
 from integrations.label_studio.schemas import PredictRequest, Task, WebhookEvent
 from integrations.label_studio.service import PoseService
 from integrations.label_studio.tasks import make_prediction, mean_confidence
+from integrations.redaction import redacted
+from integrations.strict_json import StrictRoute
 
 STATUS_LIMIT_S = 0.5  # Label Studio waits one second for /health and then calls the backend dead
 MAX_PARALLEL_PREDICTIONS = 8  # of one batch; Label Studio waits 100 s for all of it
@@ -38,29 +39,26 @@ logger = logging.getLogger(__name__)
 def build_router(
     service: PoseService,
     *,
-    credentials: Credentials | None = None,
     webhook: Webhook | None = None,
-    webhook_secret: str | None = None,
     image_key: str = "image",
+    on_failure: Callable[[Exception], None] | None = None,
 ) -> APIRouter:
-    """Return the routes of an ML backend.
+    """Return the routes of an ML backend, open to anybody: ``auth.Guard`` stands before them.
 
     Args:
         service: predicts pictures and applies edits.
-        credentials: what callers must show everywhere but at ``/health``; None lets everybody in.
         webhook: called with the action and the body of each event, after Label Studio has had its answer.
-        webhook_secret: value of the ``X-Clickpose-Secret`` header that lets an event in without credentials.
         image_key: the key of a task's data that holds the picture.
+        on_failure: told whatever went wrong with a prediction or an edit.
     """
-    backend = _Backend(service, image_key)
-    router, guarded = APIRouter(), APIRouter(dependencies=[Depends(require(credentials))])
+    backend = _Backend(service, image_key, on_failure)
+    router = APIRouter(route_class=StrictRoute)
     router.add_api_route("/health", backend.health, methods=["GET"])
-    guarded.add_api_route("/setup", backend.setup, methods=["POST"])
-    guarded.add_api_route("/versions", backend.versions, methods=["GET"])
-    guarded.add_api_route("/predict", backend.predict, methods=["POST"])
-    router.include_router(guarded)
+    router.add_api_route("/setup", backend.setup, methods=["POST"])
+    router.add_api_route("/versions", backend.versions, methods=["GET"])
+    router.add_api_route("/predict", backend.predict, methods=["POST"])
 
-    @router.post("/webhook", dependencies=[Depends(require_for_webhook(credentials, webhook_secret))])
+    @router.post("/webhook")
     async def receive(event: WebhookEvent, after: BackgroundTasks) -> dict[str, Any]:
         if webhook is not None:
             after.add_task(webhook, event.action, event.model_dump())
@@ -72,9 +70,12 @@ def build_router(
 class _Backend:
     """The routes' handlers around one service."""
 
-    def __init__(self, service: PoseService, image_key: str) -> None:
+    def __init__(
+        self, service: PoseService, image_key: str, on_failure: Callable[[Exception], None] | None = None
+    ) -> None:
         self.service = service
         self.image_key = image_key
+        self.on_failure = on_failure or (lambda error: None)
 
     async def health(self) -> dict[str, Any]:
         """Answer that we are alive, and how the service is if it says so quickly."""
@@ -110,14 +111,15 @@ class _Backend:
 
         async def predict_in_turn(task: Task) -> dict[str, Any]:
             async with turns:
-                return await self._predict(task)
+                return await self._predict(task, in_batch=len(tasks) > 1)
 
         return await asyncio.gather(*(predict_in_turn(task) for task in tasks))
 
-    async def _predict(self, task: Task) -> dict[str, Any]:
+    async def _predict(self, task: Task, *, in_batch: bool) -> dict[str, Any]:
         try:
-            answer = await self.service.predict(image_url_of(task, self.image_key))
+            answer = await self.service.predict(image_url_of(task, self.image_key), in_batch=in_batch)
         except Exception as error:
+            self.on_failure(error)
             _log_failure("no prediction", task, error)
             return {"result": [], "score": 0.0}
         return make_prediction(answer.poses, self.service.skeleton, answer.size_wh, model_version=answer.model_version)
@@ -126,6 +128,7 @@ class _Backend:
         try:
             return await self._apply_edit(request)
         except Exception as error:
+            self.on_failure(error)
             _log_failure("the pose stays as it is", request.tasks[0], error)
             return {"result": unchanged_result(request), "score": 0.0}
 
@@ -142,12 +145,11 @@ class _Backend:
 def _log_failure(consequence: str, task: Task, error: Exception) -> None:
     """Log one line for what is expected to happen, and where it came from for what is not."""
     expected = isinstance(error, ClickPoseError)
-    message = "task %s: %s: %s" if expected else "task %s: %s: %r"
     logger.log(
         logging.WARNING if expected else logging.ERROR,
-        message,
+        "task %s: %s: %s",
         task.id,
         consequence,
-        error,
+        redacted(str(error) if expected else repr(error)),
         exc_info=None if expected else error,
     )

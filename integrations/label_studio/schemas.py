@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_PERSONS = 10_000  # enough for one picture
+MAX_SIDE_PX = 10**6
+MAX_TASKS = 10_000  # of one request; Label Studio sends a hundred
 
 RawRegion = dict[str, Any]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]  # of percent, or a score: nothing real comes near
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
 
 
 def clean_regions(items: Any) -> list[RawRegion]:
@@ -26,10 +30,10 @@ Regions = Annotated[list[RawRegion], BeforeValidator(clean_regions)]
 class RegionValue(BaseModel):
     """Where a region is, in percent of the picture's width and height, and what it is called."""
 
-    x: FiniteFloat
-    y: FiniteFloat
-    width: FiniteFloat = 0.0
-    height: FiniteFloat = 0.0
+    x: Number
+    y: Number
+    width: Number = 0.0
+    height: Number = 0.0
     keypointlabels: list[str] = []
     rectanglelabels: list[str] = []
 
@@ -49,7 +53,7 @@ class RegionMeta(BaseModel):
 
     person: Annotated[int, Field(ge=0, lt=MAX_PERSONS)] | None = None
     held: bool = False
-    at: tuple[FiniteFloat, FiniteFloat, int] | None = None
+    at: tuple[Number, Number, int] | None = None
     skeleton: str = ""
     model: str = ""
 
@@ -60,10 +64,10 @@ class Region(BaseModel):
     id: str
     type: str
     value: RegionValue
-    original_width: PositiveInt
-    original_height: PositiveInt
+    original_width: Side
+    original_height: Side
     parent_id: str | None = Field(None, alias="parentID")
-    score: FiniteFloat | None = None
+    score: Number | None = None
     origin: str | None = None
     is_positive: bool | None = None
     meta: Annotated[RegionMeta, BeforeValidator(lambda value: value or {})] = RegionMeta()
@@ -108,7 +112,7 @@ class Params(BaseModel):
 class PredictRequest(BaseModel):
     """The body of ``POST /predict``."""
 
-    tasks: list[Task]
+    tasks: Annotated[list[Task], Field(max_length=MAX_TASKS)]
     project: str | int | None = None
     params: Annotated[Params, BeforeValidator(lambda value: value or {})] = Params()
 

@@ -69,12 +69,13 @@ def is_gap(pose: Pose) -> bool:
 class KeypointEdit:
     """The annotator placed a keypoint (visibility 1 or 2) or says that it is absent (visibility 0).
 
-    ``person`` is None when the screen shows nobody to choose from; the nearest person is meant.
+    ``visibility`` is None where she says nothing of it: an occluded keypoint stays so. ``person`` is None where only
+    the place tells whose keypoint it is.
     """
 
     keypoint: int
     xy_px: tuple[float, float]
-    visibility: int = VISIBLE
+    visibility: int | None = None
     person: int | None = None
 
 
@@ -87,11 +88,15 @@ class PersonEdit:
 
 @dataclass(frozen=True)
 class PoseAnswer:
-    """All persons of a picture, the picture's size in pixels and the model version that answered."""
+    """All persons of a picture, the picture's size in pixels and the model version that answered.
+
+    ``edited`` is the number of the person whom an edit changed or added; None if it meant nobody.
+    """
 
     poses: Sequence[Pose]
     size_wh: tuple[int, int]
     model_version: str
+    edited: int | None = None
 
 
 class PoseService(Protocol):
@@ -103,8 +108,11 @@ class PoseService(Protocol):
         """Return the version that new answers carry, without waiting for the model."""
         ...
 
-    async def predict(self, image_url: str) -> PoseAnswer:
-        """Predict every person of a picture from scratch; ``ImageError`` if the picture cannot be had."""
+    async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
+        """Predict every person of a picture from scratch; ``ImageError`` if the picture cannot be had.
+
+        Nobody waits at a screen for a picture of a batch.
+        """
         ...
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:

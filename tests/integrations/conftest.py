@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clickpose.annotations import Pose
+from clickpose.annotations import VISIBLE, Pose
 from clickpose.errors import InvalidClick
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.server import LabelStudioServer
@@ -52,7 +52,7 @@ class FakeService:
     async def status(self) -> dict[str, Any]:
         return {"status": "ready", "versions": ["fake-v1", "fake-v0"]}
 
-    async def predict(self, image_url: str) -> PoseAnswer:
+    async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
         if "broken" in image_url and self.failure is not None:
             raise self.failure
         return PoseAnswer(self.found, SIZE_WH, "fake-v1")
@@ -65,18 +65,25 @@ class FakeService:
         if isinstance(edit, PersonEdit):
             x0, y0, x1, y1 = (float(edge) for edge in edit.box_px)
             poses.append(build_pose(self.skeleton, (x0, y0, x1, y1), seed=len(poses)))
-        else:
-            person = edit.person or 0
-            if person >= len(poses):
-                raise InvalidClick(f"person {person} is not there")
-            poses[person] = _placed(poses[person], edit)
-        return PoseAnswer(poses, SIZE_WH, "fake-v1")
+            return PoseAnswer(poses, SIZE_WH, "fake-v1", len(poses) - 1)
+        person = _around(poses, edit.xy_px) if edit.person is None else edit.person
+        if person >= len(poses):
+            raise InvalidClick(f"person {person} is not there")
+        poses[person] = _placed(poses[person], edit)
+        return PoseAnswer(poses, SIZE_WH, "fake-v1", person)
+
+
+def _around(poses: list[Pose], xy_px: tuple[float, float]) -> int:
+    """Return who has this place in the box."""
+    return next(
+        n for n, pose in enumerate(poses) if (pose.box_px[:2] <= xy_px).all() and (xy_px <= pose.box_px[2:]).all()
+    )
 
 
 def _placed(pose: Pose, edit: KeypointEdit) -> Pose:
     held, visibility = pose.held.copy(), pose.visibility.copy()
     keypoints_px = pose.keypoints_px + np.where(held, 0, 1)[:, None].astype(np.float32)
-    held[edit.keypoint], visibility[edit.keypoint] = True, edit.visibility
+    held[edit.keypoint], visibility[edit.keypoint] = True, VISIBLE if edit.visibility is None else edit.visibility
     keypoints_px[edit.keypoint] = edit.xy_px
     return replace(pose, keypoints_px=keypoints_px, visibility=visibility, held=held)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +26,10 @@ from integrations.label_studio.routes import build_router
 from integrations.label_studio.server import LabelStudioServer, free_port
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from integrations.label_studio.tasks import make_prediction, make_task, read_annotation
+from tests.browser import find_chromium
 
 pytestmark = pytest.mark.cluster
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SKELETON = Skeleton.load("coco17")
 SIZE_WH = (640, 480)
 WAIT_MS = 120_000  # a busy machine takes its time
@@ -104,7 +102,7 @@ class Follower:
     async def status(self) -> dict[str, Any]:
         return {"status": "ready"}
 
-    async def predict(self, image_url: str) -> PoseAnswer:
+    async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
         return PoseAnswer(FOUND, SIZE_WH, "follower-1")
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
@@ -119,7 +117,7 @@ class Follower:
         held = pose.held.copy()
         keypoints_px[edit.keypoint], held[edit.keypoint] = edit.xy_px, True
         poses[edit.person] = replace(pose, keypoints_px=keypoints_px.astype(np.float32), held=held)
-        return PoseAnswer(poses, SIZE_WH, "follower-1")
+        return PoseAnswer(poses, SIZE_WH, "follower-1", edit.person)
 
 
 def half_way(found: Pose, keypoint: int, xy_px: Place) -> Any:
@@ -215,21 +213,16 @@ class Editor:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str | None:
-    """Chromium's program, None for Playwright's own; whoever has neither sees why this is not tested."""
+def chromium() -> str:
+    """Chromium's program; whoever can have none sees why this is not tested."""
     try:
-        playwright = importlib.import_module("playwright.sync_api")
-    except ImportError:
-        pytest.skip("playwright is not installed: pip install -e '.[dev]'")
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    with playwright.sync_playwright() as driver:
-        if program is None and not Path(driver.chromium.executable_path).exists():
-            pytest.skip("there is no Chromium: apt-get install chromium, or playwright install chromium")
-    return program
+        return find_chromium()
+    except (ImportError, LookupError) as error:
+        pytest.skip(f"NO TEST IN A BROWSER: {error}")
 
 
 @pytest.fixture(scope="module")
-def page(chromium: str | None) -> Iterator[Any]:
+def page(chromium: str) -> Iterator[Any]:
     """A page of a headless Chromium."""
     playwright = importlib.import_module("playwright.sync_api")
     with playwright.sync_playwright() as driver:
@@ -241,7 +234,7 @@ def page(chromium: str | None) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def desk(chromium: str | None, page: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
+def desk(chromium: str, page: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
     """Label Studio behind the proxy, with a project and a service, and somebody logged in."""
     pictures = label_studio.files / "pictures"
     pictures.mkdir(parents=True)

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from clickpose.errors import LabelStudioError
-from integrations.label_studio.auth import Credentials
+from integrations.label_studio.auth import Credentials, Guard
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.routes import build_router
@@ -50,14 +50,8 @@ def wait_for(condition: Callable[[], Any], limit_s: float = 10.0) -> None:
 def test_from_prediction_to_training_data(label_studio: LabelStudioServer, service: Any) -> None:
     events: list[tuple[str, dict[str, Any]]] = []
     app = FastAPI()
-    app.include_router(
-        build_router(
-            service,
-            credentials=Credentials("studio", "s3cret"),
-            webhook=lambda action, payload: events.append((action, payload)),
-            webhook_secret="hush",
-        )
-    )
+    app.add_middleware(Guard, credentials=Credentials("studio", "s3cret"), webhook_secret="hush")
+    app.include_router(build_router(service, webhook=lambda action, payload: events.append((action, payload))))
     skeleton = service.skeleton
     with backend(app) as url, LabelStudio(label_studio.url, label_studio.token) as client:
         project = client.create_project("poses", labelling_interface(skeleton))["id"]

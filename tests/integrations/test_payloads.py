@@ -27,13 +27,18 @@ def load(name: str) -> Any:
 @pytest.mark.parametrize(
     ("name", "keypoint", "person", "visibility", "xy_px"),
     [
-        ("smart-click", "right_elbow", 1, 2, (479.88, 240.0)),
-        ("alt-click", "left_elbow", 0, 0, (191.74, 192.21)),
-        ("dynamic-drag", "left_wrist", 0, 1, (142.5, 229.5)),
+        ("smart-click", "right_elbow", None, None, (479.88, 240.0)),
+        ("alt-click", "left_elbow", None, 0, (191.74, 192.21)),
+        ("dynamic-drag", "left_wrist", 0, None, (142.5, 229.5)),
     ],
 )
 def test_recorded_edit(
-    skeleton: Skeleton, name: str, keypoint: str, person: int, visibility: int, xy_px: tuple[float, float]
+    skeleton: Skeleton,
+    name: str,
+    keypoint: str,
+    person: int | None,
+    visibility: int | None,
+    xy_px: tuple[float, float],
 ) -> None:
     edit = read_interaction(PredictRequest.model_validate(load(name)), skeleton, "image").edit
     assert isinstance(edit, KeypointEdit)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.edits import choose_person
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.people import People, read_people
 from integrations.label_studio.regions import poses_to_result
@@ -222,47 +221,3 @@ def test_interface_survives_odd_names() -> None:
     skeleton = Skeleton("odd", ('a "b" <c> & d',), (0.1,))
     view = ElementTree.fromstring(labelling_interface(skeleton))
     assert view.find("KeyPointLabels/Label").get("value") == 'a "b" <c> & d'
-
-
-def test_click_means_who_holds_it_in_the_box_before_who_is_nearest(make_pose: Any) -> None:
-    left, right = make_pose((0, 0, 200, 400)), make_pose((210, 0, 400, 400), seed=1)
-    people = read_people(without(screen(left, right), "p0_nose"), COCO)
-    assert choose_person(people, frozenset({1}), COCO.index("nose"), (100.0, 50.0), COCO) == 0
-    assert choose_person(people, frozenset({1}), COCO.index("nose"), (205.0, 50.0), COCO) == 1
-    assert choose_person(read_people([], COCO), frozenset(), 0, (1.0, 1.0), COCO) is None
-
-
-def test_click_beside_a_point_means_its_person_even_if_the_box_is_not_told_yet(make_pose: Any) -> None:
-    big, added = make_pose((0, 0, 400, 400)), make_pose((100, 100, 200, 300), seed=1)
-    people = read_people(without(screen(big, added), "p1"), COCO)
-    beside = tuple(added.keypoints_px[0] + 2)
-    assert choose_person(people, frozenset({0, 1}), COCO.index("nose"), beside, COCO) == 1
-
-
-def test_click_means_whose_keypoint_is_not_settled_yet_unless_it_is_beside_the_settled_one(make_pose: Any) -> None:
-    nose = COCO.index("nose")
-    settled, open_still = make_pose((0, 0, 200, 400)), make_pose((0, 0, 200, 400), seed=1)
-    settled.held[nose] = True
-    settled.keypoints_px[nose], open_still.keypoints_px[nose] = (100, 100), (100, 300)
-    people = read_people(screen(settled, open_still), COCO)
-    assert choose_person(people, frozenset({0, 1}), nose, (100.0, 180.0), COCO) == 1
-    assert choose_person(people, frozenset({0, 1}), nose, (100.0, 110.0), COCO) == 0
-
-
-def test_absent_is_said_of_the_keypoint_that_was_clicked_on(make_pose: Any) -> None:
-    around, reaching_in = make_pose((0, 0, 200, 400)), make_pose((210, 0, 400, 400), seed=1)
-    reaching_in.keypoints_px[0] = 190, 200
-    people = read_people(screen(around, reaching_in), COCO)
-    click = COCO.index("nose"), (190.0, 201.0)
-    assert choose_person(people, frozenset({0, 1}), *click, COCO) == 0
-    assert choose_person(people, frozenset({0, 1}), *click, COCO, is_absent=True) == 1
-
-
-def test_click_means_whose_limb_ends_there_not_whose_keypoint_went_astray_there(make_pose: Any) -> None:
-    wrist, elbow = COCO.index("left_wrist"), COCO.index("left_elbow")
-    mistaken, neighbour = make_pose((0, 0, 200, 400)), make_pose((0, 0, 200, 400), seed=1)
-    mistaken.keypoints_px[[wrist, elbow]] = (20, 300), (120, 100)
-    neighbour.keypoints_px[[wrist, elbow]] = (160, 170), (40, 300)
-    people = read_people(screen(mistaken, neighbour), COCO)
-    assert choose_person(people, frozenset({0, 1}), wrist, (130.0, 130.0), COCO) == 0
-    assert choose_person(people, frozenset({0, 1}), wrist, (155.0, 165.0), COCO) == 1  # a small correction

@@ -101,11 +101,11 @@ def test_boxes_come_last_and_points_name_their_box(client: TestClient) -> None:
     assert all(item["parentID"] == item["id"].split("_")[0] for item in result[:-2])
 
 
-def test_click_moves_that_joint_of_the_nearest_person(client: TestClient, service: Any) -> None:
+def test_click_moves_that_joint_of_whom_the_service_says_it_means(client: TestClient, service: Any) -> None:
     result = ask(client, service, [*with_label(service, "left_wrist"), click("left_wrist", (75.0, 50.0))])
 
     ((screen, edit),) = service.edits
-    assert edit == KeypointEdit(keypoint=9, xy_px=(480.0, 240.0), person=1)
+    assert edit == KeypointEdit(keypoint=9, xy_px=(480.0, 240.0))
     assert [(seen.person, seen.keypoint) for seen in screen.fresh] == [(0, 9), (1, 9)]
     (moved,) = [item for item in result if item["id"] == "p1_left_wrist"]
     assert (moved["value"]["x"], moved["value"]["y"]) == (75.0, 50.0)
@@ -157,11 +157,12 @@ def test_deleted_person_does_not_come_back(client: TestClient, service: Any) -> 
     assert {item["id"].split("_")[0] for item in result} == {"p1"}
 
 
-def test_occluded_joint_stays_occluded_when_corrected(client: TestClient, service: Any) -> None:
+def test_the_service_learns_that_a_joint_is_occluded_before_it_is_corrected(client: TestClient, service: Any) -> None:
     seen = with_label(service, "left_hip")
     choice = {**seen[0], "type": "choices", "value": {"choices": ["occluded"]}}
     ask(client, service, [*seen, choice, click("left_hip", (20.0, 50.0))])
-    assert service.edits[0][1].visibility == 1
+    screen, edit = service.edits[0]
+    assert (screen.fresh[0].visibility, edit.visibility) == (1, None)
 
 
 def test_joint_dragged_since_the_last_answer_is_held(client: TestClient, service: Any) -> None:

@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
+from ray import serve
 
 from clickpose.annotations import Click, Pose
 from clickpose.errors import InvalidClick, InvalidModel
 from clickpose.skeleton import Skeleton
+from serve.ingress import build_api
+from serve.remote import RemotePoseService
+from serve.replica import PoseReplica
+from serve.settings import AppArgs
 
 SKELETON = Skeleton("five", ("nose", "left_hand", "right_hand", "left_foot", "right_foot"), (0.05,) * 5)
 K = len(SKELETON)
@@ -103,6 +109,30 @@ def make_pose() -> Callable[..., Pose]:
 @pytest.fixture(scope="session")
 def predictor() -> FakePredictor:
     return FakePredictor()
+
+
+@pytest.fixture(scope="session")
+def encoded() -> FakeEncoded:
+    return FakeEncoded((160, 120))
+
+
+@pytest.fixture(scope="module")
+def replicas(args: AppArgs, skeleton: Skeleton, load_fake: Any) -> Any:
+    """The handle of a replica, for the module's own ``args``, that Serve runs in this process."""
+    return serve.run(serve.deployment(PoseReplica).bind(args, skeleton, load_fake), _local_testing_mode=True)
+
+
+@pytest.fixture
+def service(replicas: Any, skeleton: Skeleton) -> RemotePoseService:
+    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10)
+
+
+@pytest.fixture
+def client(service: RemotePoseService, args: AppArgs) -> Iterator[TestClient]:
+    assert args.secret is not None
+    bearer = {"Authorization": f"Bearer {args.secret.get_secret_value()}"}
+    with TestClient(build_api(service, args), headers=bearer, raise_server_exceptions=False) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

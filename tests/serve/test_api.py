@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from ray import serve
 from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
@@ -17,11 +16,12 @@ from clickpose.annotations import Pose
 from clickpose.errors import InvalidConfig, StoreError
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import poses_to_result
+from integrations.label_studio.service import PoseAnswer
 from serve.app import AppArgs, build_app
 from serve.ingress import build_api
 from serve.metrics import Metrics
 from serve.remote import RemotePoseService
-from serve.replica import PoseReplica
+from serve.replica_status import Reply, name_of_process
 from serve.schemas import PoseBody
 from serve.webhooks import WebhookForwarder
 
@@ -39,23 +39,6 @@ def args(tmp_path_factory: pytest.TempPathFactory, write_model: Any, point_to: A
     for name in ("one.png", "two.png"):
         Image.new("RGB", SIZE_WH, "teal").save(root / name)
     return AppArgs(store=str(root), image_roots=(str(root),), secret=SECRET, poll_s=0.2)
-
-
-@pytest.fixture(scope="module")
-def replicas(args: AppArgs, skeleton: Skeleton, load_fake: Any) -> Any:
-    """The handle of a replica that Serve runs in this process."""
-    return serve.run(serve.deployment(PoseReplica).bind(args, skeleton, load_fake), _local_testing_mode=True)
-
-
-@pytest.fixture
-def service(replicas: Any, skeleton: Skeleton) -> RemotePoseService:
-    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10)
-
-
-@pytest.fixture
-def client(service: RemotePoseService, args: AppArgs) -> Iterator[TestClient]:
-    with TestClient(build_api(service, args), headers=BEARER, raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture
@@ -107,11 +90,15 @@ def test_a_body_that_is_not_finite_or_too_long_is_refused(client: TestClient, bo
 
 
 @pytest.mark.parametrize(
-    "path", ["/setup", "/versions", "/predict", "/webhook", "/v1/detect", "/v1/status", "/v1/skeleton", "/metrics"]
+    "path",
+    [
+        *("/setup", "/versions", "/predict", "/webhook", "/v1/detect", "/v1/status", "/v1/skeleton", "/metrics"),
+        *("/docs", "/openapi.json"),
+    ],
 )
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic wrong", "Token open sesame"])
 def test_nobody_gets_in_without_the_secret(client: TestClient, path: str, authorization: str) -> None:
-    get = path in ("/versions", "/v1/status", "/v1/skeleton", "/metrics")
+    get = path in ("/versions", "/v1/status", "/v1/skeleton", "/metrics", "/docs", "/openapi.json")
     answer = client.request("GET" if get else "POST", path, json={}, headers={"Authorization": authorization})
     assert answer.status_code == 401 and SECRET not in answer.text
 
@@ -120,7 +107,15 @@ def test_health_and_setup_answer_at_once_and_tell_the_version(client: TestClient
     health = client.get("/health", headers={"Authorization": ""}).json()
     assert health["status"] == "UP" and health["service"]["model_version"] == "v1"
     assert client.post("/setup", json={}, headers=BASIC).json() == {"model_version": "v1"}
-    assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 404
+
+
+def test_the_interface_is_documented_for_programs_and_people(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert {"/v1/detect", "/v1/refine", "/v1/add-person", "/predict", "/metrics"} <= set(document["paths"])
+    page = client.get("/docs").text
+    assert all(f" {path}</h2>" in page for path in document["paths"])
+    assert 'href="#RefineRequest"' in page and 'id="RefineRequest"' in page
+    assert "<script" not in page and "//" not in page.replace("<!doctype", "")
 
 
 def test_label_studio_predicts_and_refines(client: TestClient, skeleton: Skeleton) -> None:
@@ -183,6 +178,30 @@ def client_of(handle: Any, args: AppArgs, skeleton: Skeleton, timeout_s: float =
     return TestClient(build_api(service, args), headers=BEARER)
 
 
+def test_programs_leave_half_of_the_queue_to_people(args: AppArgs, skeleton: Skeleton) -> None:
+    answers = PoseAnswer([], SIZE_WH, "v1")
+
+    async def story() -> list[int]:
+        async def slow() -> Any:
+            await asyncio.sleep(0.2)
+            return Reply(answers, True)
+
+        handle = Handle(dict)
+        handle.work = slow  # type: ignore[method-assign]
+        service = RemotePoseService(handle, skeleton, first_version="v1", timeout_s=10)  # type: ignore[arg-type]
+        few = args.model_copy(update={"max_queued": 4, "max_ongoing": 4})
+        transport = httpx.ASGITransport(build_api(service, few))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here", headers=BEARER) as client:
+            programs = [client.post("/v1/detect", json={"image": "one.png"}) for _ in range(6)]
+            people = [client.post("/predict", json={"tasks": [{"data": {"image": "one.png"}}]}) for _ in range(2)]
+            told = await asyncio.gather(*programs, *people)
+        assert all(answer.headers["Retry-After"] == "1" for answer in told if answer.status_code == 429)
+        assert (await service.status())["model_version"] == "v1" and handle.calls == 6
+        return [answer.status_code for answer in told]
+
+    assert asyncio.run(story()) == [200] * 4 + [429] * 2 + [200] * 2
+
+
 def test_a_full_queue_is_told_to_programs_and_leaves_the_annotators_screen(
     args: AppArgs, skeleton: Skeleton, make_pose: Callable[..., Pose]
 ) -> None:
@@ -239,7 +258,7 @@ def test_a_replica_that_dies_is_replaced_within_the_request(args: AppArgs, skele
     handle.answer = answer
     client = client_of(handle, args, skeleton)
     assert client.post("/v1/detect", json={"image": "one.png"}).status_code == 503
-    assert handle.calls == 2
+    assert handle.calls == 3
 
 
 def test_the_ingress_answers_while_there_is_no_replica(args: AppArgs, skeleton: Skeleton) -> None:
@@ -256,9 +275,15 @@ def test_metrics_and_status_tell_what_happened(client: TestClient, service: Remo
     client.portal.call(service.look)  # type: ignore[union-attr]
     text = client.get("/metrics").text
     for line in (
-        'clickpose_requests_total{kind="detect",outcome="ok"} 2.0',
-        'clickpose_requests_total{kind="detect",outcome="ImageError"} 1.0',
-        'clickpose_request_seconds_count{kind="detect"} 3.0',
+        'clickpose_requests_total{kind="open",outcome="ok"} 2.0',
+        'clickpose_requests_total{kind="open",outcome="ImageError"} 1.0',
+        'clickpose_request_seconds_count{kind="open"} 3.0',
+        'clickpose_requests_in_progress{kind="open"} 0.0',
+        'clickpose_encoded_total{found="yes"}',
+        'clickpose_rejected_total{reason="picture"} 1.0',
+        f'clickpose_replica_model{{model_version="v1",replica="{name_of_process()}"}} 1.0',
+        f'clickpose_replica_queue{{replica="{name_of_process()}"}} 0.0',
+        f'clickpose_replica_memory_bytes{{replica="{name_of_process()}"}}',
         'clickpose_replicas{model_version="v1"} 1.0',
         'clickpose_webhook_events_total{action="ANNOTATION_CREATED"} 1.0',
     ):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -10,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from ray import serve
 
+from clickpose.commands.demo.editor import Editor
 from clickpose.model import ClickPose, tiny
 from clickpose.model_folder import save_model
 from clickpose.skeleton import Skeleton
@@ -22,6 +29,7 @@ from serve.app import AppArgs, build_app
 
 SECRET = "open sesame"
 NAMES = ("0.png", "1.png")
+CLIENT = Path(__file__).parents[2] / "examples" / "rest_client.py"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton, point_to
 def client(serve_url: str, store: Path) -> Iterator[httpx.Client]:
     args = AppArgs(store=str(store), image_roots=(str(store),), secret=SECRET, replicas=2, num_cpus=0.5, poll_s=0.3)
     serve.run(build_app(args), name="clickpose", route_prefix="/")
-    with httpx.Client(base_url=serve_url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=30) as client:
+    with httpx.Client(base_url=serve_url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=100) as client:
         yield client
     serve.delete("clickpose")
 
@@ -79,7 +87,7 @@ class Load:
             time.sleep(0.02)
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], limit_s: float = 120) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -116,6 +124,75 @@ def test_annotate_promote_and_refuse(client: httpx.Client, store: Path, point_to
     assert set(load.answers) == {(200, "v1"), (200, "v2")}, load.answers
     assert "v3" in status()["replicas"][0]["problem"]
     print(f"answers {dict(load.answers)}, the longest took {load.longest_s:.2f} s")
+
+
+@pytest.mark.cluster
+def test_a_replica_killed_in_the_middle_of_an_annotation_takes_no_placed_keypoint_along(
+    client: httpx.Client, skeleton: Skeleton
+) -> None:
+    editor, task = open_task(client, "1.png", skeleton)
+    places = {"nose": (20.5, 30.25), "left_hand": (40.0, 50.0), "right_hand": (60.25, 70.0)}
+    for keypoint, xy_px in places.items():
+        click(client, editor, task, keypoint, xy_px)
+    wait_for(lambda: any(replica["sessions"] for replica in replicas(client)))
+    (pid,) = (replica["pid"] for replica in replicas(client) if replica["sessions"])
+    os.kill(pid, signal.SIGKILL)
+
+    places["left_foot"] = (80.0, 90.0)
+    click(client, editor, task, "left_foot", places["left_foot"])  # no draft was saved, nor does a click tell of others
+    held = {(k, *pose.keypoints_px[k].round(2).tolist()) for pose in editor.poses() for k in np.flatnonzero(pose.held)}
+    assert held == {(skeleton.index(keypoint), *xy_px) for keypoint, xy_px in places.items()}
+    wait_for(lambda: len(replicas(client)) == 2 and pid not in {replica["pid"] for replica in replicas(client)})
+
+
+@pytest.mark.cluster
+def test_too_many_requests_are_told_to_come_back_and_the_service_recovers(client: httpx.Client) -> None:
+    found = client.post("/v1/detect", json={"image": "0.png"}).json()
+    body = {"image": "0.png", "poses": found["poses"], "clicks": [{"person": 0, "keypoint": "nose", "xy_px": [9, 9]}]}
+
+    async def ask_all() -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=client.base_url, headers=client.headers, timeout=60, limits=limits
+        ) as crowd:
+            return list(await asyncio.gather(*(crowd.post("/v1/refine", json=body) for _ in range(300))))
+
+    answers = asyncio.run(ask_all())
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert all(answer.headers["Retry-After"] == "1" for answer in answers if answer.status_code == 429)
+    assert client.post("/v1/refine", json=body).status_code == 200
+    assert 'clickpose_rejected_total{reason="busy"}' in client.get("/metrics").text
+
+
+@pytest.mark.cluster
+def test_the_example_client_finds_and_refines(client: httpx.Client, skeleton: Skeleton) -> None:
+    command = [sys.executable, str(CLIENT), str(client.base_url), "0.png", "left_hand", "40", "50"]
+    done = subprocess.run(command, env=os.environ | {"CLICKPOSE_SECRET": SECRET}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(skeleton.keypoints)
+    assert lines[1].split()[-3:] == ["40.0", "50.0", "held"]
+
+
+def replicas(client: httpx.Client) -> list[dict[str, Any]]:
+    return list(client.get("/v1/status").json()["replicas"])
+
+
+def open_task(client: httpx.Client, image: str, skeleton: Skeleton) -> tuple[Editor, dict[str, Any]]:
+    """Open a picture as Label Studio does."""
+    task = {"id": 7, "data": {"image": image}}
+    (prediction,) = client.post("/predict", json={"tasks": [task], "project": "1.1"}).json()["results"]
+    return Editor(prediction["result"], (160, 120), skeleton), task | {"predictions": [prediction]}
+
+
+def click(
+    client: httpx.Client, editor: Editor, task: dict[str, Any], keypoint: str, xy_px: tuple[float, float]
+) -> None:
+    """Ctrl-click with a keypoint's label: what the editor sends, and where it puts the answer."""
+    drawn = editor.drawn_point(editor.skeleton.index(keypoint), xy_px)
+    context = {"result": [*editor.like(drawn), drawn]}
+    answer = client.post("/predict", json={"tasks": [task], "project": "1.1", "params": {"context": context}})
+    editor.accept(answer.json()["results"][0]["result"])
 
 
 def refine(client: httpx.Client, image: str, poses: list[Any], keypoint: str, xy_px: tuple[float, float]) -> list[Any]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,14 @@ class LabelStudio(BaseHTTPRequestHandler):
                 self.answer(302, location="/data/circle.png")
             case "/data/broken.png":
                 self.answer(200, b"no picture")
+            case "/data/login.png":
+                self.answer(302, location="/user/login/?next=/data/upload/1/one.png")
             case "/data/endless.png":
-                self.trickle()
+                self.trickle(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 100)
+            case "/data/endless-headers.png":
+                self.trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x")
+            case "/data/unfolds.png":
+                self.answer(200, gzip.compress(bytes(20 * 2**20)), encoding="gzip")
             case _:
                 self.answer(404)
 
@@ -49,21 +57,21 @@ class LabelStudio(BaseHTTPRequestHandler):
         self.requests.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
         self.answer(200, b'{"access": "access"}')
 
-    def answer(self, status: int, body: bytes = b"", location: str | None = None) -> None:
+    def answer(self, status: int, body: bytes = b"", location: str = "", encoding: str = "") -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        if location:
-            self.send_header("Location", location)
+        for name, value in (("Location", location), ("Content-Encoding", encoding)):
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
-    def trickle(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        for _ in range(100):
-            self.wfile.write(b"x" * 100)
-            self.wfile.flush()
-            time.sleep(0.05)
+    def trickle(self, start: bytes, drop: bytes) -> None:
+        self.wfile.write(start)
+        with suppress(OSError):  # whoever asked has gone
+            for _ in range(100):
+                self.wfile.write(drop)
+                time.sleep(0.05)
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -94,6 +102,20 @@ def label_studio(picture: Path, other_server: tuple[str, Any]) -> Iterator[tuple
     """The URL of the configured Label Studio, and the requests it got."""
     with running(picture, elsewhere=other_server[0]) as server:
         yield server
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of hosts that this process asks the network for."""
+    names: set[str] = set()
+    look_up = socket.getaddrinfo
+
+    def record(host: Any, *arguments: Any, **options: Any) -> Any:
+        names.add(host.decode() if isinstance(host, bytes) else host)
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", record)
+    return names
 
 
 def from_label_studio(url: str, token: str | None = TOKEN, **limits: Any) -> ImageSource:
@@ -188,22 +210,32 @@ def test_a_personal_access_token_is_exchanged_once(label_studio: tuple[str, list
         "/data/missing.png",
         "/data/broken.png",
         "/data/out.png",
+        "/data/login.png",
+        "/data/unfolds.png",
         "/data/circle.png",
         "/api/users",
         "/data/../api/users",
         "{other}/data/upload/1/one.png",
         "http://127.0.0.1:1/data/one.png",
+        "/data/%2e%2e/api/users",
+        "/data/upload/%2e%2e",
         "{url}@elsewhere.example/data/1.png",
+        "http://somebody:else@{address}/data/upload/1/one.png",
         "//elsewhere.example/data/upload/1/one.png",
         "{url}/api/users",
+        "http://metadata.internal/data/latest",
+        "http://169.254.169.254/data/latest",
+        "http://[::1]/data/one.png",
+        "http://2130706433/data/one.png",
     ],
 )
 def test_label_studio_is_asked_for_its_pictures_only(
-    label_studio: tuple[str, list[Any]], other_server: tuple[str, list[Any]], name: str
+    label_studio: tuple[str, list[Any]], other_server: tuple[str, list[Any]], name: str, looked_up: set[str]
 ) -> None:
     url, requests = label_studio
     with pytest.raises(ImageError):
-        from_label_studio(url).read(name.format(url=url, other=other_server[0]))
+        from_label_studio(url).read(name.format(url=url, address=url[7:], other=other_server[0]))
+    assert looked_up <= {"127.0.0.1"}
     assert all(path.startswith("/data/") and ".." not in path for path, _ in requests)
     assert other_server[1] == []
 
@@ -213,9 +245,18 @@ def test_a_wrong_token_is_told(label_studio: tuple[str, list[Any]]) -> None:
         from_label_studio(label_studio[0], token="wrong").read("/data/upload/1/one.png")
 
 
-@pytest.mark.parametrize("limits", [{"max_bytes": 1000}, {"timeout_s": 0.4}])
-def test_an_endless_answer_is_cut_short(label_studio: tuple[str, list[Any]], limits: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("/data/endless.png", {"max_bytes": 1000}),
+        ("/data/endless.png", {"timeout_s": 0.4}),
+        ("/data/endless-headers.png", {"timeout_s": 0.4}),
+    ],
+)
+def test_an_endless_answer_is_cut_short(
+    label_studio: tuple[str, list[Any]], name: str, limits: dict[str, float]
+) -> None:
     started = time.monotonic()
     with pytest.raises(ImageError, match=r"more than|too long"):
-        from_label_studio(label_studio[0], **limits).read("/data/endless.png")
+        from_label_studio(label_studio[0], **limits).read(name)
     assert time.monotonic() - started < 3

@@ -13,6 +13,7 @@ from clickpose.errors import ImageError, InvalidAnnotation, InvalidClick, NotRea
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen, SeenKeypoint
 from serve.replica import PoseReplica
+from serve.replica_status import Reply
 from serve.settings import AppArgs
 
 Story = Callable[[PoseReplica], Awaitable[None]]
@@ -43,7 +44,7 @@ def tell(store: Path, picture: Path, skeleton: Skeleton, load_fake: Any) -> Tell
 
 def test_a_picture_is_encoded_once(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
-        answers = await asyncio.gather(*(replica.detect("one.png") for _ in range(3)))
+        answers = [reply.answer for reply in await asyncio.gather(*(replica.detect("one.png") for _ in range(3)))]
         assert {answer.model_version for answer in answers} == {"v1"}
         assert answers[0].size_wh == (160, 120) and len(answers[0].poses) == 2
         status = await replica.status()
@@ -56,7 +57,7 @@ def test_a_click_holds_and_the_next_click_remembers(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         screen = Screen("ann", "one.png")
         await replica.edit(screen, KeypointEdit(1, (33.25, 44.5), 2, 0))
-        answer = await replica.edit(screen, KeypointEdit(2, (50.0, 60.0), 2, 0))
+        answer = (await replica.edit(screen, KeypointEdit(2, (50.0, 60.0), 2, 0))).answer
         assert list(np.flatnonzero(answer.poses[0].held)) == [1, 2]
         assert answer.poses[0].keypoints_px[1].tolist() == [33.25, 44.5]
 
@@ -65,12 +66,12 @@ def test_a_click_holds_and_the_next_click_remembers(tell: Tell) -> None:
 
 def test_a_click_that_overtakes_the_answer_of_another_keeps_both(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
-        shown = (await replica.detect("one.png")).poses
+        shown = (await replica.detect("one.png")).answer.poses
         fresh = [SeenKeypoint(0, k, tuple(shown[0].keypoints_px[k].tolist())) for k in range(5)]
         screen = Screen("ann", "one.png", shown, fresh)
         edits = [KeypointEdit(k, (30.0 + k, 40.0), 2, 0) for k in range(3)]
-        answers = await asyncio.gather(*(replica.edit(screen, edit) for edit in edits))
-        assert [int(answer.poses[0].held.sum()) for answer in answers] == [1, 2, 3]
+        replies = await asyncio.gather(*(replica.edit(screen, edit) for edit in edits))
+        assert [int(reply.answer.poses[0].held.sum()) for reply in replies] == [1, 2, 3]
 
     tell(story)
 
@@ -78,8 +79,8 @@ def test_a_click_that_overtakes_the_answer_of_another_keeps_both(tell: Tell) -> 
 def test_a_box_on_an_empty_screen_means_one_person(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         box_px = np.array([5, 5, 50, 50], np.float32)
-        assert len((await replica.edit(Screen("ann", "one.png"), PersonEdit(box_px))).poses) == 1
-        assert len((await replica.edit(Screen("bob", "one.png"), KeypointEdit(0, (11.0, 11.0)))).poses) == 2
+        assert len((await replica.edit(Screen("ann", "one.png"), PersonEdit(box_px))).answer.poses) == 1
+        assert len((await replica.edit(Screen("bob", "one.png"), KeypointEdit(0, (11.0, 11.0)))).answer.poses) == 2
 
     tell(story)
 
@@ -92,7 +93,10 @@ def test_a_refused_edit_changes_nothing(tell: Tell) -> None:
             await replica.edit(screen, KeypointEdit(2, (999.0, 44.0), 2, 0))
         with pytest.raises(ImageError):
             await replica.edit(Screen("ann", "missing.png"), KeypointEdit(2, (9.0, 44.0), 2, 0))
-        answer = await replica.edit(screen, KeypointEdit(3, (9.0, 44.0), 2, 0))
+        with pytest.raises(InvalidClick):
+            await replica.edit(Screen("bob", "one.png"), KeypointEdit(2, (999.0, 44.0), 2, 0))
+        assert (await replica.status()).sessions == 1
+        answer = (await replica.edit(screen, KeypointEdit(3, (9.0, 44.0), 2, 0))).answer
         assert list(np.flatnonzero(answer.poses[0].held)) == [1, 3]
 
     tell(story)
@@ -101,9 +105,9 @@ def test_a_refused_edit_changes_nothing(tell: Tell) -> None:
 def test_who_keeps_the_poses_gets_them_back_refined(tell: Tell, make_pose: Callable[..., Pose]) -> None:
     async def story(replica: PoseReplica) -> None:
         poses = [make_pose(held=[4])]
-        answer = await replica.refine("one.png", poses, [Click(0, "left_hand", (3.0, 4.0))], "all")
+        answer = (await replica.refine("one.png", poses, [Click(0, "left_hand", (3.0, 4.0))], "all")).answer
         assert list(np.flatnonzero(answer.poses[0].held)) == [1, 4]
-        assert len((await replica.add_person("one.png", poses, (1, 1, 9, 9))).poses) == 2
+        assert len((await replica.add_person("one.png", poses, (1, 1, 9, 9))).answer.poses) == 2
         assert (await replica.status()).sessions == 0
 
     tell(story)
@@ -119,6 +123,16 @@ def test_poses_of_another_skeleton_are_refused(tell: Tell, make_pose: Callable[.
     tell(story)
 
 
+def test_an_error_meant_for_the_caller_is_an_answer_and_no_failure(tell: Tell) -> None:
+    async def story(replica: PoseReplica) -> None:
+        assert isinstance(await replica.answer("detect", "missing.png"), ImageError)
+        assert isinstance(await replica.answer("detect", "one.png"), Reply)
+        with pytest.raises(TypeError):
+            await replica.answer("detect")
+
+    tell(story)
+
+
 def test_a_promotion_reaches_the_replica_and_sessions_go_on(tell: Tell, store: Path, point_to: Any) -> None:
     async def story(replica: PoseReplica) -> None:
         screen = Screen("ann", "one.png")
@@ -126,7 +140,7 @@ def test_a_promotion_reaches_the_replica_and_sessions_go_on(tell: Tell, store: P
         point_to(store, "v2")
         while (await replica.status()).version != "v2":
             await asyncio.sleep(0.01)
-        answer = await replica.edit(screen, KeypointEdit(2, (50.0, 60.0), 2, 0))
+        answer = (await replica.edit(screen, KeypointEdit(2, (50.0, 60.0), 2, 0))).answer
         assert answer.model_version == "v2" and answer.poses[0].held.sum() == 2
         status = await replica.status()
         assert (status.cache_misses, status.cached_images) == (2, 1)

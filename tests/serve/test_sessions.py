@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clickpose.annotations import Pose
 from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen, SeenKeypoint, gap, is_gap
-from serve.edits import apply_edit, nearest_person
+from serve.edits import apply_edit
 from serve.sessions import TOLERANCE_PX, Sessions
 
 MakePose = Callable[..., Pose]
@@ -61,7 +61,7 @@ class Browser:
         """Send an edit and show its answer; return the poses that the service took to be on the screen."""
         recalled = sessions.recall(self.screen(keypoints))
         assert recalled is not None
-        answer = apply_edit(self.predictor, FakeEncoded(), recalled, edit)
+        answer, _ = apply_edit(self.predictor, FakeEncoded(), recalled, edit)
         sessions.record("session", answer)
         self.show(answer)
         return list(recalled)
@@ -255,15 +255,3 @@ def test_memory_is_bounded(make_pose: MakePose) -> None:
     assert len(sessions) == 3
     assert len(sessions._histories["session 9"]) == 4
     assert sessions.recall(Screen("session 0", "one.png")) is None
-
-
-def test_the_nearest_person_is_the_one_around_the_click(make_pose: MakePose) -> None:
-    poses = [make_pose(0, 0), gap(5), make_pose(50, 0)]
-    near_first = KeypointEdit(4, (51.0, 2.0))  # the second person's corner, yet nearer to the first one's foot
-    assert nearest_person(poses, near_first) == 2
-    assert nearest_person(poses, KeypointEdit(0, (0.0, 300.0))) == 0
-    assert nearest_person([gap(5)], near_first) is None
-
-
-def test_a_click_on_an_empty_picture_changes_nothing(predictor: Any) -> None:
-    assert apply_edit(predictor, FakeEncoded(), [], KeypointEdit(0, (1.0, 1.0))) == []  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ every box; the answer replaces regions of the same id; what she drew vanishes.
 from __future__ import annotations
 
 import dataclasses
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,20 +15,15 @@ from typing import Any
 import numpy as np
 
 from clickpose.annotations import AnnotatedImage, Click, Pose
+from clickpose.commands.demo.editor import Editor
 from clickpose.errors import LabelStudioError
 from clickpose.evaluation import SimulatedAnnotator
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
-from integrations.label_studio.interface import PERSON_LABEL
-from integrations.label_studio.people import read_people
-from integrations.label_studio.regions import DOT_WIDTH_PCT, RegionIds, px_to_percent
-from integrations.label_studio.schemas import clean_regions
 
 CLICKS_TO_ADD_PERSON = 2
 CLICKS_TO_DELETE_PERSON = 1
 REACHED_PX = 0.5  # percent and back costs less
-
-Region = dict[str, Any]
 
 
 @dataclass
@@ -96,7 +90,7 @@ class Player:
         """
         began, record = time.monotonic(), self.label_studio.task(task)
         prediction = newest_prediction(record)
-        screen, tally = _Screen(prediction["result"], truth.size_wh, self.skeleton), Tally()
+        screen, tally = Editor(prediction["result"], truth.size_wh, self.skeleton), Tally()
         tally.models.add(str(prediction["model_version"]))
         first, annotator = screen.poses(), SimulatedAnnotator(truth, self.skeleton)
 
@@ -121,7 +115,7 @@ class Player:
             self.label_studio.submit_annotation(task, result, prediction=prediction["id"], lead_time_s=lead_time_s)
         return tally, first, screen.poses()
 
-    def _click(self, task: int, screen: _Screen, click: Click, tally: Tally) -> None:
+    def _click(self, task: int, screen: Editor, click: Click, tally: Tally) -> None:
         """Ctrl-click; where it reached another person nearby, undo it and drag the very point instead."""
         tally.clicks += 1
         before, keypoint = screen.regions, self.skeleton.index(click.keypoint)
@@ -134,7 +128,7 @@ class Player:
             screen.regions = before
             self._ask(task, screen, screen.dragged(click.person, keypoint, click.xy_px), tally)
 
-    def _ask(self, task: int, screen: _Screen, context: Mapping[str, Any], tally: Tally) -> None:
+    def _ask(self, task: int, screen: Editor, context: Mapping[str, Any], tally: Tally) -> None:
         """Ask the backend through Label Studio, and take over the answer."""
         asked_at = time.monotonic()
         try:
@@ -144,72 +138,6 @@ class Player:
             return
         tally.answers_ms.append(1000 * (time.monotonic() - asked_at))
         screen.accept(answer)
-
-
-class _Screen:
-    """The regions an annotator sees, as Label Studio keeps them."""
-
-    def __init__(self, result: Sequence[Region], size_wh: tuple[int, int], skeleton: Skeleton) -> None:
-        self.regions, self.size_wh, self.skeleton = list(result), size_wh, skeleton
-
-    def poses(self) -> list[Pose]:
-        """Read everybody on the screen."""
-        return read_people(clean_regions(self.regions), self.skeleton).poses(self.skeleton)
-
-    def like(self, drawn: Region) -> list[Region]:
-        """Return the regions of the same type and label, with their visibility."""
-        kind = drawn["type"]
-        ids = {r["id"] for r in self.regions if r["type"] == kind and r["value"].get(kind) == drawn["value"][kind]}
-        return [region for region in self.regions if region["id"] in ids]
-
-    def accept(self, answer: Sequence[Region]) -> None:
-        """Write an answer's regions over those of the same id."""
-        ids = {region["id"] for region in answer}
-        self.regions = [region for region in self.regions if region["id"] not in ids] + list(answer)
-
-    def dragged(self, person: int, keypoint: int, xy_px: tuple[float, float]) -> dict[str, Any]:
-        """Put a person's point where it belongs; return what a page script tells of such a drag: the whole screen."""
-        point = self.drawn_point(keypoint, xy_px) | {
-            "id": RegionIds().of(person, self.skeleton.keypoints[keypoint]),
-            "parentID": RegionIds().of(person),
-            "meta": {"person": person, "held": True},
-        }
-        del point["is_positive"]
-        self.accept([point])
-        held = [region["id"] for region in self.regions if region.get("meta", {}).get("held")]
-        return {"result": self.regions, "moved": point["id"], "person": person, "held": held}
-
-    def drawn_point(self, keypoint: int, xy_px: tuple[float, float]) -> Region:
-        """What a smart click draws."""
-        x, y = px_to_percent(np.asarray(xy_px, np.float32), self.size_wh)
-        label = [self.skeleton.keypoints[keypoint]]
-        value = {"x": x, "y": y, "width": DOT_WIDTH_PCT, "labels": label, "keypointlabels": label}
-        return {**self._drawn("keypointlabels", "kp"), "is_positive": True, "value": value}
-
-    def drawn_box(self, box_px: Sequence[float]) -> Region:
-        """What a smart rectangle draws."""
-        x, y = px_to_percent(np.asarray(box_px[:2], np.float32), self.size_wh)
-        right, bottom = px_to_percent(np.asarray(box_px[2:], np.float32), self.size_wh)
-        size = {"width": right - x, "height": bottom - y, "rotation": 0}
-        return {
-            **self._drawn("rectanglelabels", "box"),
-            "value": {"x": x, "y": y, **size, "rectanglelabels": [PERSON_LABEL]},
-        }
-
-    def submitted(self, annotator: SimulatedAnnotator) -> list[Region]:
-        """Return what is handed in: the matched persons, and of them the keypoints the annotator can tell."""
-        wanted: set[str] = set()
-        for index, person in annotator.matches.items():
-            labelled = np.flatnonzero(annotator.persons[person].visibility)
-            names = [self.skeleton.keypoints[k] for k in labelled]
-            wanted |= {RegionIds().of(index), *(RegionIds().of(index, name) for name in names)}
-        return [region for region in self.regions if region["id"] in wanted]
-
-    def _drawn(self, kind: str, tag: str) -> Region:
-        width, height = self.size_wh
-        size = {"original_width": width, "original_height": height, "image_rotation": 0}
-        identity = {"id": secrets.token_hex(5), "type": kind, "from_name": tag, "to_name": "image"}
-        return {**identity, **size, "origin": "manual"}
 
 
 def count_manual_clicks(poses: Sequence[Pose], annotator: SimulatedAnnotator) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
-import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,47 +11,77 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clickpose.model.kernels.compiler import CannotCompile, compile_library
 from clickpose.model.sampling import LevelShapes, register_sampler
 
 logger = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).with_name("deformable_cpu.cpp")
+
+
+def use_compiled_sampling() -> bool:
+    """Compile the kernel (seconds, kept for later runs) and let it serve the CPU; False if that cannot be done."""
+    try:
+        _kernel()
+    except CannotCompile as error:
+        logger.warning("training samples in plain PyTorch, which is slower: %s", error)
+        return False
+    register_sampler("cpu", sample_compiled)
+    return True
+
+
+def sample_compiled(values: Tensor, shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Sample as ``sample_by_grid`` does, compiled; float32 on the CPU only."""
+    return CompiledSampling.apply(values, locations, weights, shapes)  # type: ignore[no-any-return]
 
 
 class CompiledSampling(torch.autograd.Function):
     """``sample_by_grid`` in one pass over the samples, forward and backward."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> Tensor:
+    def forward(ctx: Any, values: Tensor, locations: Tensor, weights: Tensor, shapes: LevelShapes) -> Tensor:
         """Sample; see ``sample_by_grid``."""
-        tensors = [t.contiguous() for t in (values, locations, weights)]
-        ctx.save_for_backward(*tensors)
+        inputs = [t.contiguous() for t in (values, locations, weights)]
+        ctx.save_for_backward(*inputs)
         ctx.shapes = shapes
-        return _kernel().forward(*tensors, shapes)  # type: ignore[no-any-return]
+        output = values.new_empty(locations.shape[0], locations.shape[1], values.shape[2] * values.shape[3])
+        _call("sample_forward", inputs, shapes, _pointer(output))
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of values, locations and weights."""
-        return (*_kernel().backward(*ctx.saved_tensors, grad_output.contiguous(), ctx.shapes), None)
+        inputs = ctx.saved_tensors
+        gradients = tuple(torch.empty_like(t) for t in inputs)
+        grad_output = grad_output.contiguous()
+        _call("sample_backward", inputs, ctx.shapes, _pointers((grad_output, *gradients)))
+        return (*gradients, None)
 
 
-def sample_compiled(values: Tensor, shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Sample as ``sample_by_grid`` does, compiled; float32 on the CPU only."""
-    return CompiledSampling.apply(values, locations, weights, [side for shape in shapes for side in shape])  # type: ignore[no-any-return]
+def _call(name: str, inputs: list[Tensor], shapes: LevelShapes, results: Any) -> None:
+    values, locations, _ = inputs
+    sizes = (*values.shape, locations.shape[1], len(shapes), locations.shape[4])
+    sides = [side for shape in shapes for side in shape]
+    getattr(_kernel(), name)(
+        (ctypes.c_int64 * 7)(*sizes),
+        (ctypes.c_int64 * len(sides))(*sides),
+        _pointers(inputs),
+        results,
+        ctypes.c_int64(torch.get_num_threads()),
+    )
 
 
-def use_compiled_sampling() -> bool:
-    """Compile the kernel (half a minute, kept for later runs) and let it serve the CPU; False without a compiler."""
-    if shutil.which("c++") is None or shutil.which("ninja") is None:
-        logger.info("no c++ or ninja: sampling stays in plain PyTorch")
-        return False
-    _kernel()
-    register_sampler("cpu", sample_compiled)
-    return True
+def _pointers(tensors: Any) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def _pointer(tensor: Tensor) -> Any:
+    return ctypes.c_void_p(tensor.data_ptr())
 
 
 @cache
-def _kernel() -> Any:
-    from torch.utils.cpp_extension import load  # looks for compilers when imported
-
-    source = Path(__file__).with_name("deformable_cpu.cpp")
-    flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp"]
-    return load("clickpose_deformable_cpu", [str(source)], extra_cflags=flags)
+def _kernel() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(compile_library(SOURCE)))
+    for function in (library.sample_forward, library.sample_backward):
+        function.restype = None
+    return library

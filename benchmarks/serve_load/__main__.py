@@ -1,0 +1,110 @@
+"""``python -m benchmarks.serve_load [--seconds 180] [--annotators 20]``"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks.measure import RESULTS, machine, summary, write_result
+from benchmarks.serve_load.phases import Plan, Tell, play
+from benchmarks.serve_load.pictures import write_pictures
+from benchmarks.serve_load.report import draw, make_table, summarise
+from benchmarks.serve_load.stand import Stand, running
+from clickpose.skeleton import Skeleton
+
+NUM_PICTURES = 200
+CACHE_MIB = 512
+
+
+def main() -> None:
+    arguments = _arguments()
+    plan = Plan(arguments.annotators, arguments.seconds, arguments.flood_seconds, arguments.endurance_clicks)
+    before = machine()
+    with tempfile.TemporaryDirectory(prefix="serve-load-") as scratch, _progress() as tell:
+        tell("pictures")
+        pictures = write_pictures(Path(scratch) / "pictures", NUM_PICTURES)
+        tell("the model alone")
+        model_ms = time_model(arguments.model, [Path(scratch) / "pictures" / name for name in list(pictures)[:40]])
+        tell("the service starts")
+        with running(
+            arguments.model, Path(scratch), pictures, replicas=arguments.replicas, cache_mib=CACHE_MIB
+        ) as stand:
+            story = asyncio.run(play(stand, Skeleton.load(str(arguments.model / "skeleton.json")), plan, tell))
+            encoded = read_encoded(stand)
+    result = summarise(story, plan, model_ms, encoded) | {"load_before": before["load_before"]}
+    Console().print(make_table(result))
+    if arguments.name:
+        print(write_result(arguments.name, result))
+        draw(story, RESULTS / f"{arguments.name}.png")
+
+
+def time_model(folder: Path, files: list[Path]) -> dict[str, float]:
+    """Return the median milliseconds of each step of the predictor alone, in one thread."""
+    import torch
+
+    from clickpose.annotations import Click
+    from clickpose.images import read_image
+    from clickpose.predictor import Predictor
+
+    torch.set_num_threads(1)
+    predictor = Predictor.load(folder, device="cpu")
+    times_ms: dict[str, list[float]] = {"encode": [], "detect": [], "refine": []}
+    for file in files:
+        image = read_image(file)
+        started = time.perf_counter()
+        encoded = predictor.encode(image)
+        encoded_at = time.perf_counter()
+        poses = predictor.detect(encoded)
+        detected_at = time.perf_counter()
+        times_ms["encode"].append(1000 * (encoded_at - started))
+        times_ms["detect"].append(1000 * (detected_at - encoded_at))
+        if poses:
+            predictor.refine(encoded, poses, [Click(0, 0, tuple(poses[0].keypoints_px[0].tolist()))])
+            times_ms["refine"].append(1000 * (time.perf_counter() - detected_at))
+    return {step: round(summary(values)["median"], 2) for step, values in times_ms.items()}
+
+
+def read_encoded(stand: Stand) -> dict[str, float]:
+    """Return the service's own count of requests that found their picture encoded, and that did not."""
+    text = httpx.get(f"{stand.url}/metrics", auth=("clickpose", stand.secret)).raise_for_status().text
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("clickpose_encoded_total"))
+    found = {found: float(lines.get(f'clickpose_encoded_total{{found="{found}"}}', 0)) for found in ("yes", "no")}
+    return {"hits": int(found["yes"]), "misses": int(found["no"])}
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Show what is going on."""
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
+        task = progress.add_task("starting")
+
+        def tell(text: str) -> None:
+            progress.console.print(f"{time.strftime('%H:%M:%S')} {text}")
+            progress.update(task, description=text)
+
+        yield tell
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.serve_load", description="Lean on the service.")
+    parser.add_argument("--model", type=Path, default=Path("models/demo"))
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--annotators", type=int, default=Plan.annotators)
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of work with faults")
+    parser.add_argument("--flood-seconds", type=float, default=Plan.flood_seconds)
+    parser.add_argument("--endurance-clicks", type=int, default=Plan.endurance_clicks)
+    parser.add_argument("--name", default="serve_load", help="of the result; empty to write none")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

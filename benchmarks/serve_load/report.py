@@ -1,0 +1,176 @@
+"""What a story comes to: numbers beside their bars, and a picture of every answer's time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.serve_load.phases import Plan, Story
+from benchmarks.serve_load.records import CLICKS, Request, failed, outcomes, percentile_ms
+
+NEEDS_ENCODING = (*CLICKS, "open", "box")
+Row: TypeAlias = tuple[str, Any, str, bool]  # what, its value, its bar if it has one, whether that is met
+
+REPAIR_S = 15.0  # a new replica starts, a new model is loaded
+FLAT = 1.05  # memory at the end, as a share of that at half time
+
+
+def summarise(story: Story, plan: Plan, model_ms: Mapping[str, float], encoded: Mapping[str, float]) -> dict[str, Any]:
+    """Return the numbers.
+
+    Args:
+        story: what happened.
+        plan: what was meant to happen.
+        model_ms: times of the predictor alone, on the quiet machine.
+        encoded: how many requests found their picture encoded ("hits"), and how many did not ("misses").
+    """
+    log, flood_s = story.log, story.marks["flood"]
+    work = [request for request in log.of(NEEDS_ENCODING) if request.at_s < flood_s]
+    clicks = [request for request in work if request.kind in CLICKS]
+    flooded = log.of(("flood",))
+    refused = [request for request in flooded if request.outcome == "429"]
+    possible = encoded["hits"] + encoded["misses"] - len(log.seen)
+    return {
+        "requests": len(work),
+        "clicks": story.clicks(),
+        "failed_requests": len(failed(work)),
+        "failed_by_reason": outcomes(failed(work)),
+        "answered_by_a_retry": sum(request.retry and request.outcome == "ok" for request in work),
+        "held_joints_placed": log.placed,
+        "held_joints_lost": len(log.lost),
+        "lost": log.lost[:20],
+        "encode_hit_share_of_possible": round(encoded["hits"] / max(1, possible), 4),
+        "encode_hits": encoded["hits"],
+        "encode_misses": encoded["misses"],
+        "pictures_and_versions_seen": len(log.seen),
+        "refine_p50_ms": percentile_ms(clicks, 50),
+        "refine_p95_ms": percentile_ms(clicks, 95),
+        "refine_p95_between_faults_ms": percentile_ms(_between_faults(story, clicks), 95),
+        "refine_p99_ms": percentile_ms(clicks, 99),
+        "refine_slowest_ms": percentile_ms(clicks, 100),
+        "open_p50_ms": percentile_ms([request for request in work if request.kind == "open"], 50),
+        "open_p95_ms": percentile_ms([request for request in work if request.kind == "open"], 95),
+        "model_ms": dict(model_ms),
+        "refine_p95_over_model_ms": round(percentile_ms(clicks, 95) - model_ms["refine"], 1),
+        "faults": [{"fault": fault.name, "at_s": fault.at_s, **_around(story, fault.at_s)} for fault in log.faults],
+        "flood": {
+            "a_second": 10 * plan.annotators,
+            "seconds": plan.flood_seconds,
+            "outcomes": outcomes(flooded),
+            "answered_p95_ms": percentile_ms(flooded, 95),
+            "refused_p50_ms": _percentile(refused, 50),
+            "refused_p95_ms": _percentile(refused, 95),
+            "refused_without_retry_after": story.impolite,
+            "annotators": outcomes([r for r in log.of(CLICKS, flood_s) if r.at_s < story.marks["recovery"]]),
+            "recovered_after_s": story.recovered_s,
+        },
+        "memory_mib": _memory(story),
+        "memory_flat": all(one["growth_of_second_half"] <= FLAT for one in _memory(story).values()),
+        "plan": {"annotators": plan.annotators, "seconds": plan.seconds, "pictures": 200},
+    }
+
+
+def _around(story: Story, at_s: float) -> dict[str, Any]:
+    """Return how it went in the five seconds after a fault."""
+    after = [request for request in story.log.of(NEEDS_ENCODING, at_s) if request.at_s < at_s + 5]
+    return {"slowest_ms": percentile_ms(after, 100), "failed": len(failed(after))}
+
+
+def _between_faults(story: Story, requests: Sequence[Request]) -> list[Request]:
+    """Return the requests sent while nothing was being repaired."""
+    faults = [fault.at_s for fault in story.log.faults]
+    return [one for one in requests if not any(at_s <= one.at_s < at_s + REPAIR_S for at_s in faults)]
+
+
+def _percentile(requests: list[Any], percent: float) -> float | None:
+    return round(float(np.percentile([request.ms for request in requests], percent)), 1) if requests else None
+
+
+def _memory(story: Story) -> dict[str, dict[str, Any]]:
+    """Return each surviving replica's memory at half time and at the end, by clicks of all replicas together."""
+    last = max((looks[-1][0] for looks in story.memory.values()), default=0)
+    table = {}
+    for name, looks in story.memory.items():
+        if looks[-1][0] < last:
+            continue  # killed
+        first = looks[0][0]
+        half = next(mib for clicks, mib in looks if clicks >= first + (last - first) / 2)
+        table[name] = {
+            "from_click": first,
+            "half": round(half, 1),
+            "end": round(looks[-1][1], 1),
+            "growth_of_second_half": round(looks[-1][1] / half, 4),
+        }
+    return table
+
+
+def make_table(result: Mapping[str, Any]) -> Table:
+    """Return the numbers, beside the bar where there is one."""
+    table = Table("measured", "value", "bar", "", title="The service under load")
+    for name, value, bar, good in [*_work_rows(result), *_flood_rows(result["flood"]), *_memory_rows(result)]:
+        table.add_row(name, str(value), bar, "" if not bar else "[green]yes" if good else "[red]no")
+    return table
+
+
+def _work_rows(result: Mapping[str, Any]) -> list[Row]:
+    times = ("refine_p50_ms", "refine_p95_ms", "refine_p95_between_faults_ms", "refine_slowest_ms")
+    hits, over_ms = result["encode_hit_share_of_possible"], result["refine_p95_over_model_ms"]
+    return [
+        ("requests, clicks in all", f"{result['requests']}, {result['clicks']}", "", True),
+        ("failed requests", result["failed_requests"], "0", result["failed_requests"] == 0),
+        (f"held joints lost, of {result['held_joints_placed']}", result["held_joints_lost"], "0", not result["lost"]),
+        ("encode hits, of those possible", hits, ">= 0.95", hits >= 0.95),
+        ("refine p95 at the client over the model's own time, ms", over_ms, "<= 60", over_ms <= 60),
+        ("refine p50, p95, p95 between faults, slowest, ms", ", ".join(str(result[name]) for name in times), "", True),
+        ("open p50, p95, ms", f"{result['open_p50_ms']}, {result['open_p95_ms']}", "", True),
+    ]
+
+
+def _flood_rows(flood: Mapping[str, Any]) -> list[Row]:
+    counts, recovered_s = flood["outcomes"], flood["recovered_after_s"]
+    others = {outcome: count for outcome, count in counts.items() if outcome not in ("ok", "429")}
+    return [
+        ("flood: answered, refused with 429", f"{counts.get('ok', 0)}, {counts.get('429', 0)}", "", True),
+        ("flood: refused, not told when to come back", flood["refused_without_retry_after"], "0",
+         flood["refused_without_retry_after"] == 0),
+        ("flood: anything else", others or 0, "0", not others),
+        ("flood: refused within, p95 ms", flood["refused_p95_ms"], "", True),
+        ("flood: annotators meanwhile", flood["annotators"], "", True),
+        ("recovered after the flood, s", recovered_s, "by itself", recovered_s is not None),
+    ]  # fmt: skip
+
+
+def _memory_rows(result: Mapping[str, Any]) -> list[Row]:
+    growth = ", ".join(str(one["growth_of_second_half"]) for one in result["memory_mib"].values())
+    return [("memory at the end, times that at half time", growth, f"<= {FLAT}", result["memory_flat"])]
+
+
+def draw(story: Story, path: Path) -> None:
+    """Draw the time of every answer, what failed, and what was done to the service when."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
+    for kinds, color, label in (
+        (CLICKS, "tab:blue", "click or drag"),
+        (("open",), "tab:orange", "open"),
+        (("flood",), "0.75", "flood"),
+    ):
+        answered = [request for request in story.log.of(kinds) if request.outcome == "ok"]
+        axes.scatter([r.at_s for r in answered], [r.ms for r in answered], s=3, color=color, label=label)
+    bad = [request for request in failed(story.log.requests) if request.kind != "flood"]
+    axes.scatter([r.at_s for r in bad], [r.ms for r in bad], s=20, marker="x", color="tab:red", label="failed")
+    for fault in story.log.faults:
+        axes.axvline(fault.at_s, color="0.4", linewidth=0.8)
+        axes.text(fault.at_s, 0.99, f" {fault.name}", transform=axes.get_xaxis_transform(), va="top", fontsize=7)
+    axes.axvspan(story.marks["flood"], story.marks["recovery"], color="tab:red", alpha=0.08)
+    axes.set(yscale="log", xlabel="seconds", ylabel="ms until the annotator has her answer")
+    axes.legend(markerscale=3, fontsize=8, loc="lower right")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

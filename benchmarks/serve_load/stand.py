@@ -1,0 +1,107 @@
+"""The service under test, as users run it, on a Ray of its own; and what can happen to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from serve.settings import AppArgs
+
+ROOT = Path(__file__).parents[2]
+VERSIONS = ("one", "two")  # the same weights under two names, to swap between
+POLL_S = 1.0
+SURROUNDINGS = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_worker_niceness": "0",  # as important as the annotators who ask
+}
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A running service.
+
+    Attributes:
+        url: where it answers.
+        secret: what it wants to be shown.
+        store: whose pointer it follows.
+        pictures: those it can read: their sizes by name.
+    """
+
+    url: str
+    secret: str
+    store: Path
+    pictures: Mapping[str, tuple[int, int]]
+
+    def client(self) -> httpx.AsyncClient:
+        """Return a client that may ask anything, any number of times at once."""
+        return httpx.AsyncClient(
+            base_url=self.url,
+            auth=("clickpose", self.secret),
+            timeout=60,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """Return what each replica says of itself."""
+        answer = httpx.get(f"{self.url}/v1/status", auth=("clickpose", self.secret), timeout=10)
+        return list(answer.raise_for_status().json()["replicas"])
+
+    def kill_replica(self) -> None:
+        """Kill the process of one replica; nobody is told."""
+        os.kill(self.replicas()[0]["pid"], signal.SIGKILL)
+
+    def kill_controller(self) -> None:
+        """Kill the one who starts and watches everything else."""
+        import ray
+
+        ray.kill(ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve"), no_restart=False)
+
+    def swap(self) -> None:
+        """Promote the other version."""
+        pointer = self.store / "models" / "current"
+        other = next(version for version in VERSIONS if version != pointer.read_text().strip())
+        unfinished = pointer.with_name("unfinished")
+        unfinished.write_text(f"{other}\n")
+        unfinished.replace(pointer)
+
+
+@contextmanager
+def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]], **settings: Any) -> Iterator[Stand]:
+    """Serve a model until the block ends; ``scratch`` holds the pictures in ``pictures/``."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in SURROUNDINGS.items()})
+    import ray
+
+    from clickpose.commands.serving import running_service
+    from integrations.label_studio.server import free_port
+
+    store, secret = scratch / "store", secrets.token_urlsafe(24)
+    for version in VERSIONS:
+        shutil.copytree(model, store / "models" / version)
+    (store / "models" / "current").write_text(f"{VERSIONS[0]}\n")
+    args = AppArgs.model_validate(
+        {"store": str(store), "image_roots": [str(scratch / "pictures")], "secret": secret, "poll_s": POLL_S} | settings
+    )
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        object_store_memory=200 * 2**20,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
+    )
+    with running_service(args, host="127.0.0.1", port=free_port()) as url:
+        yield Stand(url, secret, store, pictures)

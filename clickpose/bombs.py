@@ -1,0 +1,68 @@
+"""Pictures that cost far more than they show: small files that would keep a decoder busy for hours, or fill the memory.
+
+pixels     a header may promise any size
+tiles      a TIFF of 16 x 16 pixels may be cut into one tile of a billion, which is decoded as a whole
+scans      a progressive JPEG goes over all its pixels once a scan; a scan that changes nothing takes 40 bytes
+text       a compressed text of a PNG may unfold to anything; Pillow itself stops at ``PngImagePlugin.MAX_TEXT_CHUNK``
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+from PIL import Image, TiffImagePlugin
+
+from clickpose.errors import ImageError
+
+MAX_SCANS = 50  # encoders write ten or so; of the largest pictures that are let in, 50 take some seconds
+MAX_SEGMENTS = 10_000
+
+JPEG = b"\xff\xd8\xff"
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in coded data 0 is stuffing, and D0-D7 restarts it
+WITHOUT_LENGTH = (0x01, 0xD8)
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+
+
+def refuse_long_work(data: bytes, name: str) -> None:
+    """Refuse a JPEG that goes over its pixels again and again; everything else passes.
+
+    Raises:
+        ImageError: it has too many scans, or segments.
+    """
+    kinds = list(islice(_segments(data), MAX_SEGMENTS + 1)) if data.startswith(JPEG) else []
+    if len(kinds) > MAX_SEGMENTS or kinds.count(START_OF_SCAN) > MAX_SCANS:
+        raise ImageError(f"{name} has more than {MAX_SCANS} scans, or {MAX_SEGMENTS} segments")
+
+
+def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
+    """Refuse a picture that is opened, but not decoded yet, if that would take too much memory.
+
+    Raises:
+        ImageError: its size or that of its tiles is beyond the limit.
+    """
+    if picture.width * picture.height > max_pixels:
+        raise ImageError(f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}")
+    if isinstance(picture, TiffImagePlugin.TiffImageFile) and _tile_pixels(picture) > max_pixels:
+        raise ImageError(f"{name} has tiles of more than {max_pixels} pixels")
+
+
+def _segments(data: bytes) -> Iterator[int]:
+    """Yield the kind of each segment of a JPEG up to its end; what follows that is never decoded."""
+    at = 2
+    while (marker := MARKER.search(data, at)) is not None:
+        kind, at = data[marker.start() + 1], marker.end()
+        if kind == END_OF_IMAGE:
+            return
+        if kind not in WITHOUT_LENGTH:
+            at += int.from_bytes(data[at : at + 2])
+        yield kind
+
+
+def _tile_pixels(picture: TiffImagePlugin.TiffImageFile) -> int:
+    """Return width times height of a tile; 0 if the picture is made of strips, which are never wider than itself."""
+    sides = [picture.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+    if not all(isinstance(side, int) for side in sides):
+        raise ValueError("the size of its tiles is malformed")
+    return int(sides[0] * sides[1])

@@ -1,0 +1,46 @@
+"""Attention among persons in training: real ones keep to themselves, noised ones see all real ones, too."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def attend_with_noised(
+    attention: nn.MultiheadAttention, query: Tensor, value: Tensor, group: int, num_noised: int
+) -> Tensor:
+    """Attend as under ``DenoisingQueries.pose_mask``, but only where that mask is open.
+
+    Args:
+        attention: gives projections and heads.
+        query: ``(B, (M + N) G, D)`` queries, and keys at once.
+        value: ``(B, (M + N) G, D)``.
+        group: G, tokens of a person.
+        num_noised: M, persons that come first and see themselves and all N real ones; real ones see themselves.
+
+    Returns:
+        ``(B, (M + N) G, D)``.
+    """
+    width, num_heads = attention.embed_dim, attention.num_heads
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    projected = (
+        *F.linear(query, weight[: 2 * width], bias[: 2 * width]).chunk(2, -1),
+        F.linear(value, weight[2 * width :], bias[2 * width :]),
+    )
+    heads = [t.unflatten(-1, (num_heads, -1)).transpose(1, 2).unflatten(2, (-1, group)) for t in projected]
+    sizes = [num_noised, heads[0].shape[2] - num_noised]
+    (noised_q, q), (noised_k, k), (noised_v, v) = (t.split(sizes, 2) for t in heads)  # (B, H, persons, G, D / H)
+    noised = _attend_to_own_and_real(noised_q, noised_k, noised_v, k.flatten(2, 3), v.flatten(2, 3))
+    attended = torch.cat((noised, F.scaled_dot_product_attention(q, k, v)), 2)
+    return attention.out_proj(attended.flatten(2, 3).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+def _attend_to_own_and_real(q: Tensor, own_k: Tensor, own_v: Tensor, real_k: Tensor, real_v: Tensor) -> Tensor:
+    """One softmax over two kinds of keys: ``(B, H, M, G, C)`` of each one's own person, ``(B, H, R, C)`` of all."""
+    group, q = q.shape[3], q * q.shape[-1] ** -0.5
+    to_own = (q @ own_k.transpose(-1, -2)).flatten(2, 3)
+    to_real = q.flatten(2, 3) @ real_k.transpose(-1, -2)
+    own, real = torch.cat((to_own, to_real), -1).softmax(-1).split([group, to_real.shape[-1]], -1)
+    attended: Tensor = own.unflatten(2, (-1, group)) @ own_v + (real @ real_v).unflatten(2, (-1, group))
+    return attended

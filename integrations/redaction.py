@@ -1,0 +1,17 @@
+"""What must not be in a log: an address may carry a signature or a password."""
+
+from __future__ import annotations
+
+import re
+
+QUERY = re.compile(r"\?[^\s'\"<>)]+")
+USER = re.compile(r"//[^\s/@'\"]+@")
+
+
+def redacted(text: str) -> str:
+    """Return a text whose addresses have neither queries nor users.
+
+    >>> redacted("https://ann:secret@pictures.example/7.jpg?signature=b0a1 cannot be read")
+    'https://...@pictures.example/7.jpg?... cannot be read'
+    """
+    return QUERY.sub("?...", USER.sub("//...@", text))

@@ -1,0 +1,112 @@
+"""One line of JSON for each request: what happened, how long it took, and nothing of what was in it.
+
+A line names the route, never the address: an address may name a picture, or hold what a caller should not have put
+there. No header but the request's id is read, and that only if it looks like one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("serve.requests")
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REASONS = {
+    401: "unauthorized",
+    404: "no such route",
+    405: "no such route",
+    411: "no length",
+    413: "too long",
+    422: "malformed",
+    500: "error",
+}
+_facts: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
+
+
+def tell(**facts: Any) -> None:
+    """Add facts to the line of the request being answered, if it is one that gets a line."""
+    known = _facts.get()
+    if known is not None:
+        known.update(facts)
+
+
+class RequestLog:
+    """Writes the line once a request is answered, however that ends.
+
+    Args:
+        app: answers it.
+        count_rejected: told the reason why a request was turned away, where nobody else tells it.
+    """
+
+    def __init__(self, app: ASGIApp, count_rejected: Callable[[str], None]) -> None:
+        self.app = app
+        self.count_rejected = count_rejected
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and write its line."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started, status = time.perf_counter(), 500
+        facts: dict[str, Any] = {}
+        token = _facts.set(facts)
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note_status)
+        finally:
+            if status in REASONS and "rejected" not in facts:
+                self.count_rejected(REASONS[status])
+            _facts.reset(token)
+            write_line(scope, facts | {"status": status, "ms": round(1000 * (time.perf_counter() - started), 1)})
+
+
+def write_line(scope: Scope, facts: dict[str, Any]) -> None:
+    """Write the line of one request."""
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request_id": _request_id(Headers(scope=scope)),
+        "method": scope["method"] if scope["method"] in ("GET", "POST") else "other",
+        "route": _route(scope),
+    }
+    logger.info(json.dumps(line | facts))
+
+
+def log_to_stderr() -> None:
+    """Let the lines appear in this process's stderr, which Ray keeps as a file; once is enough.
+
+    It is the process's own: what Serve puts in the place of ``sys.stderr`` drops or decorates lines.
+    """
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.__stderr__)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _route(scope: Scope) -> str:
+    """Return the route that answered or, for who was turned away before, would have; "none" for any other address."""
+    if "route" in scope:
+        return str(scope["route"].path)
+    return str(scope["path"]) if scope["path"] in scope["app"].openapi()["paths"] else "none"
+
+
+def _request_id(headers: Headers) -> str:
+    told = headers.get("x-request-id", "")
+    return told if REQUEST_ID.fullmatch(told) else secrets.token_hex(8)

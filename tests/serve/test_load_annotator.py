@@ -1,0 +1,89 @@
+"""The annotator of ``benchmarks.serve_load`` is worth something only if she notices what is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from ray import serve
+
+from benchmarks.serve_load.annotator import Annotator
+from benchmarks.serve_load.records import CLICKS, Log, failed, outcomes
+from clickpose.errors import NotReady
+from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
+from serve.app import AppArgs
+from serve.ingress import build_api
+from serve.remote import RemotePoseService
+from serve.replica import PoseReplica
+
+SIZE_WH = (160, 120)
+
+
+class Forgetful(RemotePoseService):
+    """Takes every edit for a new annotator's first."""
+
+    numbers = itertools.count()
+
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
+        return await super().edit(replace(screen, session=f"nobody {next(self.numbers)}", earlier_session=""), edit)
+
+
+class Refusing(RemotePoseService):
+    """Refuses every third edit."""
+
+    numbers = itertools.count()
+
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
+        if next(self.numbers) % 3 == 0:
+            raise NotReady("not now")
+        return await super().edit(screen, edit)
+
+
+@pytest.fixture
+def args(tmp_path: Any, write_model: Any, point_to: Any) -> AppArgs:
+    write_model(tmp_path / "models" / "v1")
+    point_to(tmp_path, "v1")
+    Image.new("RGB", SIZE_WH, "teal").save(tmp_path / "one.png")
+    return AppArgs(store=str(tmp_path), image_roots=(str(tmp_path),), open_to_anybody=True)
+
+
+def annotate(kind: type[RemotePoseService], args: AppArgs, skeleton: Any, load_fake: Any, *, drags: bool) -> Log:
+    """Let an annotator place eight keypoints."""
+    replicas = serve.run(serve.deployment(PoseReplica).bind(args, skeleton, load_fake), _local_testing_mode=True)
+    service, log = kind(replicas, skeleton, first_version="v1", timeout_s=10), Log()
+
+    async def work() -> None:
+        transport = httpx.ASGITransport(build_api(service, args))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            annotator = Annotator(0, client, skeleton, log, every_s=0.0, drags=drags)
+            await annotator.annotate(1, "one.png", SIZE_WH, 8)
+
+    asyncio.run(work())
+    return log
+
+
+@pytest.mark.parametrize("drags", [False, True])
+def test_nothing_is_lost_where_nothing_is(args: AppArgs, skeleton: Any, load_fake: Any, drags: bool) -> None:
+    log = annotate(RemotePoseService, args, skeleton, load_fake, drags=drags)
+    assert log.placed == len(log.of(CLICKS)) == 8
+    assert not log.lost and not failed(log.requests)
+    assert log.seen == {("one.png", "v1")}
+
+
+def test_a_service_that_forgets_is_noticed(args: AppArgs, skeleton: Any, load_fake: Any) -> None:
+    log = annotate(Forgetful, args, skeleton, load_fake, drags=False)
+    assert log.lost and not failed(log.requests)
+
+
+def test_a_click_that_leads_to_nothing_is_noticed_and_made_again(
+    args: AppArgs, skeleton: Any, load_fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.serve_load.annotator.RETRY_AFTER_S", 0.0)
+    log = annotate(Refusing, args, skeleton, load_fake, drags=False)
+    assert outcomes(failed(log.requests)) == {"swallowed": 4}
+    assert log.placed == 8 and not log.lost
