@@ -36,6 +36,13 @@ def test_every_array_is_within_tolerance(name: str) -> None:
     assert fixture.lines and not fixture.untouched
 
 
+@recorded
+def test_the_network_that_inference_runs_is_within_the_same_tolerance() -> None:
+    fixture = Fixture(RECORDED / "single_eval.npz", prepared=True)
+    check(fixture)
+    assert [str(line) for line in fixture.lines if not line.ok] == []
+
+
 def copy_with(folder: Path, **changes: np.ndarray) -> Path:
     with np.load(RECORDED / "single_criterion.npz") as arrays:
         np.savez(folder / "changed.npz", **{**arrays, **changes})
