@@ -12,7 +12,7 @@ from clickpose.inference.products import Product
 from clickpose.model.encoder import EncoderLayer, Tokens
 from clickpose.model.layers import MLP, FeedForward
 
-TOKENS_AT_ONCE = 2048  # whose feed-forward activations stay in a processor's cache
+TOKENS_AT_ONCE = 4096  # whose feed-forward activations stay in a processor's cache
 
 
 def mlp(block: MLP) -> nn.Module:

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -77,10 +77,17 @@ class Convolution(nn.Module):
         self.shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self.activation = activation
         packs = weight.device.type == "cpu" and packed_products_pay()
-        self.packed = _pack_convolution(self.weight, self.shape) if packs else None
+        self.pointwise = conv.kernel_size == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
+        pack = _pack_linear if self.pointwise else partial(_pack_convolution, shape=self.shape)
+        self.packed = pack(self.weight) if packs else None
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, h, w)`` to ``(B, out, h', w')``."""
+        x = x.contiguous(memory_format=torch.channels_last)  # nothing to do but for the picture itself
+        if self.packed is not None and self.pointwise:  # as a convolution, its speed depends on the picture's size
+            rows, columns = (slice(None, None, step) for step in self.shape[1])
+            cells = x.permute(0, 2, 3, 1)[:, rows, columns]
+            return _packed_linear(cells, self.packed, self.bias, self.activation).permute(0, 3, 1, 2)
         if self.packed is not None:
             return _packed_convolution(x, self.packed, self.bias, self.shape, self.activation)
         padding, stride, dilation, groups = self.shape
@@ -133,11 +140,12 @@ def _try_convolution(generator: torch.Generator) -> None:
 
 
 def _pack_linear(weight: Tensor) -> Tensor:
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach())  # type: ignore[no-any-return]
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().flatten(1).contiguous())  # type: ignore[no-any-return]
 
 
-def _packed_linear(x: Tensor, packed: Tensor, bias: Tensor, activation: str) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise.default(x, packed, bias, activation, [], "")  # type: ignore[no-any-return]
+def _packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    name, limits = ACTIVATIONS[activation]
+    return torch.ops.mkldnn._linear_pointwise.default(x, packed, bias, name, limits, "")  # type: ignore[no-any-return]
 
 
 def _pack_convolution(weight: Tensor, shape: Sequence[object]) -> Tensor:

@@ -127,9 +127,11 @@ def test_products_take_views() -> None:
 
 
 @pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
-@pytest.mark.parametrize("settings", [{}, {"stride": 2, "padding": 1}, {"groups": 8, "padding": 1, "dilation": 1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"stride": 2, "padding": 1}, {"groups": 8, "padding": 1}, {"kernel_size": 1, "stride": (2, 1)}]
+)
 def test_convolutions_equal(activation: str, settings: dict) -> None:
-    conv, x = nn.Conv2d(8, 16, 3, **settings), 4 * torch.randn(2, 8, 11, 9, generator=seeded(0))
+    conv, x = nn.Conv2d(8, 16, **{"kernel_size": 3, **settings}), 4 * torch.randn(2, 8, 11, 9, generator=seeded(0))
     after = {"none": nn.Identity(), "relu": nn.ReLU(), "relu6": nn.ReLU6()}[activation]
     ours = Convolution(conv, conv.weight, conv.bias, activation)(x)
     torch.testing.assert_close(ours, after(conv(x)), atol=1e-5, rtol=0)
