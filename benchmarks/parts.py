@@ -22,6 +22,8 @@ from clickpose.inference.products import Product
 from clickpose.inference.sampling import sample_by_gather
 from clickpose.model import ClickPose
 from clickpose.model.encoder import Tokens, encoder_references
+from clickpose.model.kernels import sample_compiled
+from clickpose.model.kernels.compiler import CannotCompile
 from clickpose.model.sampling import sample_by_grid
 
 logger = logging.getLogger(__name__)
@@ -79,10 +81,16 @@ def sampling(model: ClickPose) -> Forms:
     offsets = torch.randn(1, memory.content.shape[1], *places, 2) * 2
     locations = attention._locate(offsets, encoder_references(memory)[:, :, None, :, None], memory.shapes)
     weights = torch.rand(locations.shape[:-1])
-    return {
+    forms: Forms = {
         "grid_sample": lambda: sample_by_grid(values, memory.shapes, locations, weights),
         "weighted gather": lambda: sample_by_gather(values, memory.shapes, locations, weights),
+        "compiled, as in training": lambda: sample_compiled(values, memory.shapes, locations, weights),
     }
+    try:
+        forms["compiled, as in training"]()
+    except CannotCompile:
+        del forms["compiled, as in training"]
+    return forms
 
 
 def encoder_layer(model: ClickPose, network: ClickPose) -> Forms:

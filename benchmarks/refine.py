@@ -50,7 +50,7 @@ def clicks(model: ClickPose, predictor: Predictor, repeats: int) -> dict[str, An
     with torch.inference_mode():
         size_wh = tuple(8 * side for side in reversed(encoded.values.shapes[0]))  # as scaled for the network
         memory = predictor.network.encode(to_tensor(Image.fromarray(photo).resize(size_wh), model.config)[None])
-        found = predictor.network.estimate_poses(encoded.persons, encoded.values)
+        found = predictor.network.estimate_poses(predictor.network.find_persons(memory), encoded.values)
     assert found.keypoints is not None
     boxes, keypoints = found.boxes[:, :PERSONS_A_ROUND], found.keypoints[:, :PERSONS_A_ROUND]
     forms = {

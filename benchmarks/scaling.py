@@ -19,7 +19,6 @@ from benchmarks.measure import interleaved, summary, write_result
 from benchmarks.subject import arguments, build_network, build_predictor
 from clickpose.annotations import Click
 from clickpose.model import ClickPose
-from clickpose.model.click_pose import Persons
 from clickpose.model.config import ModelConfig
 from clickpose.model.decoder import LayerValues
 from clickpose.model.sampling import LevelShapes
@@ -69,9 +68,7 @@ def draw_encoded(config: ModelConfig, size_wh: tuple[int, int]) -> EncodedImage:
     shapes, generator = level_shapes(size_wh, config.num_levels), torch.Generator().manual_seed(0)
     rows = (1, sum(h * w for h, w in shapes), config.num_heads, config.width // config.num_heads)
     values = tuple(torch.randn(rows, generator=generator) for _ in range(config.pose_layers))
-    none = torch.zeros(1, 0, config.width)
-    persons = Persons(none, none[..., :4], none[..., 0].long())
-    return EncodedImage(size_wh, LayerValues(values, shapes, torch.ones(1, config.num_levels, 2)), persons)
+    return EncodedImage(size_wh, LayerValues(values, shapes, torch.ones(1, config.num_levels, 2)), ())
 
 
 def level_shapes(size_wh: tuple[int, int], num_levels: int) -> LevelShapes:

@@ -61,20 +61,25 @@ class GatheringAttention(nn.Module):
         asked = self.places_and_weights(queries)
         offsets, weights = asked.split([heads * levels * points * 2, heads * levels * points], -1)
         weights = weights.unflatten(-1, (heads, -1)).softmax(-1).unflatten(-1, (levels, points))
-        layout = table_layout(shapes, heads, queries.device)
-        cells = self._locate(offsets.unflatten(-1, (*self.places, 2)), references, layout.sizes_wh[:, 0])
+        layout = table_layout(shapes, *self.places[::2], queries.device)
+        cells = self._locate(offsets, references, layout.sizes_wh[:, 0])
         if self.gathers:
             return self.output_proj(gather(values, layout, cells, weights))  # type: ignore[no-any-return]
         locations = (cells + 0.5) / layout.sizes_wh
         return self.output_proj(sample_by_grid(values.to(weights.dtype), shapes, locations, weights))  # type: ignore[no-any-return]
 
     def _locate(self, offsets: Tensor, references: Tensor, sizes_wh: Tensor) -> Tensor:
-        """Place ``(B, Q, H, L, P, 2)`` offsets around points in cells, around boxes in fractions of half a side."""
-        centre = (references[..., :2] * sizes_wh - 0.5)[:, :, None, :, None]
+        """Place offsets ``(B, Q, H L P 2)`` around points in cells, around boxes in fractions of half a side."""
+        heads, _, points = self.places
+        offsets = offsets.unflatten(-1, (heads, -1))  # rows of L P 2, as reading pairs takes longer
+        centre = (references[..., :2] * sizes_wh - 0.5).repeat_interleave(points, 2).flatten(2)[:, :, None]
         if references.shape[-1] == 2:
-            return centre + offsets
-        step = (references[..., 2:] * sizes_wh * (0.5 / self.places[-1]))[:, :, None, :, None]
-        return torch.addcmul(centre, offsets, step)
+            cells = centre + offsets
+        else:
+            step = (references[..., 2:] * sizes_wh * (0.5 / points)).repeat_interleave(points, 2).flatten(2)
+            cells = torch.addcmul(centre, offsets, step[:, :, None])
+        placed: Tensor = cells.unflatten(-1, (*self.places[1:], 2))
+        return placed
 
 
 @cache

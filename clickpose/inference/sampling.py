@@ -18,7 +18,7 @@ from clickpose.model.sampling import LevelShapes
 
 def sample_by_gather(values: Tensor, shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Sum bilinear samples of every level; arguments and result as those of ``sample_by_grid``."""
-    layout = table_layout(shapes, values.shape[2], locations.device)
+    layout = table_layout(shapes, values.shape[2], locations.shape[4], locations.device)
     return gather(values, layout, locations * layout.sizes_wh - 0.5, weights)
 
 
@@ -28,11 +28,11 @@ class TableLayout:
 
     Attributes:
         sizes_wh: ``(L, 1, 2)`` columns and rows of each level.
-        last: ``(L, 1, 2)`` the last cell that has another to its right, below it.
+        last: ``(L, P, 2)`` the last cell that has another to its right, below it.
         exists: ``(L, 1, 2)`` whether there is any such cell; None if there is on all levels.
         starts: ``(H, L, 1)`` table row of each level's first cell.
         row_length: ``(L, 1)`` table rows from a cell to the one below it.
-        steps: ``(4, L, 1)`` table rows from a cell to itself, to its right, below it, and to the right of that.
+        steps: ``(4, L P)`` table rows from a cell to itself, to its right, below it, and to the right of that.
     """
 
     sizes_wh: Tensor
@@ -44,8 +44,8 @@ class TableLayout:
 
 
 @lru_cache(maxsize=256)
-def table_layout(shapes: LevelShapes, heads: int, device: torch.device) -> TableLayout:
-    """Lay out levels of these shapes; float32 counts rows exactly up to 16 million of them."""
+def table_layout(shapes: LevelShapes, heads: int, points: int, device: torch.device) -> TableLayout:
+    """Lay out levels for P places each; float32 counts rows exactly up to 16 million of them."""
     with torch.inference_mode(False):
         sizes = torch.tensor([(w, h) for h, w in shapes], device=device)[:, None]
         columns, lines = sizes[..., 0], sizes[..., 1]
@@ -54,11 +54,11 @@ def table_layout(shapes: LevelShapes, heads: int, device: torch.device) -> Table
         below = heads * columns * (lines > 1)
         return TableLayout(
             sizes.float(),
-            (sizes - 2).clamp(min=0).float(),
+            (sizes - 2).clamp(min=0).float().repeat(1, points, 1),
             (sizes > 1).float() if any(1 in shape for shape in shapes) else None,
             (starts + torch.arange(heads, device=device)[:, None, None]).float(),
             (columns * heads).float(),
-            torch.stack((torch.zeros_like(right), right, below, right + below)).int(),
+            torch.cat((0 * right, right, below, right + below), 1).T.repeat_interleave(points, 1).int(),
         )
 
 
@@ -75,7 +75,7 @@ def gather(values: Tensor, layout: TableLayout, cells_xy: Tensor, weights: Tenso
         ``(B, Q, H * C)``.
     """
     (batch, num_tokens, heads, channels), queries = values.shape, cells_xy.shape[1]
-    first = torch.fmin(cells_xy.floor().clamp_(min=0), layout.last)
+    first = torch.minimum(cells_xy.floor().clamp_(min=0), layout.last).nan_to_num_()
     rows, shares = _table_rows(first, layout), _shares(cells_xy.sub_(first), layout, weights)
     if batch > 1:
         pictures = torch.arange(batch, device=rows.device, dtype=rows.dtype) * (num_tokens * heads)
@@ -88,7 +88,7 @@ def _table_rows(first: Tensor, layout: TableLayout) -> Tensor:
     """Return rows ``(B, Q, H, 4 L P)`` of cells ``first (B, Q, H, L, P, 2)`` and of those right of and below them."""
     rows = torch.addcmul(layout.starts, first[..., 1], layout.row_length)
     rows = rows.add_(first[..., 0], alpha=layout.starts.shape[0]).int()
-    return (rows[:, :, :, None] + layout.steps).flatten(3)
+    return (rows.flatten(3)[:, :, :, None] + layout.steps).flatten(3)
 
 
 def _shares(offset: Tensor, layout: TableLayout, weights: Tensor) -> Tensor:
