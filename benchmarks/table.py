@@ -148,6 +148,33 @@ ROWS = (
         "<= 0.6",
     ),
     Row(
+        "twenty annotators, two replicas, one killed, the controller killed, two new models: failed requests",
+        "serve_load",
+        lambda r: r["failed_requests"],
+        "<= 0 requests",
+        lambda r: f"of {r['requests']}; {r['answered_by_a_retry']} answered by a retry",
+    ),
+    Row(
+        "the same: placed keypoints that were lost",
+        "serve_load",
+        lambda r: r["held_joints_lost"],
+        "<= 0 keypoints",
+        lambda r: f"of {r['held_joints_placed']}",
+    ),
+    Row(
+        "the same: pictures found encoded, of those that could be",
+        "serve_load",
+        lambda r: r["encode_hit_share_of_possible"],
+        ">= 0.95",
+    ),
+    Row(
+        "the same: what a click waits beyond the model's own time, 95th percentile",
+        "serve_load",
+        lambda r: r["refine_p95_over_model_ms"],
+        "<= 60 ms",
+        lambda r: "p50 {refine_p50_ms} ms, p95 between faults {refine_p95_between_faults_ms} ms".format(**r),
+    ),
+    Row(
         "on a GPU: a click's share of full inference",
         "gpu",
         lambda r: r["float32"]["refine_over_full"],
