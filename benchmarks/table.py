@@ -198,7 +198,7 @@ def parts() -> list[str]:
     lines = ["| part | fastest run of each form, ms |", "|---|---|"]
     for part, forms in (read("parts") or {}).items():
         if part != "machine":
-            shown = " · ".join(f"{form} {times['min']:.3g}" for form, times in forms.items())
+            shown = " · ".join(f"{form} {times['min']:.4g}" for form, times in forms.items())
             lines.append(f"| {part} | {shown} |")
     return lines
 

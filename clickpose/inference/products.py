@@ -110,7 +110,7 @@ def packed_products_pay() -> bool:
         }
         torch.testing.assert_close(ways["packed"](), ways["plain"](), atol=1e-3, rtol=1e-4)
         _try_convolution(generator)
-    except (AttributeError, RuntimeError, AssertionError) as error:
+    except (AttributeError, TypeError, RuntimeError, AssertionError) as error:
         logger.info("oneDNN's packed products cannot be used here: %s", error)
         return False
     return fastest(ways) == "packed"
