@@ -2,6 +2,7 @@
 
 models/<version>/     a model folder, never changed
 models/current        a file with the name of a version, replaced as a whole at each promotion and rollback
+models/history.json   every promotion and rollback, oldest first; "line" lists the versions that led to the current one
 """
 
 from __future__ import annotations
@@ -47,6 +48,17 @@ class ModelSource:
         if not VERSION.fullmatch(text):
             raise StoreError(f"{self.uri}/current names no version but {text[:50]!r}; promote a model first")
         return text
+
+    def versions_before(self, version: str) -> list[str]:
+        """Return what was current before a version, latest first; empty if the store tells no history of it."""
+        if self._version is not None:
+            return []
+        try:
+            events = json.loads(_read(f"{self.uri}/history.json"))
+            lines = [event["line"] for event in events if event["line"][-1] == version]
+        except (StoreError, ValueError, LookupError, TypeError):
+            return []
+        return [name for name in map(str, reversed(lines[-1][:-1])) if VERSION.fullmatch(name)] if lines else []
 
     def read_skeleton(self, version: str) -> Skeleton:
         """Return the skeleton of a version without loading its weights.

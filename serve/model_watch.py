@@ -2,7 +2,8 @@
 
 A promotion only moves a pointer. Each replica notices by itself, loads and tries the new model in a thread while the
 old one answers, and then rebinds one attribute: no request waits, none fails, and what is cached for other pictures
-stays where it is. A model that cannot be served is refused, and the old one goes on.
+stays where it is. A model that cannot be served is refused, and the old one goes on; a replica that starts just then
+takes the one that was current before.
 """
 
 from __future__ import annotations
@@ -93,8 +94,16 @@ class ModelWatch:
         except StoreError as error:
             self._report(str(error))  # a store that cannot be reached may be back at the next look
         except InvalidModel as error:
+            if self._model is None:
+                await self._fall_back(wanted)
             self.refused = wanted
             self._report(str(error))
+
+    async def _fall_back(self, refused: str) -> None:
+        """Serve the latest version before a refused one that can be served, if there is any."""
+        for version in await asyncio.to_thread(self.source.versions_before, refused):
+            with suppress(InvalidModel, StoreError):
+                return self._swap(await asyncio.to_thread(self._load, version))
 
     def _load(self, version: str) -> ServedModel:
         with self.source.local_folder(version) as folder:

@@ -93,6 +93,10 @@ def _write_model(folder: Path, *, weights: str = "good", skeleton: Skeleton = SK
 def _point_to(store: Path, version: str) -> None:
     (store / "models").mkdir(parents=True, exist_ok=True)
     (store / "models" / "unfinished").write_text(f"{version}\n")
+    history = store / "models" / "history.json"
+    events = json.loads(history.read_text()) if history.exists() else []
+    line = [*(events[-1]["line"] if events else []), version]
+    history.write_text(json.dumps([*events, {"version": version, "line": line}]))
     (store / "models" / "unfinished").replace(store / "models" / "current")
 
 

@@ -167,7 +167,9 @@ def test_too_many_requests_are_told_to_come_back_and_the_service_recovers(client
 @pytest.mark.cluster
 def test_the_example_client_finds_and_refines(client: httpx.Client, skeleton: Skeleton) -> None:
     command = [sys.executable, str(CLIENT), str(client.base_url), "0.png", "left_hand", "40", "50"]
-    done = subprocess.run(command, env=os.environ | {"CLICKPOSE_SECRET": SECRET}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=os.environ | {"CLICKPOSE_SECRET": SECRET}, capture_output=True, text=True, timeout=100
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(skeleton.keypoints)

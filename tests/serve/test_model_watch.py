@@ -106,6 +106,29 @@ def test_a_model_that_cannot_be_served_is_refused_once(
     asyncio.run(story())
 
 
+def test_a_replica_that_starts_while_the_wanted_model_is_broken_serves_the_one_before(
+    store: Path, skeleton: Skeleton, load_fake: Load, point_to: PointTo
+) -> None:
+    async def story() -> None:
+        for wanted in ("v2", "other", "broken"):
+            point_to(store, wanted)
+        models = watch(store, skeleton, load_fake)
+        for _ in range(2):
+            await models.follow()
+            assert (models.version, models.refused) == ("v2", "broken")
+            assert "broken" in models.problem
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("history", [None, "no JSON", "{}", '[{"line": []}]', '[{"line": ["../v1", "broken"]}]'])
+def test_without_a_usable_history_there_is_no_model_before(store: Path, history: str | None) -> None:
+    (store / "models" / "history.json").unlink()
+    if history is not None:
+        (store / "models" / "history.json").write_text(history)
+    assert ModelSource(store=str(store)).versions_before("broken") == []
+
+
 def test_a_store_out_of_reach_is_asked_again(store: Path, skeleton: Skeleton, load_fake: Load) -> None:
     async def story() -> None:
         models = watch(store, skeleton, load_fake)
