@@ -110,14 +110,21 @@ class Follower:
         await asyncio.sleep(self.delay_s)
         if self.failure:
             raise self.failure
-        assert isinstance(edit, KeypointEdit) and edit.person is not None
+        assert isinstance(edit, KeypointEdit)
         poses = list(screen.saved)
-        pose, found = poses[edit.person], FOUND[edit.person]
+        person = nearest(edit) if edit.person is None else edit.person
+        pose, found = poses[person], FOUND[person]
         keypoints_px = np.where(pose.held[:, None], pose.keypoints_px, half_way(found, edit.keypoint, edit.xy_px))
         held = pose.held.copy()
         keypoints_px[edit.keypoint], held[edit.keypoint] = edit.xy_px, True
-        poses[edit.person] = replace(pose, keypoints_px=keypoints_px.astype(np.float32), held=held)
-        return PoseAnswer(poses, SIZE_WH, "follower-1", edit.person)
+        poses[person] = replace(pose, keypoints_px=keypoints_px.astype(np.float32), held=held)
+        return PoseAnswer(poses, SIZE_WH, "follower-1", person)
+
+
+def nearest(edit: KeypointEdit) -> int:
+    """Who had that keypoint nearest to the click from the start."""
+    places = [found.keypoints_px[edit.keypoint] for found in FOUND]
+    return int(np.linalg.norm(np.stack(places) - edit.xy_px, axis=1).argmin())
 
 
 def half_way(found: Pose, keypoint: int, xy_px: Place) -> Any:

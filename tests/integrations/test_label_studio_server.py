@@ -76,7 +76,7 @@ def test_from_prediction_to_training_data(label_studio: LabelStudioServer, servi
         click = seen[0] | {"id": "5wiJ5h1HMh", "parentID": None, "meta": None, "is_positive": True}
         click["value"] = {"x": 75.0, "y": 50.0, "width": 0.5, "keypointlabels": ["left_wrist"]}
         answer = client.ask_backend(connected["id"], unsure, {"result": [*seen, click]})
-        assert service.edits[0][1].person == 1
+        assert service.edits[0][1].xy_px == (480.0, 240.0)
         assert {item["id"] for item in answer} == {item["id"] for item in sure["result"]}
 
         # She submits; the event arrives at once, and the poll tells the same.
