@@ -63,7 +63,7 @@ class ImageSource:
         self.buckets = list(buckets)
         self.label_studio = label_studio
         self.local_files_root = local_files_root.resolve() if local_files_root else None
-        self.uploads = uploads or Uploads(0)
+        self.uploads = Uploads(0) if uploads is None else uploads  # an empty one is false
         self.limits = limits or ImageLimits()
 
     def read(self, name: str) -> Image.Image:

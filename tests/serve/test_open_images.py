@@ -97,6 +97,12 @@ def test_a_replica_that_lacks_a_picture_is_sent_it_again(client: TestClient, ser
     assert client.post("/v1/detect", json={"image": name}).json()["size_wh"] == [160, 120]
 
 
+def test_a_replica_keeps_as_many_sent_pictures_as_its_setting_allows(args: AppArgs) -> None:
+    uploads = args.image_source().uploads
+    names = [uploads.keep(png(colour)) for colour in ("red", "green", "blue")]
+    assert [uploads.read(name) for name in names] == [png(colour) for colour in ("red", "green", "blue")]
+
+
 def test_the_least_recently_used_upload_is_forgotten_first() -> None:
     uploads = Uploads(max_bytes=20)
     first, second = uploads.keep(b"0123456789"), uploads.keep(b"9876543210")
