@@ -2,12 +2,19 @@
 
     python examples/ablation.py runs/ablation
     python examples/ablation.py runs/ablation --data lspet14/train.json --images lspet14/images \
-        --measure-on lspet14/val.json --init models/demo --steps 2000 --seeds 3 --set learning_rate=1e-4
+        --measure-on lspet14/val.json --init models/demo \
+        --anew decoder. --anew person_label --anew keypoint_label --anew held_mark \
+        --steps 1000 --set batch_size=8 --set num_denoised=6 --set learning_rate=5e-4 --set clip_norm=0.5 \
+        --set warmup_steps=30 --set ema_decay=0.99 \
+        --set 'frozen=["backbone.","projection.","encoder.","proposal_head."]'
 
 Without data it draws its people, so that it runs anywhere, in a minute or two a row; what a tiny network learns from
-drawn people in that time says little about the method. Each row is the mean over seeds, with the standard deviation if
-there are more than one. All rows of a seed begin with the same weights and see the same scenes. ``--only NAME`` trains
-some of the rows.
+drawn people in that time says little about the method. Weights whose names begin as ``--anew`` says are forgotten and
+learned again: noised poses and the loop teach the decoder, and on a trained encoder little time is enough to see it.
+
+Each row changes settings of training, or with ``model.`` those of the network. It is the mean over seeds, with the
+standard deviation if there are more than one; all rows of a seed begin with the same weights and see the same scenes.
+``--only NAME`` trains some of the rows; what ``numbers.json`` already has is not trained again.
 """
 
 import json
@@ -47,8 +54,11 @@ VARIANTS = {
     "noise weighed by the batch": ["losses.denoising_divisor=batch"],
     "clicks are held": ["feedback.hold=all"],
     "a human's clicks, held": ["feedback.hold=all", "feedback.click_noise=1", "feedback.order=random"],
+    "held keypoints wear a mark": ["feedback.hold=all", "model.mark_held=true"],
     "scores tell the quality": ["losses.score_target=oks"],
+    "a silent round": ["model.silent_rounds=1"],
 }
+PUBLISHED_NETWORK = ("mark_held=false", "silent_rounds=0", "reconsider=false")
 SHOWN = ("AP", "AP@C1", "AP@C2", "AP@C4", "clicks@85", "manual_clicks@85", "harm@85")
 
 
@@ -58,6 +68,7 @@ def main(
     measure_on: Annotated[Path | None, typer.Option(help="COCO keypoint file to measure on.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures of both.")] = None,
     init: Annotated[Path | None, typer.Option(help="Model folder to start from; else a tiny new one.")] = None,
+    anew: Annotated[list[str], typer.Option(help="Beginning of weights of it that start at random.")] = [],  # noqa: B006
     steps: Annotated[int, typer.Option(help="Training steps of each row and seed.")] = 300,
     seeds: Annotated[int, typer.Option(help="Trainings of each row.")] = 1,
     only: Annotated[list[str], typer.Option(help="Rows to train.")] = list(VARIANTS),  # noqa: B006
@@ -79,16 +90,18 @@ def main(
     )
     base = change_settings(replace(base, epochs=1, scenes_per_epoch=steps * base.batch_size), changes)
 
-    rows: dict[str, list[dict[str, float | None]]] = {name: [] for name in only}
+    out.mkdir(parents=True, exist_ok=True)
+    rows = measured(out)
     for seed in range(seeds):
-        for name in track(only, f"seed {seed}"):
-            config = change_settings(replace(base, seed=seed), VARIANTS[name])
-            network, skeleton = start(init, known.skeleton, seed)
+        for name in track([name for name in only if len(rows.get(name, ())) <= seed], f"seed {seed}"):
+            of_network = [change.removeprefix("model.") for change in VARIANTS[name] if change.startswith("model.")]
+            of_training = [change for change in VARIANTS[name] if not change.startswith("model.")]
+            network, skeleton = start(init, anew, known.skeleton, of_network, seed)
+            config = change_settings(replace(base, seed=seed), of_training)
             trained = train(network, skeleton, convert_set(known, skeleton), load, config)
             metrics = evaluate(Predictor(trained, skeleton), convert_set(held_back, skeleton), load, goals=(0.85,))
-            rows[name].append({key: metrics[key] for key in SHOWN})
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "numbers.json").write_text(json.dumps(rows, indent=2) + "\n")
+            rows.setdefault(name, []).append({key: metrics[key] for key in SHOWN})
+            (out / "numbers.json").write_text(json.dumps(rows, indent=2) + "\n")
     show(rows, f"{steps} steps of {base.batch_size * base.accumulate} scenes, {len(held_back)} pictures to measure on")
 
 
@@ -100,12 +113,26 @@ def drawn() -> tuple[AnnotationSet, AnnotationSet, LoadImage]:
     return known.annotations, others.annotations, lambda image: ours[image.file_name].load_image(image)
 
 
-def start(init: Path | None, skeleton: Skeleton, seed: int) -> tuple[ClickPose, Skeleton]:
+def measured(out: Path) -> dict[str, list[dict[str, float | None]]]:
+    """Read what an earlier call has measured: the trainings of a row, by its name."""
+    numbers = out / "numbers.json"
+    return json.loads(numbers.read_text()) if numbers.is_file() else {}
+
+
+def start(
+    init: Path | None, anew: list[str], skeleton: Skeleton, changes: list[str], seed: int
+) -> tuple[ClickPose, Skeleton]:
+    """Build the published network with ``changes``; weights are those of ``init``, if given, but what is ``anew``."""
+    model = load_model(init) if init else None
+    skeleton = model.skeleton if model else skeleton
+    config = change_settings(model.network.config if model else tiny(len(skeleton)), PUBLISHED_NETWORK)
     torch.manual_seed(seed)
-    if init is None:
-        return ClickPose(tiny(len(skeleton))), skeleton
-    model = load_model(init)
-    return model.network, model.skeleton
+    network = ClickPose(change_settings(config, changes))
+    if model:
+        known, wanted = model.network.state_dict(), network.state_dict()
+        kept = {name for name in known.keys() & wanted.keys() if not name.startswith(tuple(anew))}
+        network.load_state_dict({name: known[name] if name in kept else wanted[name] for name in wanted})
+    return network, skeleton
 
 
 def train(

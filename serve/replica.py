@@ -33,7 +33,10 @@ NOTHING = Recalled()
 
 
 class PoseReplica:
-    """Answers every request about the pictures that are routed to it. The model runs in one thread of its own.
+    """Answers every request about the pictures that are routed to it.
+
+    The model runs in two threads of its own: one encodes pictures, and one does all the rest, so that a click waits
+    for clicks only, not for the pictures that others open meanwhile.
 
     Args:
         args: the application's arguments.
@@ -52,7 +55,8 @@ class PoseReplica:
         self.progress = Progress(self.sessions)
         self._turns = Turns()
         self._queue = 0
-        self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._encoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+        self._posing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pose")
         self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
 
     async def answer(self, method: str, *arguments: Any) -> Reply | ClickPoseError:
@@ -154,17 +158,20 @@ class PoseReplica:
 
         async def make() -> EncodedImage:
             image = await asyncio.to_thread(self.images.read, image_url)
-            return await self._run(model.predictor.encode, image)
+            return await self._run_in(self._encoding, model.predictor.encode, image)
 
         key = (image_url, model.version)
         found = key in self.encoded
         return await self.encoded.get(key, make), found
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a step of the model in the model's thread."""
+        """Run a step that needs an encoded picture."""
+        return await self._run_in(self._posing, function, *arguments)
+
+    async def _run_in(self, thread: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
         self._queue += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._compute, function, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
         finally:
             self._queue -= 1
 

@@ -17,6 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from serve.front import prepare_front
+
+prepare_front()
+
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:

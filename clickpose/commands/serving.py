@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import httpx
 
 from clickpose.errors import NotReady
+from serve.front import prepare_front
 from serve.settings import AppArgs
 
 READY_LIMIT_S = 180.0
@@ -25,6 +26,8 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
         NotReady: the model was not loaded in time.
     """
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    if not os.environ.get("RAY_ADDRESS"):
+        prepare_front()
     import ray
     from ray import serve
 

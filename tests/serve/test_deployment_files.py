@@ -11,6 +11,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from serve import app
+from serve.front import FAST
 from serve.settings import AppArgs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -30,6 +31,17 @@ def test_a_configuration_file_is_one_that_serve_and_the_application_take(name: s
     assert "secret" not in application.args and "label_studio_token" not in application.args
     with pytest.raises(ValueError, match="replica_count"):
         AppArgs.model_validate(application.args | {"replica_count": 4})
+
+
+def test_every_node_is_told_to_put_haproxy_before_the_service() -> None:
+    cluster = read("rayservice.yaml")["spec"]["rayClusterConfig"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for container in [one for group in groups for one in group["template"]["spec"]["containers"]]:
+        assert {variable["name"]: variable["value"] for variable in container["env"]} == FAST
+    starts = yaml.safe_load((EXAMPLES.parent / "cluster.yaml").read_text())
+    told = " ".join(f"{name}={value}" for name, value in FAST.items())
+    for command in ("head_start_ray_commands", "worker_start_ray_commands"):
+        assert starts[command][-1].startswith(f"{told} ray start")
 
 
 def test_the_kubernetes_cluster_has_room_for_every_replica_and_this_ray() -> None:
