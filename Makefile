@@ -31,7 +31,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(ARGS)
 
-BENCHMARKS := full refine demo parts scaling $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/training_step.py))
+BENCHMARKS := full refine demo parts scaling training_step
 
 bench: install
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done

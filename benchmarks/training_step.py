@@ -47,31 +47,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.form:
         return take_steps(options)
     forms = [name for name in FORMS if options.all or name in ("plain", "fast")]
-    result: dict[str, Any] = {"threads": options.threads, "steps": options.steps}
+    result: dict[str, Any] = {"threads": options.threads, "steps": options.repeats}
     for setup in options.setups:
         result[setup] = compare(setup, forms, options)
         print(json.dumps({setup: result[setup]}, indent=2), flush=True)
-    print(f"wrote {write_result('training_step', result)}")
+    if not options.quick:
+        print(f"wrote {write_result('training_step', result)}")
 
 
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--setups", nargs="+", choices=SETUPS, default=list(SETUPS))
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of each form, after one to warm up")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--setups", nargs="+", choices=SETUPS, help="all by default")
+    parser.add_argument("--repeats", type=int, help="timed steps of each form, after one to warm up; 5 by default")
+    parser.add_argument("--quick", action="store_true", help="one step of the small model, to try the script")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--all", action="store_true", help="with checkpointed activations and bfloat16, too")
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)  # what a child process is told
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.setups = options.setups or (["demo"] if options.quick else list(SETUPS))
+    options.repeats = options.repeats or (1 if options.quick else 5)
+    return options
 
 
 def compare(setup: str, forms: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Let one process of each form take steps, one after the other."""
     steps: dict[str, list[dict[str, float]]] = {form: [] for form in forms}
     with running(setup, forms, options.threads) as children:
-        for number in range(options.steps + 1):
+        for number in range(options.repeats + 1):
             for form, child in zip(forms, children, strict=True):
                 steps[form].append(ask_for_step(child))
-                print(f"{setup}, step {number} of {options.steps}, {form}: {steps[form][-1]}", flush=True)
+                print(f"{setup}, step {number} of {options.repeats}, {form}: {steps[form][-1]}", flush=True)
     return {"setup": SETUPS[setup], **summarise(steps)}
 
 
