@@ -15,6 +15,7 @@ from integrations.label_studio.service import KeypointEdit, PersonEdit, is_gap
 if TYPE_CHECKING:
     from clickpose.predictor import EncodedImage, Predictor
 
+SAME_BOX_PX = 1e-3
 SAME_PLACE = 0.05  # of a person's size: a click so near to a placed keypoint corrects it once more
 
 
@@ -40,13 +41,23 @@ def apply_edit(
         InvalidClick: the edit lies outside the picture or names a person who is not there.
     """
     if isinstance(edit, PersonEdit):
-        x0, y0, x1, y1 = (float(value) for value in edit.box_px)
-        return predictor.add_person(encoded, list(poses), (x0, y0, x1, y1)), len(poses)
+        return _add_person(predictor, encoded, poses, edit)
     person = choose_person(poses, edit, present, predictor.skeleton) if edit.person is None else edit.person
     if person is None:
         return list(poses), None
     click = Click(person, edit.keypoint, edit.xy_px, _visibility(edit, poses, person))
     return predictor.refine(encoded, list(poses), [click]), person
+
+
+def _add_person(
+    predictor: Predictor, encoded: EncodedImage, poses: Sequence[Pose], edit: PersonEdit
+) -> tuple[list[Pose], int]:
+    """Add the person in a box. Nobody draws the very same box twice: that is the same edit, sent once more."""
+    x0, y0, x1, y1 = (float(value) for value in edit.box_px)
+    for person, pose in enumerate(poses):
+        if not is_gap(pose) and np.allclose(pose.box_px, edit.box_px, rtol=0, atol=SAME_BOX_PX):
+            return list(poses), person
+    return predictor.add_person(encoded, list(poses), (x0, y0, x1, y1)), len(poses)
 
 
 def choose_person(poses: Sequence[Pose], edit: KeypointEdit, present: Set[int], skeleton: Skeleton) -> int | None:

@@ -90,5 +90,11 @@ def test_who_was_added_is_who_was_edited(predictor: Any, make_pose: Any, encoded
     assert (len(poses), edited) == (2, 1)
 
 
+def test_a_box_that_is_sent_once_more_adds_nobody_again(predictor: Any, encoded: Any) -> None:
+    known = [gap(len(COCO)), person((5, 5, 50, 50))]
+    assert apply_edit(predictor, encoded, known, PersonEdit(np.array([5, 5, 50, 50], np.float32))) == (known, 1)
+    assert len(apply_edit(predictor, encoded, known, PersonEdit(np.array([5, 5, 50, 51], np.float32)))[0]) == 3
+
+
 def test_a_click_on_an_empty_picture_changes_nothing(predictor: Any, encoded: Any) -> None:
     assert apply_edit(predictor, encoded, [], KeypointEdit(0, (1.0, 1.0))) == ([], None)
