@@ -175,6 +175,20 @@ ROWS = (
         lambda r: "p50 {refine_p50_ms} ms, p95 between faults {refine_p95_between_faults_ms} ms".format(**r),
     ),
     Row(
+        "ten times the requests: refused within, 95th percentile",
+        "serve_load",
+        lambda r: r["flood"]["refused_p95_ms"],
+        "<= 1000 ms",
+        lambda r: "{refused_p50_ms} ms (median); of {outcomes}".format(**r["flood"]),
+    ),
+    Row(
+        "memory of a replica at the end, times that after half of the clicks",
+        "serve_load",
+        lambda r: max(one["growth_of_second_half"] for one in r["memory_mib"].values()),
+        "<= 1.05",
+        lambda r: f"{r['clicks']} clicks",
+    ),
+    Row(
         "on a GPU: a click's share of full inference",
         "gpu",
         lambda r: r["float32"]["refine_over_full"],

@@ -23,6 +23,7 @@ from clickpose.skeleton import Skeleton
 
 NUM_PICTURES = 200
 CACHE_MIB = 512
+SESSIONS = 100  # so few that this bound is met early, as others are after a long day: memory can be flat only then
 
 
 def main() -> None:
@@ -36,7 +37,12 @@ def main() -> None:
         model_ms = time_model(arguments.model, [Path(scratch) / "pictures" / name for name in list(pictures)[:40]])
         tell("the service starts")
         with running(
-            arguments.model, Path(scratch), pictures, replicas=arguments.replicas, cache_mib=CACHE_MIB
+            arguments.model,
+            Path(scratch),
+            pictures,
+            replicas=arguments.replicas,
+            cache_mib=CACHE_MIB,
+            sessions=SESSIONS,
         ) as stand:
             story = asyncio.run(play(stand, Skeleton.load(str(arguments.model / "skeleton.json")), plan, tell))
             encoded = read_encoded(stand)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -292,6 +293,14 @@ def test_metrics_and_status_tell_what_happened(client: TestClient, service: Remo
     (replica,) = status["replicas"]
     assert status["ready"] and status["webhook_events"] == 1
     assert replica["cache_hits"] >= 1 and f"clickpose_cache_misses {replica['cache_misses']}.0" in text
+
+
+def test_what_a_webhook_says_makes_no_new_series() -> None:
+    metrics = Metrics()
+    for action in ("ANNOTATION_CREATED", "SOMETHING_ELSE", "X" * 40, 'quoted"}'):
+        metrics.count_webhook(action)
+    found = re.findall(r'webhook_events_total{action="(.*?)"} (\S+)', metrics.text().decode())
+    assert dict(found) == {"ANNOTATION_CREATED": "1.0", "OTHER": "3.0"}
 
 
 def test_webhook_events_are_passed_on_and_a_deaf_listener_does_no_harm() -> None:
