@@ -18,6 +18,7 @@ from importlib.util import find_spec
 FAST = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 ON_ONE_MACHINE = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # nobody but HAProxy has to learn that a door is closed
+    "RAY_worker_niceness": "0",  # whoever clicks waits for these processes
     "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",  # addresses may name pictures: the system's log need not know them
 }
 FILES = {

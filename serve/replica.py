@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOTHING = Recalled()
+ENCODING_NICENESS = 5
 
 
 class PoseReplica:
     """Answers every request about the pictures that are routed to it.
 
     The model runs in two threads of its own: one encodes pictures, and one does all the rest, so that a click waits
-    for clicks only, not for the pictures that others open meanwhile.
+    for clicks only, not for the pictures that others open meanwhile. The first one gives way to the second.
 
     Args:
         args: the application's arguments.
@@ -55,7 +57,7 @@ class PoseReplica:
         self.progress = Progress(self.sessions)
         self._turns = Turns()
         self._queue = 0
-        self._encoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+        self._encoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode", initializer=_give_way)
         self._posing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pose")
         self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
 
@@ -193,6 +195,12 @@ def _recall(sessions: Sessions, screen: Screen, *, overlaps: bool) -> State | No
 
 def _answer(poses: Sequence[Pose], encoded: EncodedImage, model: ServedModel, edited: int | None = None) -> PoseAnswer:
     return PoseAnswer(list(poses), encoded.size_wh, model.version, edited)
+
+
+def _give_way() -> None:
+    """Let other threads go first; Linux, unlike others, can say so of one thread."""
+    if sys.platform == "linux":
+        os.nice(ENCODING_NICENESS)
 
 
 def _loader(device: str) -> LoadModel:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clickpose.annotations import Click, Pose
 from clickpose.errors import ImageError, InvalidAnnotation, InvalidClick, NotReady
@@ -62,6 +66,43 @@ def test_a_click_holds_and_the_next_click_remembers(tell: Tell) -> None:
         assert answer.poses[0].keypoints_px[1].tolist() == [33.25, 44.5]
 
     tell(story)
+
+
+def test_a_click_does_not_wait_for_a_picture_that_another_opens(
+    tell: Tell, picture: Path, load_fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, clicked, niceness = threading.Event(), threading.Event(), {}
+    Image.new("RGB", (200, 100)).save(picture.parent / "slow.png")
+
+    def load(folder: Path, version: str) -> Any:
+        predictor = load_fake(folder, version)
+        encode, refine = predictor.encode, predictor.refine
+
+        def encode_slowly(image: Image.Image) -> Any:
+            niceness["encode"] = os.getpriority(os.PRIO_PROCESS, 0)
+            if image.width == 200:
+                opening.set()
+                assert clicked.wait(5), "the click waited"
+            return encode(image)
+
+        def refine_and_tell(*arguments: Any, **more: Any) -> Any:
+            niceness["refine"] = os.getpriority(os.PRIO_PROCESS, 0)
+            clicked.set()
+            return refine(*arguments, **more)
+
+        monkeypatch.setattr(predictor, "encode", encode_slowly)
+        monkeypatch.setattr(predictor, "refine", refine_and_tell)
+        return predictor
+
+    async def story(replica: PoseReplica) -> None:
+        await replica.detect("one.png")
+        slow = asyncio.create_task(replica.detect("slow.png"))
+        await asyncio.to_thread(opening.wait, 5)
+        await replica.edit(Screen("ann", "one.png"), KeypointEdit(1, (33.25, 44.5), 2, 0))
+        assert len((await slow).answer.poses) == 2
+
+    tell(story, load)
+    assert niceness["encode"] > niceness["refine"] or sys.platform != "linux"
 
 
 def test_a_click_that_overtakes_the_answer_of_another_keeps_both(tell: Tell) -> None:
