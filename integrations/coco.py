@@ -69,6 +69,16 @@ def read_coco(
     return AnnotationSet(layout.skeleton, pictures)
 
 
+def person_category(path: str | Path) -> int:
+    """Return the ``category_id`` that results on this data set have; see ``read_coco`` for arguments and errors."""
+    document = load_json(path)
+    if is_ochuman(document):
+        return PERSON_CATEGORY
+    _check_lists(document, path)
+    chosen = _choose_category(document["categories"], None, path)
+    return integer(chosen, "id", f"{path}: category {chosen['id']}")
+
+
 def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
     """Write a COCO keypoint file that ``read_coco`` reads back without a difference.
 

@@ -65,7 +65,7 @@ def evaluate(
     predictor = Predictor.load(model)
     truth = read_coco(data, skip_bad=skip_bad)
     annotations = _convert(truth, predictor.skeleton, data, keypoints)
-    others = _read_others(results or [], truth, predictor.skeleton)
+    others = _read_others(results or [], truth, data, predictor.skeleton)
     times = read_times(label_studio_export, predictor.skeleton) if label_studio_export else []
 
     pictures = PictureFolder(str(images))
@@ -110,16 +110,20 @@ def _convert(truth: AnnotationSet, skeleton: Skeleton, data: Path, keypoints: st
     return annotations
 
 
-def _read_others(files: Sequence[Path], truth: AnnotationSet, skeleton: Skeleton) -> dict[str, RecordedResults]:
+def _read_others(
+    files: Sequence[Path], truth: AnnotationSet, data: Path, skeleton: Skeleton
+) -> dict[str, RecordedResults]:
     """Read the results of other models, in the keypoints of ours, by file name."""
     from clickpose.evaluation import RecordedResults, convert_poses
+    from integrations.coco import person_category
     from integrations.coco_results import read_results
 
     others: dict[str, RecordedResults] = {}
     for path in files:
         if path.stem in others:
             raise InvalidConfig(f"two results files are called {path.stem!r}: rename one, so that tables can tell them")
-        poses = convert_poses(read_results(path, truth), truth.skeleton, skeleton)
+        found = read_results(path, truth, person_category(data))
+        poses = convert_poses(found, truth.skeleton, skeleton)
         others[path.stem] = RecordedResults(skeleton, poses)
     return others
 

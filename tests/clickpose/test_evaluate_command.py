@@ -88,6 +88,19 @@ def test_a_perfect_model_beside_ours_needs_no_clicks(folder: Path) -> None:
     assert "oracle" in run(folder, "--results", str(folder / "oracle.json")).output
 
 
+def test_results_of_other_categories_than_the_data_s_persons_do_not_count(folder: Path, tmp_path: Path) -> None:
+    document, results = (json.loads((folder / name).read_text()) for name in ("data.json", "oracle.json"))
+    for record in (*document["annotations"], *results):
+        record["category_id"] = 3
+    document["categories"][0]["id"] = 3
+    stray = [result | {"category_id": 0, "score": 1.0, "keypoints": [0.0] * 51} for result in results]
+    (tmp_path / "data.json").write_text(json.dumps(document))
+    (tmp_path / "oracle.json").write_text(json.dumps(results + stray))
+    for name in ("model", *(image["file_name"] for image in document["images"])):
+        (tmp_path / name).symlink_to(folder / name)
+    assert run_json(tmp_path, "--results", str(tmp_path / "oracle.json"))["results"]["oracle"]["AP"] == pytest.approx(1)
+
+
 def test_plots_are_pictures(folder: Path, tmp_path: Path) -> None:
     run_json(folder, "--plots", str(tmp_path / "plots"))
     names = sorted(path.name for path in (tmp_path / "plots").iterdir())
