@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from clickpose.__main__ import app
+from clickpose.commands.evaluate import name_curves
 from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose, tiny
@@ -109,6 +110,12 @@ def test_plots_are_pictures(folder: Path, tmp_path: Path) -> None:
     assert all(Image.open(tmp_path / "plots" / name).width > 400 for name in names)
 
 
+def test_figures_tell_whose_clicks_another_model_had() -> None:
+    one, two = {"worst": {"AP": 0.1}}, {"worst": {"AP": 0.1}, "random": {"AP": 0.2}}
+    assert list(name_curves("v1", one, {"movenet": one})) == ["v1", "movenet, by hand"]
+    assert list(name_curves("v1", two, {"movenet": two})) == ["worst", "random", "movenet, by hand, worst"]
+
+
 def test_seconds_come_from_label_studio(folder: Path, tmp_path: Path) -> None:
     pose = new_pose(
         DRAWN.annotations.images[0].persons[0].keypoints_px[3:], DRAWN.annotations.images[0].persons[0].box_px, 0.9
@@ -159,6 +166,7 @@ def test_data_of_other_beings_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_only_the_keypoints_asked_for_are_scored_and_clicked(folder: Path) -> None:
     everything, wrists = run_json(folder), run_json(folder, "--keypoints", "left_wrist,right_wrist")
     assert wrists["manual_clicks@95"] < everything["manual_clicks@95"] / 2
+    assert "data.json, keypoints 5-6" in run(folder, "--keypoints", "5-6").output
     error = run(folder, "--keypoints", "1-99").exception
     assert isinstance(error, InvalidSkeleton) and "'1-99'" in str(error)
 
