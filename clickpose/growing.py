@@ -20,6 +20,8 @@ from clickpose.model import ClickPose
 from clickpose.model_folder import load_weights
 from clickpose.skeleton import Skeleton
 
+MEAN = "the mean of all"
+
 
 def grow(network: ClickPose, old: Skeleton, new: Skeleton) -> ClickPose:
     """Return a model of the ``new`` skeleton that begins as the ``network`` of the ``old`` one.
@@ -41,6 +43,13 @@ def grow(network: ClickPose, old: Skeleton, new: Skeleton) -> ClickPose:
     grown = ClickPose(replace(network.config, num_keypoints=len(new)))
     load_weights(grown, weights, f"{old.name} grown to {new.name}")
     return grown.train(network.training)
+
+
+def origins(old: Skeleton, new: Skeleton) -> dict[str, str]:
+    """Tell what each new keypoint starts from: the name of an old one, or ``the mean of all``; see ``grow``."""
+    added = [name for name in new.keypoints if name not in old.keypoints]
+    sources = {name: _source(name, old, new) for name in added}
+    return {name: old.keypoints[of[0]] if len(of) == 1 else MEAN for name, of in sources.items()}
 
 
 def _source(name: str, old: Skeleton, new: Skeleton) -> list[int]:

@@ -27,6 +27,11 @@ def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats 
     )
 
 
+def keep_inside(pose: Pose, size_wh: tuple[int, int]) -> Pose:
+    """Clip the pose's box to the picture."""
+    return dataclasses.replace(pose, box_px=np.clip(pose.box_px, 0, np.tile(np.asarray(size_wh, np.float32), 2)))
+
+
 def keep_held(old: Pose, new: Pose) -> Pose:
     """Return the new pose with everything a human said about the old one."""
     return dataclasses.replace(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -36,6 +37,7 @@ from clickpose.poses import (
     box_overlaps,
     drop_duplicates,
     keep_held,
+    keep_inside,
     new_pose,
     score_by_agreement,
 )
@@ -51,12 +53,18 @@ class EncodedImage:
     Attributes:
         size_wh: width and height of the picture in pixels.
         values: memory as the pose layers see it.
-        hypotheses: every pose that the first pass found, best first; several may show one person.
+        hypotheses: every pose that the first pass found, best first; several may show one person, and boxes may
+            stick out of the picture.
     """
 
     size_wh: tuple[int, int]
     values: LayerValues
     hypotheses: tuple[Pose, ...]
+
+    @cached_property
+    def hypotheses_inside(self) -> tuple[Pose, ...]:
+        """The hypotheses with boxes that end where the picture does."""
+        return tuple(keep_inside(pose, self.size_wh) for pose in self.hypotheses)
 
     @property
     def num_bytes(self) -> int:
@@ -129,13 +137,14 @@ class Predictor:
             encoded: the picture.
             min_score: leave out lower scores; None for the model's own threshold.
             max_overlap: of two boxes with a higher IoU only the better is kept, and its score takes in the other as
-                far as they agree; 1 keeps every hypothesis as it is.
+                far as they agree; 1 keeps every hypothesis as it is, also where its box sticks out of the picture.
         """
         least = self.config.min_score if min_score is None else min_score
-        sure = [pose for pose in encoded.hypotheses if pose.score >= least]
+        hypotheses = encoded.hypotheses if max_overlap >= 1 else encoded.hypotheses_inside
+        sure = [pose for pose in hypotheses if pose.score >= least]
         if max_overlap >= 1:
             return sure
-        return score_by_agreement(drop_duplicates(sure, max_overlap), encoded.hypotheses, self.skeleton.sigma_array)
+        return score_by_agreement(drop_duplicates(sure, max_overlap), hypotheses, self.skeleton.sigma_array)
 
     @torch.inference_mode()
     def refine(
@@ -157,8 +166,8 @@ class Predictor:
             clicks: any number, on any persons; of two clicks on one keypoint the later counts.
             hold: "all" keeps every keypoint a human ever placed exactly where it is, "current" those of this call,
                 "none" uses clicks as a starting place only, as the published code does.
-            rescore: as published, run all persons through this round, clicked or not, and take their scores from it
-                instead of the first pass, which ranks persons better.
+            rescore: as published, run all persons through this round, clicked or not, take their scores from it
+                instead of the first pass, which ranks persons better, and leave boxes that stick out of the picture.
 
         Raises:
             InvalidClick: a click names no person or keypoint of this picture, or lies outside it; nothing is changed.
@@ -166,14 +175,18 @@ class Predictor:
         corrected = apply_clicks(poses, clicks, self.skeleton, encoded.size_wh, hold)
         if not clicks:
             return list(poses)
-        touched = range(len(poses)) if rescore else sorted({click.person for click in clicks})
-        hypotheses = encoded.hypotheses if self.config.reconsider else None
-        starts = [self._starts(poses[i], corrected[i], hypotheses) for i in touched]
-        refined = iter(self._run_loop(encoded, [start.pose for person in starts for start in person]))
+        clicked = {click.person for click in clicks}
+        hypotheses = encoded.hypotheses_inside if self.config.reconsider else None
+        starts = {
+            i: self._starts(poses[i], corrected[i], hypotheses) for i in (range(len(poses)) if rescore else clicked)
+        }
+        touched = [i in clicked for i, person in starts.items() for _ in person]
+        refined = iter(self._run_loop(encoded, [start.pose for person in starts.values() for start in person], touched))
         answer = list(poses)
-        for i, person in zip(touched, starts, strict=True):
+        for i, person in starts.items():
             pose = most_plausible(person, list(islice(refined, len(person))))
-            answer[i] = pose if rescore else dataclasses.replace(pose, score=poses[i].score)
+            inside = keep_inside(pose, encoded.size_wh)
+            answer[i] = pose if rescore else dataclasses.replace(inside, score=poses[i].score)
         return answer
 
     def _starts(self, shown: Pose, placed: Pose, hypotheses: Sequence[Pose] | None) -> list[Explanation]:
@@ -193,11 +206,11 @@ class Predictor:
         """
         box = check_box(box_px, encoded.size_wh)
         start = self._best_hypothesis(encoded, box)
-        pose = self._run_loop(encoded, [start])[0]
+        pose = self._run_loop(encoded, [start], touched=[True])[0]
         return [*poses, dataclasses.replace(pose, score=1.0, box_px=box)]
 
     def _best_hypothesis(self, encoded: EncodedImage, box_px: Floats) -> Pose:
-        overlaps = box_overlaps(box_px[None], np.stack([pose.box_px for pose in encoded.hypotheses]))[0]
+        overlaps = box_overlaps(box_px[None], np.stack([pose.box_px for pose in encoded.hypotheses_inside]))[0]
         best = int(overlaps.argmax())
         if overlaps[best] >= 0.5:
             return dataclasses.replace(encoded.hypotheses[best], box_px=box_px)
@@ -216,13 +229,16 @@ class Predictor:
             layers = self.network.refine(layers[-1].boxes, layers[-1].keypoints, values)
         return tuple(sorted(self._read(layers, size_wh, first_logits), key=lambda pose: -pose.score))
 
-    def _run_loop(self, encoded: EncodedImage, poses: Sequence[Pose]) -> list[Pose]:
-        """Refine poses together; keypoints they hold stay where they are to the last digit."""
+    def _run_loop(self, encoded: EncodedImage, poses: Sequence[Pose], touched: Sequence[bool]) -> list[Pose]:
+        """Refine poses together; keypoints they hold stay where they are to the last digit.
+
+        Boxes of those a human ``touched`` are extended to their keypoints before.
+        """
         held = np.stack([pose.held for pose in poses])
         keypoints = np.stack([pose.keypoints_px for pose in poses]) / np.asarray(encoded.size_wh, np.float32)
         keypoints_norm = torch.from_numpy(keypoints.astype(np.float32)).clamp(0, 1).to(self.device)[None]
         boxes = self._normalise_boxes([pose.box_px for pose in poses], encoded.size_wh)
-        boxes = extend_to_clicks(boxes, keypoints_norm, torch.ones_like(boxes[..., 0], dtype=torch.bool))
+        boxes = extend_to_clicks(boxes, keypoints_norm, torch.tensor([touched], device=self.device))
         free = torch.from_numpy(~held).float().to(self.device)[None]
         refined = self._read(self.network.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
         return [keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
@@ -238,10 +254,11 @@ class Predictor:
         assert last.keypoints is not None and before.keypoints is not None
         wh = torch.tensor(size_wh, device=last.boxes.device)
         scores = (last.logits if logits is None else logits)[0, :, PERSON_CLASS].sigmoid()
-        boxes = (cxcywh_to_xyxy(last.boxes[0]) * wh.repeat(2)).clamp(min=0).minimum(wh.repeat(2))
+        boxes = cxcywh_to_xyxy(last.boxes[0]) * wh.repeat(2)
         keypoints = last.keypoints[0] * wh
         moved = ((keypoints - before.keypoints[0] * wh) ** 2).sum(-1)
-        area = (boxes[:, 2:] - boxes[:, :2]).prod(-1).clamp(min=1.0)
+        inside = boxes.clamp(min=0).minimum(wh.repeat(2))
+        area = (inside[:, 2:] - inside[:, :2]).prod(-1).clamp(min=1.0)
         sigmas = torch.from_numpy(self.skeleton.sigma_array).to(moved.device)
         steadiness = torch.exp(-moved / (2 * area[:, None] * (2 * sigmas) ** 2))
         answers = (keypoints, boxes, scores, scores[:, None] * steadiness)
@@ -253,7 +270,7 @@ class Predictor:
 
     def _normalise_boxes(self, boxes_px: Sequence[Floats], size_wh: tuple[int, int]) -> Tensor:
         boxes = torch.from_numpy(np.stack(boxes_px) / np.tile(np.asarray(size_wh, np.float32), 2))
-        return xyxy_to_cxcywh(boxes.float().clamp(0, 1)).to(self.device)[None]
+        return xyxy_to_cxcywh(boxes.float()).to(self.device)[None]
 
 
 def _as_pil(image: Picture) -> Image.Image:

@@ -12,6 +12,7 @@ import argparse
 import os
 import pickle
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,8 @@ from clickpose.published import from_published, to_published, twin_name
 
 ENTRIES = ("model", "ema_model")
 SIZED_BY_KEYPOINTS = (("transformer.decoder.hw.weight", 0), ("label_enc_pose.weight", 1))  # rows beyond K
+# what the reader of torch raises on bytes that are no pickle
+DAMAGE = (AssertionError, AttributeError, EOFError, LookupError, TypeError, struct.error)
 NOT_IN_WEIGHTS = ("short_side_px", "long_side_px", "num_queries", "num_refined", "silent_rounds", "min_score")
 
 
@@ -110,7 +113,9 @@ def _load(path: str | Path) -> Any:
                 f"If you trust the file, save its weights alone: {trusting}"
             ) from error
         raise InvalidModel(f"{path} is no torch file, or a damaged one") from error
-    except (OSError, EOFError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
+        raise InvalidModel(f"{path} is no torch file, or a damaged one") from error
+    except (OSError, RuntimeError, ValueError) as error:
         raise InvalidModel(f"{path} cannot be read as a torch file: {error}") from error
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from clickpose.skeleton import Skeleton, built_in
 from integrations.layouts import choose_layout
 from integrations.ochuman import is_ochuman, read_ochuman
 from integrations.persons import read_image, read_person
-from integrations.records import Ledger, field, integer, load_json
+from integrations.records import Ledger, integer, load_json
 
 PERSON_CATEGORY = 1
 
@@ -57,9 +57,10 @@ def read_coco(
     ledger = Ledger(path, skip_bad)
     images = {image.id: image for image in ledger.read(document["images"], "image", read_image)}
     persons: dict[int, list[PersonAnnotation]] = {image_id: [] for image_id in images}
+    category_ids = [record["id"] for record in document["categories"] if isinstance(record, dict) and "id" in record]
 
     def read_annotation(record: dict[str, Any], where: str) -> None:
-        if field(record, "category_id", where) == chosen["id"]:
+        if _category_of(record, category_ids, where) == chosen["id"]:
             image = _image_of(record, images, where)
             persons[image.id].append(read_person(record, layout.read(record, where), image, where))
 
@@ -67,6 +68,16 @@ def read_coco(
     ledger.report()
     pictures = tuple(replace(image, persons=tuple(persons[image.id])) for image in images.values())
     return AnnotationSet(layout.skeleton, pictures)
+
+
+def person_category(path: str | Path) -> int:
+    """Return the ``category_id`` that results on this data set have; see ``read_coco`` for arguments and errors."""
+    document = load_json(path)
+    if is_ochuman(document):
+        return PERSON_CATEGORY
+    _check_lists(document, path)
+    chosen = _choose_category(document["categories"], None, path)
+    return integer(chosen, "id", f"{path}: category {chosen['id']}")
 
 
 def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
@@ -139,6 +150,13 @@ def _valid_links(links: Any, num_keypoints: int) -> list[tuple[int, int]]:
         for first, second in pairs
         if all(isinstance(end, int) and 1 <= end <= num_keypoints for end in (first, second))
     ]
+
+
+def _category_of(record: dict[str, Any], known: Collection[int], where: str) -> int:
+    category_id = integer(record, "category_id", where)
+    if category_id not in known:
+        raise InvalidAnnotation(f"{where}: field 'category_id' names category {category_id}, which is not in the file")
+    return category_id
 
 
 def _image_of(record: dict[str, Any], images: Mapping[int, AnnotatedImage], where: str) -> AnnotatedImage:

@@ -1,7 +1,8 @@
 """COCO keypoint results, the JSON list that pose estimators write for pycocotools: read as poses.
 
     result   a record of the list: one person found, with ``image_id``, ``score``, ``keypoints`` flat as x, y, s (the
-             third number is the keypoint's confidence, where a model has one) and, where a model has one, ``bbox``
+             third number is the keypoint's confidence, where a model has one) and, where a model has one, ``bbox``;
+             with another ``category_id`` than that of persons, something that COCO's evaluation ignores
 
 A reader refuses a bad record and names file, place in the list and field.
 """
@@ -20,21 +21,25 @@ from clickpose.errors import InvalidAnnotation
 from integrations.records import field, integer, numbers
 
 
-def read_results(path: str | Path, annotations: AnnotationSet) -> dict[int, list[Pose]]:
+def read_results(path: str | Path, annotations: AnnotationSet, category: int = 1) -> dict[int, list[Pose]]:
     """Read the persons that a model found, by image id.
 
     Args:
         path: the JSON file.
         annotations: the data set that was looked at; the keypoints are those of its skeleton, in that order.
+        category: id of persons in that data set (``coco.person_category``); results of others are left out.
 
     Raises:
         InvalidAnnotation: the file is no list of COCO keypoint results, a result is of a picture that is not in the
-            data set, or it has another number of keypoints.
+            data set, or it has another number of keypoints, or all results are of other categories.
     """
     image_ids = {image.id for image in annotations.images}
+    records = [(record, f"{path}: result {index}") for index, record in enumerate(_load(path))]
+    of_persons = [(record, where) for record, where in records if _category(record, category, where) == category]
+    if records and not of_persons:
+        raise InvalidAnnotation(f"{path}: no result has field 'category_id' {category}, that of persons in the data")
     poses: dict[int, list[Pose]] = {}
-    for index, record in enumerate(_load(path)):
-        where = f"{path}: result {index}"
+    for record, where in of_persons:
         image_id = _image_id(record, image_ids, where)
         poses.setdefault(image_id, []).append(_read_pose(record, len(annotations.skeleton), where))
     return poses
@@ -50,9 +55,13 @@ def _load(path: str | Path) -> list[Any]:
     return records
 
 
-def _image_id(record: Any, image_ids: Collection[int], where: str) -> int:
+def _category(record: Any, default: int, where: str) -> int:
     if not isinstance(record, dict):
         raise InvalidAnnotation(f"{where} is {record!r}, an object is expected")
+    return integer(record, "category_id", where) if "category_id" in record else default
+
+
+def _image_id(record: dict[str, Any], image_ids: Collection[int], where: str) -> int:
     image_id = integer(record, "image_id", where)
     if image_id not in image_ids:
         raise InvalidAnnotation(f"{where}: field 'image_id' names image {image_id}, which is not in the data set")

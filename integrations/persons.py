@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clickpose.annotations import AREA_PER_BOX, AnnotatedImage, Floats, PersonAnnotation
 from clickpose.errors import InvalidAnnotation
-from integrations.records import field, integer, numbers
+from integrations.records import field, flag, integer, numbers
 
 EDGE_PX = 1.0  # what rounding, and counting pixels from 1, may add
 
@@ -45,7 +45,8 @@ def read_person(record: dict[str, Any], triples: Triples, image: AnnotatedImage,
     area_px = number(record, "area", where) if "area" in record else AREA_PER_BOX * float(width * height)
     if area_px < 0:
         raise InvalidAnnotation(f"{where}: field 'area' is negative")
-    return person(int(record["id"]), triples, box_px, area_px, is_crowd=bool(record.get("iscrowd", 0)))
+    is_crowd = flag(record, "iscrowd", where) if "iscrowd" in record else False
+    return person(int(record["id"]), triples, box_px, area_px, is_crowd=is_crowd)
 
 
 def person(

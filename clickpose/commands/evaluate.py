@@ -65,7 +65,7 @@ def evaluate(
     predictor = Predictor.load(model)
     truth = read_coco(data, skip_bad=skip_bad)
     annotations = _convert(truth, predictor.skeleton, data, keypoints)
-    others = _read_others(results or [], truth, predictor.skeleton)
+    others = _read_others(results or [], truth, data, predictor.skeleton)
     times = read_times(label_studio_export, predictor.skeleton) if label_studio_export else []
 
     pictures = PictureFolder(str(images))
@@ -79,9 +79,8 @@ def evaluate(
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
 
-    _print_tables(
-        f"{predictor.version} on {data.name}", ours, theirs, times, f"Rounds {loop}, hold {hold}, noise {noise:g}"
-    )
+    title = f"{predictor.version} on {data.name}" + (f", keypoints {keypoints}" if keypoints else "")
+    _print_tables(title, ours, theirs, times, f"Rounds {loop}, hold {hold}, noise {noise:g}")
     if plots:
         _write_figures(plots, predictor.version, ours, theirs)
         _write_overlays(plots, overlays.overlays, pictures, predictor.skeleton)
@@ -110,16 +109,20 @@ def _convert(truth: AnnotationSet, skeleton: Skeleton, data: Path, keypoints: st
     return annotations
 
 
-def _read_others(files: Sequence[Path], truth: AnnotationSet, skeleton: Skeleton) -> dict[str, RecordedResults]:
+def _read_others(
+    files: Sequence[Path], truth: AnnotationSet, data: Path, skeleton: Skeleton
+) -> dict[str, RecordedResults]:
     """Read the results of other models, in the keypoints of ours, by file name."""
     from clickpose.evaluation import RecordedResults, convert_poses
+    from integrations.coco import person_category
     from integrations.coco_results import read_results
 
     others: dict[str, RecordedResults] = {}
     for path in files:
         if path.stem in others:
             raise InvalidConfig(f"two results files are called {path.stem!r}: rename one, so that tables can tell them")
-        poses = convert_poses(read_results(path, truth), truth.skeleton, skeleton)
+        found = read_results(path, truth, person_category(data))
+        poses = convert_poses(found, truth.skeleton, skeleton)
         others[path.stem] = RecordedResults(skeleton, poses)
     return others
 
@@ -152,12 +155,19 @@ def _write_figures(
 ) -> None:
     from clickpose.evaluation.plots import click_bars, click_curve
 
-    first = next(iter(ours))
-    metrics = {version: ours[first]} if len(ours) == 1 else dict(ours)
-    metrics |= {f"{name}, by hand": by_strategy[first] for name, by_strategy in theirs.items()}
+    metrics = name_curves(version, ours, theirs)
     folder.mkdir(parents=True, exist_ok=True)
     click_curve(metrics).savefig(folder / "click-curve.png", dpi=150)
     click_bars(metrics).savefig(folder / "clicks.png", dpi=150)
+
+
+def name_curves(
+    version: str, ours: Mapping[str, Metrics], theirs: Mapping[str, Mapping[str, Metrics]]
+) -> dict[str, Metrics]:
+    """Return what figures show, by label: every strategy of ours, and of other models the first."""
+    first, alone = next(iter(ours)), len(ours) == 1
+    other = {f"{name}, by hand" + ("" if alone else f", {first}"): metrics[first] for name, metrics in theirs.items()}
+    return ({version: ours[first]} if alone else dict(ours)) | other
 
 
 def _write_overlays(folder: Path, overlays: Sequence[Overlay], pictures: PictureFolder, skeleton: Skeleton) -> None:

@@ -134,7 +134,7 @@ def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights
 
 def grow_model(folder: Path, init: Path, skeleton: Skeleton) -> Path:
     """Write a trained model with the keypoints of another skeleton."""
-    from clickpose.growing import grow
+    from clickpose.growing import grow, origins
     from clickpose.model_folder import load_model, save_model
 
     old = load_model(init)
@@ -142,4 +142,7 @@ def grow_model(folder: Path, init: Path, skeleton: Skeleton) -> Path:
     card = (
         f"# Grown\n\n`{init}` ({old.skeleton.name}) with the keypoints of {skeleton.name}, not trained on them yet.\n"
     )
+    if started := [f"{name} from {origin}" for name, origin in origins(old.skeleton, skeleton).items()]:
+        typer.echo(f"new keypoints start from their parents in skeleton {skeleton.name!r}: {', '.join(started)}")
+        card += f"\nNew keypoints: {', '.join(started)}.\n"
     return save_model(folder, network, skeleton, metrics={}, card=card)

@@ -39,12 +39,12 @@ class Target:
 
 
 def is_trained_on(person: PersonAnnotation) -> bool:
-    """Tell whether a person says anything: crowds, and persons without a label, do not."""
-    return person.num_labelled > 0 and not person.is_crowd
+    """Tell whether a person says anything: crowds, persons without a label, and those of no size do not."""
+    return person.num_labelled > 0 and not person.is_crowd and person.area_px > 0
 
 
 def make_target(persons: Sequence[PersonAnnotation], size_wh: tuple[int, int], num_keypoints: int) -> Target:
-    """Normalise the persons of a picture; crowds and persons without a label are left out."""
+    """Normalise the persons of a picture that are trained on."""
     persons = [person for person in persons if is_trained_on(person)]
     wh = np.asarray(size_wh, np.float32)
     keypoints = np.stack([p.keypoints_px for p in persons]) if persons else np.zeros((0, num_keypoints, 2))

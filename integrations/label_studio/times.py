@@ -71,8 +71,10 @@ def read_times(path: str | Path, skeleton: Skeleton) -> list[AnnotationTimes]:
         tasks = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise InvalidAnnotation(f"{path} is no JSON export of Label Studio: a list of tasks is expected")
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) and "annotations" in task for task in tasks):
+        raise InvalidAnnotation(
+            f"{path} is no JSON export of Label Studio: a list of tasks with their 'annotations' is expected"
+        )
     try:
         return annotation_times(read_export(tasks, skeleton))
     except InvalidAnnotation as error:

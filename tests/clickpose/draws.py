@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 FOUR_SIGMA = 4
+CERTAIN = 20  # what is expected as often comes but once in half a billion times not at all
 RARE = 1e-4  # how unlikely a fair draw must look before it counts as unfair
 
 
@@ -25,6 +26,7 @@ def assert_distributed(drawn: torch.Tensor, expected: torch.Tensor) -> None:
     wanted = expected.double() / expected.double().sum() * len(drawn)
     counts = torch.bincount(drawn, minlength=len(expected)).double()
     assert len(counts) == len(expected) and not counts[wanted == 0].any()
+    assert (counts[wanted >= CERTAIN] > 0).all()  # one number of a hundred weighs too little in the sum below
     often = wanted >= 5
     observed = torch.cat((counts[often], counts[~often].sum()[None]))
     predicted = torch.cat((wanted[often], wanted[~often].sum()[None]))

@@ -33,7 +33,7 @@ def test_persons_are_repeated_in_order_and_the_rest_is_drawn() -> None:
 
 
 def test_half_of_the_labels_are_drawn_anew_from_all() -> None:
-    labels = noised(3).labels.flatten()
+    labels = noised(3, 3).labels.flatten()
     expected = torch.full((NUM_LABELS,), 0.5 / NUM_LABELS)
     expected[PERSON_LABEL] += 0.5
     assert_distributed(labels, expected)

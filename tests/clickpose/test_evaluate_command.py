@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from clickpose.__main__ import app
+from clickpose.commands.evaluate import name_curves
 from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose, tiny
@@ -88,12 +89,31 @@ def test_a_perfect_model_beside_ours_needs_no_clicks(folder: Path) -> None:
     assert "oracle" in run(folder, "--results", str(folder / "oracle.json")).output
 
 
+def test_results_of_other_categories_than_the_data_s_persons_do_not_count(folder: Path, tmp_path: Path) -> None:
+    document, results = (json.loads((folder / name).read_text()) for name in ("data.json", "oracle.json"))
+    for record in (*document["annotations"], *results):
+        record["category_id"] = 3
+    document["categories"][0]["id"] = 3
+    stray = [result | {"category_id": 0, "score": 1.0, "keypoints": [0.0] * 51} for result in results]
+    (tmp_path / "data.json").write_text(json.dumps(document))
+    (tmp_path / "oracle.json").write_text(json.dumps(results + stray))
+    for name in ("model", *(image["file_name"] for image in document["images"])):
+        (tmp_path / name).symlink_to(folder / name)
+    assert run_json(tmp_path, "--results", str(tmp_path / "oracle.json"))["results"]["oracle"]["AP"] == pytest.approx(1)
+
+
 def test_plots_are_pictures(folder: Path, tmp_path: Path) -> None:
     run_json(folder, "--plots", str(tmp_path / "plots"))
     names = sorted(path.name for path in (tmp_path / "plots").iterdir())
     stems = [Path(image.file_name).stem for image in DRAWN.annotations.images]
     assert names == sorted(["click-curve.png", "clicks.png", *(f"{stem}-clicks.jpg" for stem in stems)])
     assert all(Image.open(tmp_path / "plots" / name).width > 400 for name in names)
+
+
+def test_figures_tell_whose_clicks_another_model_had() -> None:
+    one, two = {"worst": {"AP": 0.1}}, {"worst": {"AP": 0.1}, "random": {"AP": 0.2}}
+    assert list(name_curves("v1", one, {"movenet": one})) == ["v1", "movenet, by hand"]
+    assert list(name_curves("v1", two, {"movenet": two})) == ["worst", "random", "movenet, by hand, worst"]
 
 
 def test_seconds_come_from_label_studio(folder: Path, tmp_path: Path) -> None:
@@ -146,6 +166,7 @@ def test_data_of_other_beings_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_only_the_keypoints_asked_for_are_scored_and_clicked(folder: Path) -> None:
     everything, wrists = run_json(folder), run_json(folder, "--keypoints", "left_wrist,right_wrist")
     assert wrists["manual_clicks@95"] < everything["manual_clicks@95"] / 2
+    assert "data.json, keypoints 5-6" in run(folder, "--keypoints", "5-6").output
     error = run(folder, "--keypoints", "1-99").exception
     assert isinstance(error, InvalidSkeleton) and "'1-99'" in str(error)
 

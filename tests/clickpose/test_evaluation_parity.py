@@ -1,18 +1,26 @@
 """The published protocols against numbers of the released model (synthetic weights), where they are at hand."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
 from clickpose.evaluation.annotators import SimulatedAnnotator
-from clickpose.evaluation.clicks import EVERY_KEYPOINT
+from clickpose.evaluation.clicks import EVERY_KEYPOINT, PUBLISHED_STYLE
 from clickpose.evaluation.coco_metrics import keypoint_ap
 from clickpose.evaluation.published import rounds_needed
+from clickpose.evaluation.report import Simulation, evaluate_all
+from clickpose.model import ClickPose
+from clickpose.predictor import EncodedImage, Predictor
 from clickpose.skeleton import Skeleton
+from tests.parity_clicks import steady_model
+from tests.parity_recipe import draw_picture
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "reference" / "parity"
 COCO17 = Skeleton.load("coco17")
@@ -92,6 +100,34 @@ def test_number_of_clicks_equals_the_published_evaluation(
         for image in annotations.images
     ]
     assert counts == noc[f"noc_{hold}_{percent}_click_num"].tolist()
+
+
+class DrawnPredictor(Predictor):
+    """Looks at the drawn picture of each record, and answers in pixels of the recorded size."""
+
+    def __init__(self, model: ClickPose, seeds: Sequence[int], size_hw: tuple[int, int]) -> None:
+        super().__init__(model, COCO17)
+        self.seeds, self.size_hw = seeds, size_hw
+
+    @torch.inference_mode()
+    def encode(self, image: AnnotatedImage) -> EncodedImage:  # type: ignore[override]
+        memory = self.network.encode(draw_picture(int(self.seeds[image.id - 1]), *self.size_hw)[None])
+        values = self.network.decoder.pose_values(memory)
+        return EncodedImage(
+            image.size_wh, values, self._first_pass(self.network.find_persons(memory), values, image.size_wh)
+        )
+
+
+def test_the_evaluation_of_a_predictor_gives_the_published_numbers(noc: Any, annotations: AnnotationSet) -> None:
+    size_hw = tuple(int(side) for side in np.ravel(noc["image_hw"])[:2])
+    predictor = DrawnPredictor(steady_model(17, prepared=False), noc["image_seeds"], size_hw)
+    published = Simulation(rounds=replace(PUBLISHED_STYLE, hold="none"), max_clicks=2)
+    (metrics,) = evaluate_all(predictor, annotations, lambda image: image, {"": published}).values()
+    for n in range(3):
+        recorded = dict(zip(("AP", "AP50", "AP75", "AP_M", "AP_L", "AR"), noc[f"ap_none_C{n}_stats_f64"], strict=False))
+        assert {name: metrics[f"{name}@C{n}"] for name in recorded} == pytest.approx(recorded, abs=1e-6)
+    for percent in (85, 90, 95):
+        assert metrics[f"NoC@{percent}"] == noc[f"noc_none_{percent}_mean_f64"]
 
 
 @pytest.mark.parametrize("variant", ["official_n3", "holdcurrent_n3", "holdall_n3"])

@@ -166,7 +166,7 @@ def test_rounds_and_clicks_are_drawn_as_asked() -> None:
 
 def test_as_published_the_loop_always_runs_for_up_to_k_rounds() -> None:
     generator = seeded(0)
-    rounds = [len(FeedbackConfig().draw_loop(NUM_KEYPOINTS, generator)) for _ in range(5000)]
+    rounds = [len(FeedbackConfig().draw_loop(NUM_KEYPOINTS, generator)) for _ in range(10_000)]
     assert_distributed(torch.tensor(rounds) - 1, inverse_squares(NUM_KEYPOINTS))
 
 

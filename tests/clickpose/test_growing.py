@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clickpose.errors import InvalidSkeleton
-from clickpose.growing import grow
+from clickpose.growing import grow, origins
 from clickpose.model import ClickPose, tiny
 from clickpose.model.decoder import LayerOutput
 from clickpose.skeleton import DEFAULT_SIGMA, Skeleton
@@ -73,6 +73,12 @@ def test_a_new_keypoint_without_parent_starts_as_the_mean_of_all() -> None:
     grown = grow(model, SKELETON, TAILED)
     torch.testing.assert_close(grown.decoder.keypoint_size.weight[horn], model.decoder.keypoint_size.weight.mean(0))
     torch.testing.assert_close(grown.keypoint_label.weight[horn + 1], model.keypoint_label.weight[1:].mean(0))
+
+
+def test_what_new_keypoints_start_from_is_told() -> None:
+    old = Skeleton("old", ("head", "tail"), (0.1, 0.1))
+    new = Skeleton("new", ("head", "eye", "lash", "wing"), (0.1,) * 4, parents={"eye": "head", "lash": "eye"})
+    assert origins(old, new) == {"eye": "head", "lash": "head", "wing": "the mean of all"}
 
 
 def test_the_label_of_no_keypoint_stays_the_first() -> None:

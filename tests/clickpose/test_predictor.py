@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from clickpose.annotations import ABSENT, OCCLUDED, Click
+from clickpose.boxes import xyxy_to_cxcywh
 from clickpose.errors import ImageError, InvalidClick, InvalidModel
 from clickpose.model import ClickPose, tiny
 from clickpose.model_folder import load_model, save_model
@@ -81,6 +82,26 @@ def test_persons_are_ranked_anew_all_together_or_not_at_all(predictor, encoded) 
     as_before, anew = (predictor.refine(encoded, poses, [click], rescore=rescore) for rescore in (False, True))
     assert [pose.score for pose in as_before] == [pose.score for pose in poses]
     assert all(new.score != old.score for new, old in zip(anew, poses, strict=True))
+
+
+def test_as_published_only_boxes_of_clicked_persons_reach_out_to_their_keypoints(predictor, encoded) -> None:
+    poses, size_wh = predictor.detect(encoded, max_overlap=1.0), torch.tensor(encoded.size_wh)
+    corners = torch.from_numpy(np.stack([pose.box_px for pose in poses]) / np.tile(encoded.size_wh, 2)).float()
+    keypoints = torch.from_numpy(np.stack([pose.keypoints_px for pose in poses])) / size_wh
+    as_they_are = predictor.network.refine(xyxy_to_cxcywh(corners)[None], keypoints[None], encoded.values)[-1]
+    answered = predictor.refine(encoded, poses, [Click(1, 0, (31.7, 88.3))], hold="none", rescore=True)
+    for i, pose in enumerate(answered):
+        follows = np.allclose(pose.keypoints_px, as_they_are.keypoints[0, i] * size_wh, atol=1e-2)
+        assert follows == (i != 1)
+
+
+def test_boxes_end_where_the_picture_does_but_for_those_of_published_rounds(predictor, encoded) -> None:
+    raw, clicks = predictor.detect(encoded, max_overlap=1.0), [Click(0, 0, (31.7, 88.3))]
+    shown = predictor.detect(encoded)
+    boxes = [pose.box_px for pose in (*shown, *predictor.refine(encoded, raw, clicks)[:1])]
+    assert all((box >= 0).all() and (box <= (200, 120, 200, 120)).all() for box in boxes)
+    for poses in (raw, predictor.refine(encoded, raw, clicks, rescore=True)):
+        assert any((pose.box_px < 0).any() for pose in poses)
 
 
 def test_a_model_that_reconsiders_goes_on_from_whichever_hypothesis_the_click_speaks_for(

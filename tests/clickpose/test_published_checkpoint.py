@@ -131,7 +131,11 @@ def test_nothing_in_a_checkpoint_is_executed(weights: dict[str, Tensor], save: C
         read_checkpoint(save({"model": weights, "args": argparse.Namespace(hook=Bomb())}))
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04", b"\x80\x02}."])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"garbage", b"<!DOCTYPE html>", b"hi\n", b"PK\x03\x04", b"\x80\x02}.", b"0", b"\x8a", b"J\0", b"tt"],
+)
 def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)

@@ -22,11 +22,12 @@ def test_visible_and_occluded_are_labelled_alike() -> None:
     assert make_target([person], SIZE_WH, 3).labelled.tolist() == [[1, 1, 0]]
 
 
-def test_crowds_and_persons_without_labels_are_left_out() -> None:
+def test_crowds_and_persons_without_labels_or_a_size_are_left_out() -> None:
     points = [(20.0, 10.0), (60.0, 50.0)]
     persons = [
         build_person(points, is_crowd=True),
         build_person(points, visibility=[0, 0]),
+        build_person(points, area_px=0.0),  # has no OKS, and the gradient of its loss would be NaN
         build_person(points, area_px=7.0),
     ]
     target = make_target(persons, SIZE_WH, 2)

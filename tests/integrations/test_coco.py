@@ -135,6 +135,9 @@ def test_person_is_read_in_our_conventions(tmp_path: Path) -> None:
         ({"area": -1}, "annotation 7: field 'area' is negative"),
         ({"area": None}, "annotation 7: field 'area'"),
         ({"image_id": 99}, "annotation 7: field 'image_id' names image 99, which is not in the file"),
+        ({"category_id": 99}, "annotation 7: field 'category_id' names category 99, which is not in the file"),
+        ({"category_id": "1"}, "annotation 7: field 'category_id' is '1', an integer is expected"),
+        ({"iscrowd": "0"}, "annotation 7: field 'iscrowd' is '0', true or false is expected"),
     ],
 )
 def test_bad_person_is_refused_by_file_id_and_field_or_skipped(

@@ -52,11 +52,20 @@ def test_no_results_are_no_poses(tmp_path: Path) -> None:
     assert read_results(save(tmp_path, []), DATA) == {}
 
 
+def test_results_of_other_categories_are_left_out(tmp_path: Path) -> None:
+    path = save(tmp_path, [result(score=0.2), result(category_id=0, score=0.9), result(category_id=..., score=0.3)])
+    assert [pose.score for pose in read_results(path, DATA)[1]] == [0.2, 0.3]
+    assert [pose.score for pose in read_results(path, DATA, category=0)[1]] == [0.9, 0.3]
+    with pytest.raises(InvalidAnnotation, match=r"results\.json: no result has field 'category_id' 7"):
+        read_results(save(tmp_path, [result()]), DATA, category=7)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"image_id": 7}, "result 1: field 'image_id' names image 7, which is not in the data set"),
         ({"image_id": ...}, "result 1: field 'image_id' is missing"),
+        ({"category_id": "person"}, "result 1: field 'category_id' is 'person', an integer is expected"),
         ({"keypoints": [1.0] * 51}, "result 1: field 'keypoints' has 51 values, 6 numbers are expected"),
         ({"keypoints": [1, 2, 3, 4, 5, None]}, "result 1: field 'keypoints' holds"),
         ({"score": ...}, "result 1: field 'score' is missing"),

@@ -80,6 +80,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path, skeleton: Skeleton) -> Non
         ("{}", "a list of tasks"),
         ("nothing", "cannot be read"),
         ('[{"annotations": [{}]}]', "id"),
+        ('[{"id": 1, "image": "a.jpg", "keypoints": []}]', "their 'annotations'"),
     ):
         path.write_text(content)
         with pytest.raises(InvalidAnnotation, match=rf"export\.json.*{message}"):
