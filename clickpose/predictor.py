@@ -177,9 +177,8 @@ class Predictor:
             return list(poses)
         clicked = {click.person for click in clicks}
         hypotheses = encoded.hypotheses_inside if self.config.reconsider else None
-        starts = {
-            i: self._starts(poses[i], corrected[i], hypotheses) for i in (range(len(poses)) if rescore else clicked)
-        }
+        persons = range(len(poses)) if rescore else sorted(clicked)
+        starts = {i: self._starts(poses[i], corrected[i], hypotheses) for i in persons}
         touched = [i in clicked for i, person in starts.items() for _ in person]
         refined = iter(self._run_loop(encoded, [start.pose for person in starts.values() for start in person], touched))
         answer = list(poses)
