@@ -9,7 +9,7 @@ From 14 keypoints to COCO's 17, whose face begins as the head:
 To an animal, of which the model knows no keypoint: 30 frames to learn from, the others to measure on:
 
     python examples/grow_skeleton.py models/demo mirror_mouse/mirror_mouse.json mirror_mouse/mirror_mouse.json \
-        mirror_mouse/images runs/mouse --pictures 30
+        mirror_mouse/images runs/mouse --pictures 30 --limit 60 --epochs 150 --set learning_rate=5e-4
 
 Three models are trained alike: the grown one; one that keeps all but the weights of keypoints, which begin at random;
 and one that keeps its backbone only. Average precision and clicks are measured on all keypoints, on those that the
