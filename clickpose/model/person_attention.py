@@ -37,10 +37,16 @@ def attend_with_noised(
 
 
 def _attend_to_own_and_real(q: Tensor, own_k: Tensor, own_v: Tensor, real_k: Tensor, real_v: Tensor) -> Tensor:
-    """One softmax over two kinds of keys: ``(B, H, M, G, C)`` of each one's own person, ``(B, H, R, C)`` of all."""
+    """One softmax over two kinds of keys: ``(B, H, M, G, C)`` of each one's own person, ``(B, H, R, C)`` of all.
+
+    Written out, so that the two never have to be laid side by side: the wide one is then copied twice less.
+    """
     group, q = q.shape[3], q * q.shape[-1] ** -0.5
     to_own = (q @ own_k.transpose(-1, -2)).flatten(2, 3)
     to_real = q.flatten(2, 3) @ real_k.transpose(-1, -2)
-    own, real = torch.cat((to_own, to_real), -1).softmax(-1).split([group, to_real.shape[-1]], -1)
-    attended: Tensor = own.unflatten(2, (-1, group)) @ own_v + (real @ real_v).unflatten(2, (-1, group))
-    return attended
+    top = to_own.detach().amax(-1, keepdim=True).maximum(to_real.detach().amax(-1, keepdim=True))
+    own, real = (to_own - top).exp_(), (to_real - top).exp_()
+    attended = (own.unflatten(2, (-1, group)) @ own_v).flatten(2, 3) + real @ real_v
+    total = own.sum(-1, keepdim=True) + real.sum(-1, keepdim=True)
+    answer: Tensor = (attended / total).unflatten(2, (-1, group))
+    return answer
