@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from clickpose.errors import InvalidModel, NotReady, StoreError
 from clickpose.skeleton import Skeleton
 from serve.model_source import ModelSource
+from serve.patient_thread import patient_thread
 from serve.trial import LoadModel, load_and_try
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class ModelWatch:
         self.on_swap: Callable[[str], None] = lambda version: None
         self._model: ServedModel | None = None
         self._loaded = asyncio.Event()
+        self._loading = patient_thread("load")
 
     @property
     def version(self) -> str | None:
@@ -90,7 +92,7 @@ class ModelWatch:
                 return
             self.refused, self.problem = None, ""
             if wanted != self.version:
-                self._swap(await asyncio.to_thread(self._load, wanted))
+                self._swap(await self._load(wanted))
         except StoreError as error:
             self._report(str(error))  # a store that cannot be reached may be back at the next look
         except InvalidModel as error:
@@ -103,9 +105,13 @@ class ModelWatch:
         """Serve the latest version before a refused one that can be served, if there is any."""
         for version in await asyncio.to_thread(self.source.versions_before, refused):
             with suppress(InvalidModel, StoreError):
-                return self._swap(await asyncio.to_thread(self._load, version))
+                return self._swap(await self._load(version))
 
-    def _load(self, version: str) -> ServedModel:
+    async def _load(self, version: str) -> ServedModel:
+        """Load a model beside the one that answers, and more patiently, as is all that a new replica starts with."""
+        return await asyncio.get_running_loop().run_in_executor(self._loading, self._load_now, version)
+
+    def _load_now(self, version: str) -> ServedModel:
         with self.source.local_folder(version) as folder:
             return ServedModel(load_and_try(self.load, folder, version, self.skeleton), version)
 

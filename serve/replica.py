@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +17,7 @@ from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnsw
 from serve.edits import apply_edit
 from serve.encoded_cache import EncodedCache
 from serve.model_watch import ModelWatch, ServedModel
+from serve.patient_thread import patient_thread
 from serve.recollection import Progress, Recalled
 from serve.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
 from serve.sessions import Sessions, State
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOTHING = Recalled()
-ENCODING_NICENESS = 5
 
 
 class PoseReplica:
@@ -57,7 +56,7 @@ class PoseReplica:
         self.progress = Progress(self.sessions)
         self._turns = Turns()
         self._queue = 0
-        self._encoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode", initializer=_give_way)
+        self._encoding = patient_thread("encode")
         self._posing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pose")
         self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
 
@@ -195,12 +194,6 @@ def _recall(sessions: Sessions, screen: Screen, *, overlaps: bool) -> State | No
 
 def _answer(poses: Sequence[Pose], encoded: EncodedImage, model: ServedModel, edited: int | None = None) -> PoseAnswer:
     return PoseAnswer(list(poses), encoded.size_wh, model.version, edited)
-
-
-def _give_way() -> None:
-    """Let other threads go first; Linux, unlike others, can say so of one thread."""
-    if sys.platform == "linux":
-        os.nice(ENCODING_NICENESS)
 
 
 def _loader(device: str) -> LoadModel:
