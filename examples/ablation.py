@@ -57,6 +57,9 @@ VARIANTS = {
     "held keypoints wear a mark": ["feedback.hold=all", "model.mark_held=true"],
     "scores tell the quality": ["losses.score_target=oks"],
     "a silent round": ["model.silent_rounds=1"],
+    "a constant rate": ["schedule=constant"],
+    "a step of two batches": ["accumulate=2"],
+    "bfloat16": ["precision=bfloat16"],
 }
 PUBLISHED_NETWORK = ("mark_held=false", "silent_rounds=0", "reconsider=false")
 SHOWN = ("AP", "AP@C1", "AP@C2", "AP@C4", "clicks@85", "manual_clicks@85", "harm@85")
