@@ -149,10 +149,10 @@ def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:
 def rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     """Return what the learning rates are multiplied by at a step."""
     warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    progress = min(1.0, step / max(1, config.epochs * steps_per_epoch))
     if config.schedule == "cosine":
-        progress = min(1.0, step / max(1, config.epochs * steps_per_epoch))
         return warmup * 0.5 * (1 + math.cos(math.pi * progress))
-    if config.schedule == "step" and step >= config.drop_epoch * steps_per_epoch:
+    if config.schedule == "step" and progress >= config.drop_after:
         return warmup * 0.1
     return warmup
 

@@ -57,7 +57,10 @@ VARIANTS = {
     "held keypoints wear a mark": ["feedback.hold=all", "model.mark_held=true"],
     "scores tell the quality": ["losses.score_target=oks"],
     "a silent round": ["model.silent_rounds=1"],
+    "one to three clicks a round, held": ["feedback.hold=all", "feedback.max_clicks=3"],
+    "a rate that drops": ["schedule=step"],
     "a constant rate": ["schedule=constant"],
+    "without a moving average": ["ema_decay=0"],
     "a step of two batches": ["accumulate=2"],
     "bfloat16": ["precision=bfloat16"],
 }

@@ -35,8 +35,8 @@ class TrainConfig:
         backbone_learning_rate: of the backbone's weights.
         weight_decay: of AdamW, on every parameter.
         clip_norm: limit on the norm of the gradient.
-        schedule: "step" divides the rates by ten after ``drop_epoch``, "cosine" lets them fall to nought.
-        drop_epoch: for "step".
+        schedule: "step" divides the rates by ten once, "cosine" lets them fall to nought.
+        drop_after: share of all steps after which "step" does so.
         warmup_steps: steps over which the rates rise linearly.
         ema_decay: of the moving average that is saved and evaluated.
         precision: "float32", or "bfloat16" for matrix products and convolutions; coordinates and losses stay float32.
@@ -59,7 +59,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     clip_norm: float = 0.1
     schedule: str = "step"
-    drop_epoch: int = 80
+    drop_after: float = 0.8
     warmup_steps: int = 0
     ema_decay: float = 0.9997
     precision: str = "float32"
@@ -86,6 +86,8 @@ class TrainConfig:
         for name in ("backbone_learning_rate", "weight_decay", "warmup_steps", "num_denoised"):
             if not getattr(self, name) >= 0:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must not be negative")
+        if not 0 < self.drop_after <= 1:
+            raise InvalidConfig(f"drop_after is {self.drop_after}, must be a share of the steps, in (0, 1]")
         if not 0 <= self.ema_decay < 1:
             raise InvalidConfig(f"ema_decay is {self.ema_decay}, must lie in [0, 1)")
 

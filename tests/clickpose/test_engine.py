@@ -234,7 +234,7 @@ def factors(steps: list[int], **changes) -> list[float]:
 
 def test_rates_follow_their_schedule() -> None:
     assert factors([0, 25, 500], schedule="constant") == [1, 1, 1]
-    assert factors([0, 39, 40, 49], schedule="step", drop_epoch=8) == pytest.approx([1, 1, 0.1, 0.1])
+    assert factors([0, 39, 40, 49], schedule="step", drop_after=0.8) == pytest.approx([1, 1, 0.1, 0.1])
     assert factors([0, 25, 50, 60], schedule="cosine") == pytest.approx([1, 0.5, 0, 0])
     assert factors([10], schedule="cosine") == pytest.approx([0.5 * (1 + math.cos(math.pi / 5))])
 
@@ -273,6 +273,7 @@ def test_the_published_settings_are_the_defaults() -> None:
         ({"num_denoised": -1}, "num_denoised is -1"),
         ({"warmup_steps": -1}, "warmup_steps is -1"),
         ({"ema_decay": 1.0}, r"ema_decay is 1\.0"),
+        ({"drop_after": 80}, "drop_after is 80, must be a share"),
         ({"momentum": 0.9}, "momentum"),
         ({"epochs": "ten"}, "training settings"),
         ({"feedback": {"hold": "some"}}, "hold is 'some'"),
