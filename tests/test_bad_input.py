@@ -147,6 +147,8 @@ retrain --store empty --url localhost --title poses --images photos
 retrain --store empty --url http://127.0.0.1:9 --title poses --images photos --held-back-share 2
 retrain --store empty --url http://127.0.0.1:9 --title poses --images photos --epochs 0
 retrain --store empty --url http://127.0.0.1:9 --title poses --images photos --watch -1
+retrain --store empty --url http://127.0.0.1:9 --title poses --images photos --batch-size 0
+retrain --store empty --url http://127.0.0.1:9 --title poses --images photos --set dance=1
 label-studio init --url http://127.0.0.1:9 --title poses --model model
 label-studio init --url http://127.0.0.1:9 --title poses --model missing
 label-studio init --url localhost --title poses --model model

@@ -8,8 +8,8 @@ import pytest
 from typer.main import get_command
 
 from clickpose.__main__ import app
+from clickpose.commands.recipes import Recipe
 from clickpose.commands.settings import change_settings
-from clickpose.commands.train import Recipe
 from clickpose.training.config import TrainConfig, published
 from clickpose.training.crops import CropConfig
 

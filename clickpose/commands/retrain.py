@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clickpose.commands.output import JsonFile, write_json
+from clickpose.commands.recipes import BatchSize, Changes, Epochs, LearningRate, Recipe, RecipeOption, training_settings
 
 
 def retrain(
@@ -15,7 +16,11 @@ def retrain(
     url: Annotated[str, typer.Option(help="URL of Label Studio; its token is read from LABEL_STUDIO_TOKEN.")],
     title: Annotated[str, typer.Option(help="Title of the project.")],
     images: Annotated[str, typer.Option(help="Folder or URI that the tasks' file names are relative to.")],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the annotations.")] = None,
+    recipe: RecipeOption = Recipe.fine_tuning,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    changes: Changes = None,
     held_back_share: Annotated[float, typer.Option(help="Share of pictures to compare on.")] = 0.2,
     min_new_pictures: Annotated[int, typer.Option(help="Newly annotated pictures that a round needs.")] = 20,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
@@ -24,14 +29,12 @@ def retrain(
 ) -> None:
     """Collect, snapshot, fine-tune, compare in clicks, promote if better; started again, it goes on."""
     from clickpose.commands.label_studio import collect
-    from clickpose.training.config import fine_tuning
     from pipeline import retrain as rounds
     from pipeline.registry import Registry
     from pipeline.store import Store
 
-    training = fine_tuning(scenes_per_epoch=None)
-    if epochs is not None:
-        training = fine_tuning(scenes_per_epoch=None, epochs=epochs)
+    wanted = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    training = training_settings(recipe, ["scenes_per_epoch=none", *(changes or ())], **wanted)
     config = rounds.RetrainConfig(
         images=images,
         training=training,

@@ -5,11 +5,20 @@ from __future__ import annotations
 import dataclasses
 import enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from clickpose.commands.output import JsonFile, write_json
+from clickpose.commands.recipes import (
+    BatchSize,
+    Changes,
+    Epochs,
+    LearningRate,
+    Recipe,
+    RecipeOption,
+    training_settings,
+)
 from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
 
@@ -20,16 +29,6 @@ class Preset(enum.StrEnum):
     resnet50_coco = "resnet50_coco"
     mobilenet_v2_demo = "mobilenet_v2_demo"
     tiny = "tiny"
-
-
-class Recipe(enum.StrEnum):
-    """Training settings to start from; the names are those of functions."""
-
-    published = "published"
-    demo_training = "demo"
-    demo_finishing = "demo-finishing"
-    demo_clicks = "demo-clicks"
-    fine_tuning = "fine-tuning"
 
 
 def train(
@@ -48,18 +47,11 @@ def train(
     backbone_weights: Annotated[
         Path | None, typer.Option(help="ImageNet weights (safetensors); without it torchvision downloads its own.")
     ] = None,
-    recipe: Annotated[Recipe, typer.Option(help="Training settings to start from.")] = Recipe.published,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a batch and worker.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Any other training setting, again and again: --set num_denoised=0 --set feedback.hold=all.",
-        ),
-    ] = None,
+    recipe: RecipeOption = Recipe.published,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    changes: Changes = None,
     workers: Annotated[int, typer.Option(help="Ray workers, one a GPU; 0 trains in this process.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads, when training in this process without a GPU.")] = 1,
     skip_bad: Annotated[
@@ -73,17 +65,12 @@ def train(
     """
     import torch
 
-    from clickpose.commands.settings import change_settings
     from clickpose.engine import tune_for_cpu
-    from clickpose.training import config as recipes
     from integrations.coco import read_coco
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
-    config = getattr(recipes, recipe.name)()
-    wanted: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
-    config = change_settings(config, changes or ())
+    config = training_settings(recipe, changes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if init is None or skeleton is not None:
         wanted_skeleton = Skeleton.load(skeleton) if skeleton else read_coco(data, skip_bad=skip_bad).skeleton
         init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from clickpose.annotations import AnnotatedImage, PersonAnnotation
+from clickpose.model.config import ModelConfig
 from clickpose.skeleton import Skeleton
 
 LoadImage = Callable[[AnnotatedImage], Image.Image]
@@ -42,6 +43,9 @@ class Pictures:
 
 class Augment(Protocol):
     """A way to vary pictures: a frozen dataclass whose fields are its settings."""
+
+    def fit_to(self, model: ModelConfig) -> Augment:
+        """Fill in what is left to the network to say, such as the size of what it sees."""
 
     def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
         """Make a sample of each picture wanted, perhaps with others in it.

@@ -43,7 +43,7 @@ class TrainingBatches(Dataset[Batch]):
     Args:
         annotations: pictures to draw from; those without a labelled person, crowds apart, are left out.
         load_image: opens a picture upright.
-        model: tells how pixels are normalised.
+        model: tells how pixels are normalised, and how large scenes are.
         augment: how they vary.
         batch_size: samples a batch.
         seed: of the run.
@@ -68,7 +68,8 @@ class TrainingBatches(Dataset[Batch]):
         scenes_per_epoch: int | None = None,
     ) -> None:
         images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
-        self.pictures, self.model, self.augment = Pictures(images, load_image, annotations.skeleton), model, augment
+        self.pictures, self.model = Pictures(images, load_image, annotations.skeleton), model
+        self.augment = augment.fit_to(model)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.seed = (seed, epoch)
         scenes = len(images) if scenes_per_epoch is None else scenes_per_epoch

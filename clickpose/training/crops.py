@@ -13,6 +13,7 @@ from PIL import Image
 
 from clickpose.annotations import PersonAnnotation
 from clickpose.errors import InvalidConfig
+from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import MIN_SIDE_PX, input_size
 from clickpose.skeleton import Skeleton
 from clickpose.training.augment import Pictures, Sample
@@ -52,6 +53,10 @@ class CropConfig:
             raise InvalidConfig(f"long_side_px is {self.long_side_px}, must be {MIN_SIDE_PX} or more")
         if not self.crop_sides_px[0] <= min(*self.crop_sides_px, *self.crop_from_px):
             raise InvalidConfig(f"crop_sides_px {self.crop_sides_px} must ascend, from at most those of crop_from_px")
+
+    def fit_to(self, model: ModelConfig) -> CropConfig:
+        """Stay as it is: sizes are the published ones, whatever the network."""
+        return self
 
     def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
         """Vary each picture wanted; they come in sizes of their own."""

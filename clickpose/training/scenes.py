@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance
 
 from clickpose.annotations import PersonAnnotation
 from clickpose.errors import InvalidConfig
+from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import MIN_SIDE_PX
 from clickpose.skeleton import Skeleton
 from clickpose.training.augment import Pictures, Sample
@@ -24,7 +25,8 @@ class SceneConfig:
     """How scenes vary.
 
     Attributes:
-        canvas_sizes_px: (width, height) of scenes; all pictures of a batch share one, so nothing is padded.
+        canvas_sizes_px: (width, height) of scenes; all pictures of a batch share one, so nothing is padded. None for
+            a square of the network's shorter side, and one a sixth wider or higher and a sixth less the other way.
         max_pictures: up to this many pictures are pasted into the cells of one scene; n of 1, 2, 4 with P(n) ~ 1/n.
         scale: range of a picture's size relative to fitting its cell.
         rotation_deg: largest turn either way.
@@ -33,7 +35,7 @@ class SceneConfig:
         colour: strength of brightness, contrast and saturation changes.
     """
 
-    canvas_sizes_px: tuple[tuple[int, int], ...] = ((192, 192), (160, 224), (224, 160))
+    canvas_sizes_px: tuple[tuple[int, int], ...] | None = None
     max_pictures: int = 4
     scale: tuple[float, float] = (0.75, 1.35)
     rotation_deg: float = 20.0
@@ -49,11 +51,20 @@ class SceneConfig:
             raise InvalidConfig(f"scale {self.scale} must be an ascending pair of positive numbers")
         if not 0 <= self.flip <= 1:
             raise InvalidConfig(f"flip is {self.flip}, must be a probability")
-        if not self.canvas_sizes_px or min(min(size) for size in self.canvas_sizes_px) < MIN_SIDE_PX:
+        sizes_px = self.canvas_sizes_px
+        if sizes_px is not None and min(map(min, sizes_px), default=0) < MIN_SIDE_PX:
             raise InvalidConfig(f"canvas_sizes_px {self.canvas_sizes_px} must be pairs of {MIN_SIDE_PX} pixels or more")
+
+    def fit_to(self, model: ModelConfig) -> SceneConfig:
+        """Make scenes as large as what the network sees, unless their sizes are given."""
+        if self.canvas_sizes_px is not None:
+            return self
+        less, side, more = (round(model.short_side_px * part) for part in (5 / 6, 1, 7 / 6))
+        return replace(self, canvas_sizes_px=((side, side), (less, more), (more, less)))
 
     def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
         """Compose a scene around each picture wanted, all of one size."""
+        assert self.canvas_sizes_px is not None, "fit_to comes first"
         size_wh = self.canvas_sizes_px[rng.integers(len(self.canvas_sizes_px))]
         return [compose_scene(self._gather(i, pictures, rng), size_wh, pictures.skeleton, self, rng) for i in wanted]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clickpose.errors import InvalidConfig
+from clickpose.model import mobilenet_v2_demo, resnet50_coco
 from clickpose.training.augment import Sample
 from clickpose.training.scenes import SceneConfig, compose_scene, move_person
 from tests.clickpose.builders import build_person
@@ -107,6 +108,13 @@ def test_the_same_seed_makes_the_same_scene() -> None:
     first, second, other = (scene([dotted()] * 2, config=WILD, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first.image, second.image) and not np.array_equal(first.image, other.image)
     assert np.array_equal(first.persons[0].keypoints_px, second.persons[0].keypoints_px)
+
+
+def test_scenes_are_as_large_as_what_the_network_sees_unless_their_sizes_are_given() -> None:
+    assert SceneConfig().fit_to(mobilenet_v2_demo()).canvas_sizes_px == ((192, 192), (160, 224), (224, 160))
+    assert SceneConfig().fit_to(resnet50_coco()).canvas_sizes_px == ((800, 800), (667, 933), (933, 667))
+    given = SceneConfig(canvas_sizes_px=((64, 96),))
+    assert given.fit_to(resnet50_coco()) == given
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""Training settings as commands take them: a recipe, the settings changed most, and any other one by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from clickpose.training.config import TrainConfig
+
+
+class Recipe(enum.StrEnum):
+    """Training settings to start from; the names are those of functions."""
+
+    published = "published"
+    demo_training = "demo"
+    demo_finishing = "demo-finishing"
+    demo_clicks = "demo-clicks"
+    fine_tuning = "fine-tuning"
+
+
+RecipeOption: TypeAlias = Annotated[Recipe, typer.Option(help="Training settings to start from.")]
+Epochs: TypeAlias = Annotated[int | None, typer.Option(help="Passes over the data.")]
+BatchSize: TypeAlias = Annotated[int | None, typer.Option(help="Pictures a batch and worker.")]
+LearningRate: TypeAlias = Annotated[float | None, typer.Option(help="Highest learning rate.")]
+Changes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any other training setting, again and again: --set num_denoised=0 --set feedback.hold=all.",
+    ),
+]
+
+
+def training_settings(recipe: Recipe, changes: Sequence[str] | None, **wanted: Any) -> TrainConfig:
+    """Return a recipe with the settings that are wanted otherwise; None leaves one as it is.
+
+    Raises:
+        InvalidConfig: a setting is unknown or out of range.
+    """
+    from clickpose.commands.settings import change_settings
+    from clickpose.training import config as recipes
+
+    config: TrainConfig = getattr(recipes, recipe.name)()
+    config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
+    return change_settings(config, changes or ())
