@@ -2,221 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from clickpose.annotations import Pose
 from clickpose.errors import NotReady
-from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.proxy import build_proxy
 from integrations.label_studio.routes import build_router
-from integrations.label_studio.server import LabelStudioServer, free_port
-from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
-from integrations.label_studio.tasks import make_prediction, make_task, read_annotation
+from integrations.label_studio.server import LabelStudioServer
+from integrations.label_studio.tasks import read_annotation
 from tests.browser import find_chromium
+from tests.integrations.follower import SIZE_WH, SKELETON, Follower
+from tests.integrations.labelling_page import (
+    ANNOTATION,
+    DRAWN_AT,
+    HELD,
+    HISTORY,
+    IMAGE,
+    IS_OPEN,
+    IS_SETTLED,
+    LAYERS,
+    TO_PAGE,
+    TOOL,
+    WAIT_MS,
+    Editor,
+    serving,
+)
 
 pytestmark = pytest.mark.cluster
 
-SKELETON = Skeleton.load("coco17")
-SIZE_WH = (640, 480)
-WAIT_MS = 120_000  # a busy machine takes its time
 SLOW_S = 3.0  # an answer so late that a hand can do something else before it comes
-STEP_MS = 40
-
-STANDING = [  # in shares of the box, apart enough for a mouse
-    *[(0.5, 0.14), (0.6, 0.07), (0.4, 0.07), (0.72, 0.1), (0.28, 0.1), (0.8, 0.25), (0.2, 0.25)],
-    *[(0.9, 0.4), (0.1, 0.4), (0.95, 0.55), (0.05, 0.55), (0.65, 0.55), (0.35, 0.55)],
-    *[(0.65, 0.75), (0.35, 0.75), (0.65, 0.93), (0.35, 0.93)],
-]
-
-ANNOTATION = "window.Htx.annotationStore.selected"
-IMAGE = f"[...{ANNOTATION}.names.values()].find(tag => tag.type === 'image')"
-IS_OPEN = f"""task => window.Htx?.task?.id === task && {ANNOTATION}?.regions.length > 30 && {IMAGE}?.stageRef
-    && {IMAGE}.stageWidth > 10"""
-TO_PAGE = f"""([x, y]) => {{
-    const image = {IMAGE}, corner = image.stageRef.container().getBoundingClientRect()
-    const place = {{x: x / 100 * image.stageWidth, y: y / 100 * image.stageHeight}}
-    const at = image.stageRef.getAbsoluteTransform().point(place)
-    return [corner.left + at.x, corner.top + at.y]
-}}"""
-PLACES = f"() => Object.fromEntries({ANNOTATION}.regions.map(region => [region.cleanId, [region.x, region.y]]))"
-HELD = f"() => {ANNOTATION}.regions.filter(region => region.meta?.held).map(region => region.cleanId)"
-HISTORY = f"() => [{ANNOTATION}.history.undoIdx, {ANNOTATION}.history.history.length]"
-LAYERS = f"() => {IMAGE}.stageRef.find('.clickpose').length"
-TOOL = f"() => {IMAGE}.getToolsManager().findSelectedTool()?.fullName ?? null"
-DRAWN_AT = f"""([x, y]) => {{
-    const image = {IMAGE}, canvas = image.stageRef.findOne('.clickpose').getCanvas(), ratio = canvas.getPixelRatio()
-    const place = {{x: x / 100 * image.stageWidth, y: y / 100 * image.stageHeight}}
-    const at = image.stageRef.getAbsoluteTransform().point(place)
-    return [...canvas.getContext()._context.getImageData(at.x * ratio, at.y * ratio, 1, 1).data]
-}}"""
-IS_SETTLED = """() => { const badge = document.querySelector('#clickpose-badge')?.textContent
-    return badge && !badge.includes('…') }"""
-
-Place = tuple[float, float]
-
-
-def standing(box_px: tuple[float, ...]) -> Pose:
-    """Somebody who stands in that box, with one ear out of sight."""
-    box = np.array(box_px, np.float32)
-    visibility = np.full(len(SKELETON), 2)
-    visibility[SKELETON.index("left_ear")] = 1
-    return Pose(
-        keypoints_px=(box[:2] + np.array(STANDING) * (box[2:] - box[:2])).astype(np.float32),
-        visibility=visibility,
-        scores=np.linspace(0.9, 0.5, len(SKELETON), dtype=np.float32),
-        box_px=box,
-        score=0.9,
-        held=np.zeros(len(SKELETON), np.bool_),
-    )
-
-
-FOUND = [standing((40, 30, 280, 460)), standing((350, 30, 600, 460))]
-
-
-@dataclass
-class Follower:
-    """A pose service: whatever nobody holds goes half the way that the edited keypoint went since it was found."""
-
-    skeleton: Skeleton = SKELETON
-    delay_s: float = 0.0
-    failure: Exception | None = None
-    edits: list[KeypointEdit | PersonEdit] = field(default_factory=list)
-
-    async def model_version(self) -> str:
-        return "follower-1"
-
-    async def status(self) -> dict[str, Any]:
-        return {"status": "ready"}
-
-    async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
-        return PoseAnswer(FOUND, SIZE_WH, "follower-1")
-
-    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
-        self.edits.append(edit)
-        await asyncio.sleep(self.delay_s)
-        if self.failure:
-            raise self.failure
-        assert isinstance(edit, KeypointEdit)
-        poses = list(screen.saved)
-        person = nearest(edit) if edit.person is None else edit.person
-        pose, found = poses[person], FOUND[person]
-        keypoints_px = np.where(pose.held[:, None], pose.keypoints_px, half_way(found, edit.keypoint, edit.xy_px))
-        held = pose.held.copy()
-        keypoints_px[edit.keypoint], held[edit.keypoint] = edit.xy_px, True
-        poses[person] = replace(pose, keypoints_px=keypoints_px.astype(np.float32), held=held)
-        return PoseAnswer(poses, SIZE_WH, "follower-1", person)
-
-
-def nearest(edit: KeypointEdit) -> int:
-    """Who had that keypoint nearest to the click from the start."""
-    places = [found.keypoints_px[edit.keypoint] for found in FOUND]
-    return int(np.linalg.norm(np.stack(places) - edit.xy_px, axis=1).argmin())
-
-
-def half_way(found: Pose, keypoint: int, xy_px: Place) -> Any:
-    """Where all keypoints go when one of them goes there."""
-    return found.keypoints_px + (np.asarray(xy_px, np.float32) - found.keypoints_px[keypoint]) / 2
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve an app on a free port from a thread."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", date_header=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-class Editor:
-    """The labelling page, and what a hand does there."""
-
-    def __init__(self, page: Any, url: str, client: LabelStudio, project: int, service: Follower) -> None:
-        self.page, self.url, self.client, self.project, self.service = page, url, client, project, service
-        self.said: list[str] = []
-        page.on("console", lambda message: self.said.append(message.text) if "Click-Pose" in message.text else None)
-
-    def log_in(self, username: str, password: str) -> None:
-        self.page.goto(f"{self.url}/user/login/")
-        self.page.fill("input[name=email]", username)
-        self.page.fill("input[name=password]", password)
-        self.page.click("button[type=submit]")
-        self.page.wait_for_url(f"{self.url}/**")
-        self.page.wait_for_load_state()
-
-    def new_task(self) -> int:
-        """Import one more task, predicted."""
-        prediction = make_prediction(FOUND, SKELETON, SIZE_WH, model_version="follower-1")
-        task = make_task("/data/local-files/?d=pictures/a.png", SIZE_WH, file_name="a.png", predictions=[prediction])
-        return self.client.import_tasks(self.project, [task])[0]
-
-    def open(self, task: int, *, with_script: bool = True) -> None:
-        self.page.goto(f"{self.url}/projects/{self.project}/data?task={task}")
-        self.page.wait_for_function(IS_OPEN, arg=task)
-        if with_script:
-            self.page.wait_for_function(IS_SETTLED)
-        self.page.wait_for_timeout(1000)
-
-    def go_on_to(self, task: int) -> None:
-        """Open another task as a click on its row does, without loading the page anew."""
-        self.page.evaluate("task => { window.DM._sdk.lsf.saveDraft(); window.DM.startLabeling({id: task}) }", task)
-        self.page.wait_for_function(IS_OPEN, arg=task)
-        self.page.wait_for_timeout(1500)
-
-    def places(self) -> dict[str, Place]:
-        """Where all regions are, in percent."""
-        return {name: (x, y) for name, (x, y) in self.page.evaluate(PLACES).items()}
-
-    def moved_since(self, before: dict[str, Place]) -> set[str]:
-        return {name for name, place in self.places().items() if before.get(name) != place}
-
-    def drag(self, region: str, by_px: Place = (30, 20)) -> None:
-        """Drag a point, and let go without waiting for the answer."""
-        self.drag_from(self.page.evaluate(TO_PAGE, self.places()[region]), by_px)
-
-    def drag_from(self, start: Place, by_px: Place) -> None:
-        self.page.mouse.move(*start)
-        self.page.mouse.down()
-        for step in range(1, 6):
-            self.page.mouse.move(start[0] + by_px[0] * step / 5, start[1] + by_px[1] * step / 5)
-            self.page.wait_for_timeout(STEP_MS)
-        self.page.mouse.up()
-        self.page.wait_for_timeout(5 * STEP_MS)
-
-    def settle(self) -> None:
-        """Wait for all answers."""
-        self.page.wait_for_function(IS_SETTLED)
-        self.page.wait_for_timeout(5 * STEP_MS)
-
-    def press(self, keys: str) -> None:
-        self.page.keyboard.press(keys)
-        self.page.wait_for_timeout(10 * STEP_MS)
-
-    def select(self, *regions: str) -> None:
-        self.page.evaluate(
-            f"ids => {ANNOTATION}.selectAreas({ANNOTATION}.regions.filter(r => ids.includes(r.cleanId)))", regions
-        )
-        self.page.wait_for_timeout(1000)  # the picture moves down to make room
 
 
 @pytest.fixture(scope="session")
