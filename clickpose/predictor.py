@@ -158,7 +158,8 @@ class Predictor:
     ) -> list[Pose]:
         """Apply clicks and let each clicked person's other keypoints follow; one round of the feedback loop.
 
-        A model that reconsiders (``ModelConfig.reconsider``) also tries what else may explain the clicks.
+        A model that reconsiders (``ModelConfig.reconsider``) also tries what else may explain the clicks, and one
+        that is less sure of its answer than it should be (``min_confidence``) moves nothing but what was clicked.
 
         Args:
             encoded: the picture.
@@ -184,6 +185,8 @@ class Predictor:
         answer = list(poses)
         for i, person in starts.items():
             pose = most_plausible(person, list(islice(refined, len(person))))
+            if pose.score < self.config.min_confidence:
+                pose = corrected[i]
             inside = keep_inside(pose, encoded.size_wh)
             answer[i] = pose if rescore else dataclasses.replace(inside, score=poses[i].score)
         return answer

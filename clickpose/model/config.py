@@ -58,6 +58,8 @@ class ModelConfig:
             published, where a keypoint set by a human looks like any guess.
         reconsider: a refine also tries other explanations of the clicks than the pose shown, other hypotheses and
             swapped sides; False as published.
+        min_confidence: a refine that scores its own pose lower is dropped, and only what was clicked moves; 0 as
+            published. On pictures unlike those it knows, a model would move good keypoints away.
         min_score: persons scored lower are not shown to an annotator.
     """
 
@@ -82,6 +84,7 @@ class ModelConfig:
     silent_rounds: int = 0
     mark_held: bool = False
     reconsider: bool = False
+    min_confidence: float = 0.0
     min_score: float = 0.3
 
     def __post_init__(self) -> None:
@@ -100,6 +103,8 @@ class ModelConfig:
             raise InvalidConfig(f"encoder_first_level {self.encoder_first_level} is outside 0..{self.num_levels - 1}")
         if not 1 <= self.num_refined <= self.num_persons <= self.num_queries:
             raise InvalidConfig("num_refined <= num_persons <= num_queries must hold")
+        if not 0 <= self.min_confidence <= 1:
+            raise InvalidConfig(f"min_confidence is {self.min_confidence}, must lie in [0, 1]")
         for name in ("pixel_mean", "pixel_std"):
             if not isinstance(getattr(self, name), tuple) or len(getattr(self, name)) != 3:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be three numbers")

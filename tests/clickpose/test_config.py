@@ -42,6 +42,7 @@ def test_the_published_model_has_its_published_size() -> None:
         ({"num_points": 0}, "num_points is 0"),
         ({"depth": 3, "hight": 4}, "unknown model settings: depth, hight"),
         ({"num_keypoints": "17"}, "num_keypoints is '17'"),
+        ({"min_confidence": 1.5}, r"min_confidence is 1\.5, must lie in \[0, 1\]"),
         ({"pixel_std": [0.5, 0.5]}, "pixel_std is .*, must be three numbers"),
     ],
 )

@@ -9,6 +9,7 @@ from PIL import Image
 
 from clickpose.annotations import ABSENT, OCCLUDED, Click
 from clickpose.boxes import xyxy_to_cxcywh
+from clickpose.clicks import apply_clicks
 from clickpose.errors import ImageError, InvalidClick, InvalidModel
 from clickpose.model import ClickPose, tiny
 from clickpose.model_folder import load_model, save_model
@@ -119,6 +120,20 @@ def test_a_model_that_reconsiders_goes_on_from_whichever_hypothesis_the_click_sp
     (from_other,) = predictor.refine(known, [other], [click])
     assert not np.allclose(stubborn.keypoints_px, from_other.keypoints_px, atol=1)
     np.testing.assert_allclose(open_minded.keypoints_px, from_other.keypoints_px, atol=1e-3)
+
+
+def test_a_model_that_is_unsure_of_its_answer_moves_only_what_was_clicked(model, predictor, encoded) -> None:
+    poses, clicks = predictor.detect(encoded), [Click(0, 0, (31.7, 88.3))]
+    score = predictor.refine(encoded, poses, clicks, rescore=True)[0].score
+    moved = predictor.refine(encoded, poses, clicks)[0].keypoints_px
+    (by_hand,) = apply_clicks(poses[:1], clicks, SKELETON, encoded.size_wh)
+    for wanted, expected in ((score - 0.01, moved), (score + 0.01, by_hand.keypoints_px)):
+        demanding = ClickPose(dataclasses.replace(model.config, min_confidence=wanted))
+        demanding.load_state_dict(model.state_dict())
+        answered = Predictor(demanding, SKELETON).refine(encoded, poses, clicks)[0]
+        np.testing.assert_allclose(answered.keypoints_px, expected, atol=1e-4)
+        assert answered.held[0] and answered.score == poses[0].score
+    assert not np.allclose(moved, by_hand.keypoints_px, atol=1)
 
 
 def test_no_later_refine_moves_a_held_keypoint(predictor, encoded) -> None:
