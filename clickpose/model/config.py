@@ -155,6 +155,7 @@ def mobilenet_v2_demo(num_keypoints: int = 14) -> ModelConfig:
         silent_rounds=1,
         mark_held=True,
         reconsider=True,
+        min_confidence=0.65,
         pixel_mean=(0.5, 0.5, 0.5),
         pixel_std=(0.5, 0.5, 0.5),
     )
