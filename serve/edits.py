@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +47,17 @@ def apply_edit(
     if person is None:
         return list(poses), None
     click = Click(person, edit.keypoint, edit.xy_px, _visibility(edit, poses, person))
-    return predictor.refine(encoded, list(poses), [click]), person
+    return predictor.refine(encoded, _before_drag(poses, edit, person), [click]), person
+
+
+def _before_drag(poses: Sequence[Pose], edit: KeypointEdit, person: int) -> list[Pose]:
+    """Return the poses with a keypoint that was dragged where it came from, so that a drag is read as a click is."""
+    before = list(poses)
+    if edit.from_px is not None and 0 <= person < len(before):
+        keypoints_px = before[person].keypoints_px.copy()
+        keypoints_px[edit.keypoint] = edit.from_px
+        before[person] = replace(before[person], keypoints_px=keypoints_px)
+    return before
 
 
 def _add_person(

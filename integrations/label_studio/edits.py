@@ -10,7 +10,7 @@ from clickpose.annotations import ABSENT
 from clickpose.errors import InvalidClick
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.people import People
-from integrations.label_studio.points import box_of, place_of
+from integrations.label_studio.points import answered_place_of, box_of, place_of
 from integrations.label_studio.schemas import Region
 from integrations.label_studio.service import KeypointEdit, PersonEdit
 
@@ -36,7 +36,8 @@ def read_edit(region: Region, people: People, skeleton: Skeleton) -> Edit:
     if not (0 <= region.value.x <= 100 and 0 <= region.value.y <= 100):
         raise InvalidClick(f"({region.value.x:.1f} %, {region.value.y:.1f} %) lies outside the picture")
     visibility = ABSENT if region.is_positive is False else None
-    return KeypointEdit(skeleton.index(label), place_of(region), visibility, _owner(people, region.id))
+    owner = _owner(people, region.id)
+    return KeypointEdit(skeleton.index(label), place_of(region), visibility, owner, answered_place_of(region))
 
 
 def _read_box(region: Region) -> PersonEdit:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE, Floats, Pose
+from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE, Click, Floats, Pose
+from clickpose.clicks import apply_clicks
+from clickpose.model import ClickPose, tiny
+from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, gap
 from serve.edits import apply_edit, choose_person
 
-COCO = Skeleton.load("coco17")
+COCO, CROWDPOSE = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
 NOSE, WRIST, ELBOW = (COCO.index(name) for name in ("nose", "left_wrist", "left_elbow"))
 
 
@@ -83,6 +88,26 @@ def test_an_occluded_keypoint_stays_so_unless_the_click_says_otherwise(
     pose.visibility[1] = was
     after, edited = apply_edit(predictor, encoded, [pose], KeypointEdit(1, (20.0, 20.0), said))
     assert (after[0].visibility[1], edited) == (becomes, 0)
+
+
+def test_a_drag_is_answered_as_a_click_in_its_place_would_be() -> None:
+    torch.manual_seed(0)
+    network = ClickPose(dataclasses.replace(tiny(), reconsider=True))
+    for head in [*network.decoder.pose_heads, *network.decoder.box_heads, network.decoder.initial_pose_head]:
+        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
+    predictor = Predictor(network, CROWDPOSE)
+    encoded = predictor.encode(np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8))
+    shown = encoded.hypotheses[0]
+    other = dataclasses.replace(shown, keypoints_px=shown.keypoints_px[::-1].copy())
+    encoded = dataclasses.replace(encoded, hypotheses=(shown, other))  # the click will speak for the other
+    from_px, to_px = (tuple(pose.keypoints_px[0].tolist()) for pose in (shown, other))
+    dropped = apply_clicks([shown], [Click(0, 0, to_px)], CROWDPOSE, encoded.size_wh)
+
+    def answer(poses: list[Pose], **origin: Any) -> Floats:
+        return apply_edit(predictor, encoded, poses, KeypointEdit(0, to_px, person=0, **origin))[0][0].keypoints_px
+
+    np.testing.assert_allclose(answer(dropped, from_px=from_px), answer([shown]), atol=1e-3)
+    assert not np.allclose(answer(dropped), answer([shown]), atol=1)
 
 
 def test_who_was_added_is_who_was_edited(predictor: Any, make_pose: Any, encoded: Any) -> None:
