@@ -55,9 +55,9 @@ ANSWER = "**/interactive-annotating*"
 
 def main(
     model: Annotated[Path, typer.Option(help="Model folder.")] = MODEL,
-    picture: Annotated[str, typer.Option(help="One of the annotated pictures.")] = "000000252219.jpg",
+    picture: Annotated[str, typer.Option(help="One of the annotated pictures.")] = "000000434204.jpg",
     person: Annotated[int, typer.Option(help="Which of its labelled persons.")] = 0,
-    keypoint: Annotated[str, typer.Option(help="What is dragged.")] = "left_wrist",
+    keypoint: Annotated[str, typer.Option(help="What is dragged.")] = "right_knee",
     browser: Annotated[str, typer.Option(help="Chromium's program file.")] = "/usr/bin/chromium",
     out: Annotated[Path, typer.Option(help="The picture to write.")] = DRAG,
 ) -> None:
