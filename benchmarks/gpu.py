@@ -1,5 +1,6 @@
-"""Inference on a GPU: ``sh benchmarks/gpu.sh``. Each step writes what it found, and one that fails says why.
+"""Inference on a GPU, and memory in training: ``sh benchmarks/gpu.sh``.
 
+Each step writes what it found, and one that fails says why.
 Precisions: "float32" is exact (no TF32 anywhere), "tf32" lets products and convolutions round to 10 bits, "float16"
 keeps pictures and multiplies in half precision (autocast). Coordinates are float32 in all of them.
 """
@@ -161,6 +162,13 @@ def settings(precision: str, device_type: str = "cuda") -> Iterator[None]:
         backend.allow_tf32 = value
 
 
+def training_memory(device: str, quick: bool) -> dict[str, Any]:
+    """What a training step of each form keeps; see ``benchmarks.training_memory``."""
+    from benchmarks.training_memory import measure_forms  # needs SciPy, which the other steps do not
+
+    return measure_forms(device, quick=quick)
+
+
 def main() -> None:
     """Take all steps."""
     chosen = arguments(__doc__, device="cuda", out="benchmarks/results/gpu.json")
@@ -172,6 +180,7 @@ def main() -> None:
     if chosen.device != "cpu":
         study.step("graph", study.graph)
     study.step("compiled", study.compiled)
+    study.step("training_memory", lambda: training_memory(chosen.device, chosen.quick))
 
 
 if __name__ == "__main__":
