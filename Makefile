@@ -8,7 +8,7 @@ help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
 	@echo "make test    every test"
 	@echo "make check   formatting, lint and types, then every test"
-	@echo "make bench   every benchmark that works here, then the table of docs/performance.md"
+	@echo "make bench   what a click, a picture and a training step cost: the table of docs/performance.md"
 
 install: $(VENV)/.installed
 
