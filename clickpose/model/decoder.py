@@ -20,7 +20,7 @@ from clickpose.model.layers import MLP, FeedForward
 from clickpose.model.person_attention import attend_with_noised
 from clickpose.model.positions import box_encoding, inverse_sigmoid
 from clickpose.model.proposals import NUM_CLASSES
-from clickpose.model.sampling import LevelShapes
+from clickpose.model.sampling import LevelShapes, lay_out
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class LayerValues:
     values: tuple[Tensor, ...]
     shapes: LevelShapes
     valid_ratios: Tensor
+
+    def laid_out(self) -> LayerValues:
+        """Return the same in the order in memory that sampling them again and again wants."""
+        return LayerValues(tuple(lay_out(value) for value in self.values), self.shapes, self.valid_ratios)
 
     def kept_as(self, dtype: torch.dtype) -> LayerValues:
         """Return the same with the values in another precision."""

@@ -44,6 +44,16 @@ def register_sampler(device_type: str, sampler: Sampler) -> None:
     _samplers[device_type] = sampler
 
 
+def lay_out(values: Tensor) -> Tensor:
+    """Return equal values ``(B, S, H, C)`` in the order in memory in which ``sample`` reads them without a copy.
+
+    Values that several calls sample would be copied for each, and all copies kept for the backward pass.
+    """
+    if values.dtype == torch.float32 and values.device.type in _samplers:
+        return values  # rows of channels
+    return values.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # planes of heads and channels
+
+
 def sample(values: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Sample by the fastest registered way; arguments and result as in ``sample_by_grid``."""
     sampler = _samplers.get(values.device.type, sample_by_grid) if values.dtype == torch.float32 else sample_by_grid

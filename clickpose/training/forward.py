@@ -68,7 +68,7 @@ def decode_for_training(
     model: ClickPose, memory: Tokens, denoising: DenoisingQueries | None
 ) -> tuple[LayerOutput, list[LayerOutput], list[LayerOutput], LayerValues]:
     """Decode real and noised queries together; return proposals, real outputs, noised outputs and pose values."""
-    decoder, values = model.decoder, model.decoder.pose_values(memory)
+    decoder, values = model.decoder, model.decoder.pose_values(memory).laid_out()
     proposals = model.propose(memory)
     x, boxes, mask, count = proposals.content.detach(), proposals.boxes.detach(), None, 0
     if denoising is not None:

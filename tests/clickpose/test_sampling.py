@@ -13,7 +13,7 @@ from torch import Tensor
 from clickpose.model import kernels, sampling
 from clickpose.model.kernels import sample_compiled, use_compiled_sampling
 from clickpose.model.kernels.compiler import compile_library
-from clickpose.model.sampling import LevelShapes, register_sampler, sample, sample_by_grid
+from clickpose.model.sampling import LevelShapes, lay_out, register_sampler, sample, sample_by_grid
 from tests.clickpose.builders import seeded
 
 SHAPES = ((4, 6), (2, 3))
@@ -74,6 +74,18 @@ def test_a_registered_sampler_serves_float32_on_its_device_only(registered: dict
     assert sample(values, shapes, locations, weights).item() == 7
     exact = sample(values.double(), shapes, locations.double(), weights.double())
     torch.testing.assert_close(exact, sample_by_grid(values, shapes, locations, weights).double(), atol=1e-5, rtol=1e-5)
+
+
+def test_laid_out_values_are_sampled_alike_and_never_copied_for_the_backward_pass(registered: dict) -> None:
+    values, shapes, locations, weights = random_inputs()
+    laid_out = lay_out(values).requires_grad_()
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.data_ptr()), t)[1], lambda t: t):
+        sampled = sample(laid_out, shapes, locations, weights)
+    torch.testing.assert_close(sampled, sample(values, shapes, locations, weights))
+    assert laid_out.data_ptr() in kept  # grid sampling keeps what it sampled: the values themselves
+    register_sampler("cpu", sample_compiled)
+    assert lay_out(values) is values
 
 
 needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="compiled sampling needs c++")
