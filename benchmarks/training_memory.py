@@ -59,7 +59,7 @@ class LiveTensors(TorchDispatchMode):
         """Begin with nothing."""
         super().__init__()
         self.live, self.peak = 0, 0
-        self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator and note what it made."""
@@ -77,7 +77,7 @@ class LiveTensors(TorchDispatchMode):
         if storage in self._known:
             return
         size = storage.nbytes()
-        self._known[storage] = size
+        self._known.add(storage)
         weakref.finalize(storage, self._forget, size)
         self.live += size
         self.peak = max(self.peak, self.live)
