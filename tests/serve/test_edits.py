@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE, Click, Floats, Pose
 from clickpose.clicks import apply_clicks
-from clickpose.model import ClickPose, tiny
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, gap
 from serve.edits import apply_edit, choose_person
+from tests.clickpose.builders import build_model
 
 COCO, CROWDPOSE = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
 NOSE, WRIST, ELBOW = (COCO.index(name) for name in ("nose", "left_wrist", "left_elbow"))
@@ -91,11 +90,7 @@ def test_an_occluded_keypoint_stays_so_unless_the_click_says_otherwise(
 
 
 def test_a_drag_is_answered_as_a_click_in_its_place_would_be() -> None:
-    torch.manual_seed(0)
-    network = ClickPose(dataclasses.replace(tiny(), reconsider=True))
-    for head in [*network.decoder.pose_heads, *network.decoder.box_heads, network.decoder.initial_pose_head]:
-        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
-    predictor = Predictor(network, CROWDPOSE)
+    predictor = Predictor(build_model(reconsider=True), CROWDPOSE)
     encoded = predictor.encode(np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8))
     shown = encoded.hypotheses[0]
     other = dataclasses.replace(shown, keypoints_px=shown.keypoints_px[::-1].copy())
