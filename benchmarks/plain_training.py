@@ -2,7 +2,7 @@
 
 Sampling by ``grid_sample``, attention weights written out under a mask over all persons, box heads on every token,
 values projected anew in each round of the loop, batch norms as a product and a sum, an optimiser and a moving average
-that go through the weights one by one. The numbers are those of ``clickpose.engine``, up to rounding.
+that go through the weights one by one. The numbers are those of ``clickpose.training``, up to rounding.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import copy
 import torch
 from torch import Tensor
 
-from clickpose.engine import TrainingStep, TrainState, build_optimizer
 from clickpose.model import ClickPose
 from clickpose.model.attention import DeformableAttention
 from clickpose.model.decoder import DecoderLayer, LayerOutput, LayerValues
@@ -21,10 +20,11 @@ from clickpose.model.proposals import ProposalHead, Proposals, proposal_anchors,
 from clickpose.model.sampling import LevelShapes, sample_by_grid
 from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig
+from clickpose.training.state import TrainingStep, TrainState, build_optimizer
 
 
 def build_plain_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
-    """Put a model under training as ``clickpose.engine.build_state`` does, but plainly."""
+    """Put a model under training as ``clickpose.training.state.build_state`` does, but plainly."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
     make_plain(model)
     optimizer = build_optimizer(model, config)

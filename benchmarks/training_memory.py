@@ -24,12 +24,13 @@ from torch.utils._pytree import tree_iter
 
 from benchmarks.measure import write_result
 from benchmarks.training_step import batch_of
-from clickpose.engine import build_state, train_one_epoch
 from clickpose.model import ClickPose, resnet50_coco
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from clickpose.training.config import published
 from clickpose.training.feedback import FeedbackConfig
+from clickpose.training.loop import train_one_epoch
+from clickpose.training.state import build_state
 
 logger = logging.getLogger(__name__)
 SIZE_WH = (1333, 800)

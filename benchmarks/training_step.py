@@ -21,13 +21,15 @@ import torch
 
 from benchmarks.measure import peak_memory_mib, summary, write_result
 from benchmarks.plain_training import build_plain_state
-from clickpose.engine import TrainState, build_state, keep_large_buffers, train_one_epoch, tune_for_cpu
 from clickpose.model import ClickPose, ModelConfig, mobilenet_v2_demo, resnet50_coco
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from clickpose.training.augment import Sample
 from clickpose.training.batches import Batch, make_batch
 from clickpose.training.config import TrainConfig, demo_training, published
+from clickpose.training.cpu import keep_large_buffers, tune_for_cpu
+from clickpose.training.loop import train_one_epoch
+from clickpose.training.state import TrainState, build_state
 
 ROOT = Path(__file__).parents[1]
 FORMS = {

@@ -1,1 +1,25 @@
-"""Click-Pose: keypoints of every person in a picture, refined by clicks (Yang et al., ICCV 2023)."""
+"""Click-Pose: keypoints of every person in an image, refined by clicks (Yang et al., ICCV 2023).
+
+In reading order:
+
+annotations.py    the values that every part exchanges: a pose, a click, an annotated image
+skeleton.py       keypoint schemas as data
+model/            the network, as the paper describes it
+predictor.py      encode an image once, detect its persons, refine them click by click
+training/         how the network learns: the loop, losses, denoising, simulated clicks
+evaluation/       how good a model is, in average precision and in clicks
+
+What these stand on:
+
+boxes.py          boxes as tensors
+oks.py            object keypoint similarity, in pixels
+clicks.py         clicks are checked before a model sees them
+poses.py          what can be done to poses without looking at the image
+explanations.py   other hypotheses that a click may fit better than the pose shown
+inference/        the same network, rewritten for speed
+checkpoints/      models on disk, also the authors' own
+images/           images from outside: decoded upright, RGB, within limits
+synthetic.py      drawn people, for tests
+errors.py         everything that can go wrong and be explained
+commands/         the command line: the only place that knows the other packages
+"""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from clickpose.annotations import Click, Floats, Pose
 from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from clickpose.checkpoints.model_folder import load_model
 from clickpose.clicks import apply_clicks, check_box
 from clickpose.errors import ImageError
 from clickpose.explanations import Explanation, explain, most_plausible
@@ -31,7 +32,6 @@ from clickpose.model.click_pose import Persons, extend_to_clicks
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor
 from clickpose.model.proposals import PERSON_CLASS
-from clickpose.model_folder import load_model
 from clickpose.poses import (
     SAME_PERSON_IOU,
     box_overlaps,

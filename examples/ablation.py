@@ -30,18 +30,20 @@ from rich.progress import track
 from rich.table import Table
 
 from clickpose.annotations import AnnotationSet, convert_set
+from clickpose.checkpoints.model_folder import load_model
 from clickpose.commands.settings import change_settings
-from clickpose.engine import build_state, train_one_epoch, tune_for_cpu
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import load_model
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from clickpose.training.augment import LoadImage
 from clickpose.training.batches import TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
+from clickpose.training.cpu import tune_for_cpu
+from clickpose.training.loop import train_one_epoch
 from clickpose.training.scenes import SceneConfig
+from clickpose.training.state import build_state
 from integrations.coco import read_coco
 from pipeline.dataset import PictureFolder
 

@@ -27,10 +27,10 @@ import typer
 from rich.progress import Progress
 
 from clickpose.annotations import AnnotationSet, convert_set
+from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.evaluation import evaluate, keypoint_ap
 from clickpose.evaluation.click_cost import clicks_per_person
 from clickpose.model import ClickPose
-from clickpose.model_folder import load_model, save_model
 from clickpose.predictor import Predictor
 from integrations.coco import read_coco
 from pipeline.dataset import PictureFolder

@@ -29,15 +29,15 @@ from rich.console import Console
 from rich.table import Table
 
 from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
+from clickpose.checkpoints.growing import grow
+from clickpose.checkpoints.model_folder import LoadedModel, load_model, save_model
 from clickpose.commands.settings import change_settings
-from clickpose.engine import tune_for_cpu
 from clickpose.evaluation import evaluate
-from clickpose.growing import grow
 from clickpose.model import ClickPose
-from clickpose.model_folder import LoadedModel, load_model, save_model
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig, fine_tuning
+from clickpose.training.cpu import tune_for_cpu
 from integrations.coco import read_coco, write_coco
 from pipeline.dataset import PictureFolder
 from pipeline.train import TrainJob, train

@@ -1,1 +1,13 @@
-"""Formats and protocols: COCO keypoint files and Label Studio. Knows no Ray and no torch."""
+"""Formats and protocols. Knows no Ray and no torch.
+
+coco.py           COCO keypoint files, read and written; results for pycocotools
+coco_results.py   COCO keypoint results of any pose estimator, read as poses
+layouts.py        which keypoints the records of a COCO file hold, and where
+whole_body.py     COCO-WholeBody, whose feet, face and hands have fields of their own
+ochuman.py        OCHuman's own file
+persons.py        images and persons of any of these files, checked
+records.py        the records of a JSON file: every refusal names file, id and field
+strict_json.py    JSON as the standard has it, without NaN
+redaction.py      addresses without signatures and passwords, for logs
+label_studio/     Label Studio: its labelling interface, its JSON, its ML-backend protocol, its server
+"""

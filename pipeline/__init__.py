@@ -1,1 +1,23 @@
-"""Ray Train and Ray Data around the method, and the loop from annotations to a promoted model."""
+"""Ray Train and Ray Data around the method, and the loop from annotations to a promoted model.
+
+train.py          train a model: in this process, on a GPU, on a cluster
+train_worker.py   what runs in every training worker
+run_log.py        how training goes, in a file beside its checkpoints
+
+prelabel.py       label images by the million: shards, actors, resumable
+labeller.py       label one shard
+shards.py         predictions on disk: one Parquet file per shard
+breadcrumbs.py    which image was open when a worker died
+pictures.py       images by name, here or in a bucket
+
+retrain.py        one round: collect, snapshot, train, compare, promote if better, report
+snapshot.py       annotations frozen under a name that follows from their content
+compare.py        champion and challenger on the same held-back images
+round_report.py   the report of a round
+
+store.py          bytes, folders and pointers below one root, a folder or a bucket
+registry.py       the models of a store
+dataset.py        a data set wherever it lies
+cluster.py        the cluster that RAY_ADDRESS names, or a small one on this machine
+progress.py       progress bars and progress lines
+"""

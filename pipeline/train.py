@@ -12,8 +12,8 @@ import ray.train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.errors import ClickPoseError, InvalidAnnotation, InvalidConfig
-from clickpose.model_folder import load_model, save_model
 from pipeline.cluster import connect, has_gpu
 from pipeline.run_log import read_log, shown
 from pipeline.store import Store, local_folder

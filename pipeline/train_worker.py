@@ -19,10 +19,11 @@ import ray.train.torch
 import torch
 
 from clickpose.annotations import AnnotationSet, convert_set
-from clickpose.engine import TrainState, build_state, train_one_epoch
-from clickpose.model_folder import LoadedModel, load_model
+from clickpose.checkpoints.model_folder import LoadedModel, load_model
 from clickpose.training.batches import TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
+from clickpose.training.loop import train_one_epoch
+from clickpose.training.state import TrainState, build_state
 from pipeline.dataset import PictureFolder, read_annotations
 from pipeline.run_log import RunLog
 from pipeline.store import Store, local_folder

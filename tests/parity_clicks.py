@@ -17,7 +17,7 @@ import torch
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
 from clickpose.evaluation.coco_metrics import image_ap, keypoint_ap
-from clickpose.evaluation.published import rounds_needed
+from clickpose.evaluation.noc import rounds_needed
 from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues

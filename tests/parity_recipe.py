@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clickpose.checkpoints.published_names import published_name
 from clickpose.inference import prepare
 from clickpose.model import ClickPose, resnet50_coco
 from clickpose.model.config import IMAGENET_MEAN, IMAGENET_STD
-from clickpose.published import published_name
 from clickpose.skeleton import Skeleton, built_in
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clickpose.checkpoints.published_names import published_name
 from clickpose.model import ClickPose, sampling
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.kernels import use_compiled_sampling
-from clickpose.published import published_name
 from clickpose.training.denoising import DenoisingQueries
 from clickpose.training.feedback import run_feedback
 from clickpose.training.folding import fold_norms

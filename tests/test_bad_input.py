@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from clickpose.__main__ import main
+from clickpose.checkpoints.model_folder import save_model
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import save_model
 from clickpose.skeleton import Skeleton
 
 COCO = Skeleton.load("coco17")
@@ -178,7 +178,7 @@ def test_bad_input_is_explained_in_one_sentence(
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr("ray.init", start)
-    monkeypatch.setattr("clickpose.engine.tune_for_cpu", lambda num_threads: None)  # it changes this whole process
+    monkeypatch.setattr("clickpose.training.cpu.tune_for_cpu", lambda num_threads: None)  # outlives the test
     monkeypatch.setenv("LABEL_STUDIO_TOKEN", "0123456789abcdef")
     monkeypatch.setenv("CLICKPOSE_SECRET", "open sesame")
     monkeypatch.setattr(sys, "argv", ["clickpose", *line.split()])

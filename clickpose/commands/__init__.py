@@ -1,1 +1,11 @@
-"""The command line: the one place that knows every package, and that no package knows."""
+"""The command line: the one place that knows every package, and that no package knows.
+
+label_studio.py        clickpose label-studio: a project for a skeleton; predictions in, annotations out
+serve.py               clickpose serve, with serving.py, which starts and stops the Ray Serve application
+prelabel.py            clickpose prelabel
+train.py retrain.py    clickpose train and retrain, with recipes.py and settings.py, the training options they share
+evaluate.py            clickpose evaluate, with evaluation_tables.py, which prints its results
+models.py convert.py   clickpose models: the registry of a store; clickpose convert: the authors' checkpoints
+demo/                  clickpose demo: the whole loop on one machine
+output.py              what every command does with its results
+"""

@@ -57,8 +57,8 @@ def convert(
 
 
 def _to_folder(file: Path, out: Path, entry: Entry, skeleton_name: str | None) -> dict[str, object]:
-    from clickpose.model_folder import save_model
-    from clickpose.published_checkpoint import build_network, read_checkpoint
+    from clickpose.checkpoints.model_folder import save_model
+    from clickpose.checkpoints.published_file import build_network, read_checkpoint
 
     if file.is_dir():
         raise InvalidConfig(f"{file} is a folder; to write it as a checkpoint, add --to-published")
@@ -72,8 +72,8 @@ def _to_folder(file: Path, out: Path, entry: Entry, skeleton_name: str | None) -
 
 
 def _to_checkpoint(folder: Path, out: Path) -> dict[str, object]:
-    from clickpose.model_folder import load_model
-    from clickpose.published_checkpoint import write_checkpoint
+    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.checkpoints.published_file import write_checkpoint
 
     if out.is_dir():
         raise InvalidConfig(f"{out} is a folder; a checkpoint is written as a file")

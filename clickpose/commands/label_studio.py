@@ -35,7 +35,7 @@ def init(
     json: JsonFile = None,
 ) -> None:
     """Create a project with the labelling interface of a model, and connect the service to it."""
-    from clickpose.model_folder import load_model
+    from clickpose.checkpoints.model_folder import load_model
     from integrations.label_studio.interface import labelling_interface
 
     with _connect(url) as client:
@@ -59,7 +59,7 @@ def push(
     json: JsonFile = None,
 ) -> None:
     """Import pre-labelled pictures as tasks with predictions; pictures that are there already get new ones."""
-    from clickpose.model_folder import load_model
+    from clickpose.checkpoints.model_folder import load_model
     from integrations.label_studio.tasks import make_prediction, make_task
     from pipeline.shards import read_prelabels
 
@@ -138,7 +138,7 @@ def collect(url: str, title: str, model: Path) -> Collected:
     Raises:
         LabelStudioError: there is no such project, or Label Studio does not answer.
     """
-    from clickpose.model_folder import load_model
+    from clickpose.checkpoints.model_folder import load_model
     from integrations.label_studio.tasks import read_export, to_annotation_set
     from pipeline.retrain import Collected
 

@@ -46,7 +46,7 @@ def show(version: str, store: Where, json: JsonFile = None) -> None:
 @models.command()
 def add(folder: Path, store: Where, json: JsonFile = None) -> None:
     """Add a model folder under a new version, if it can be loaded."""
-    from clickpose.model_folder import load_model
+    from clickpose.checkpoints.model_folder import load_model
 
     load_model(folder)
     version = _registry(store).add(folder)

@@ -65,7 +65,7 @@ def train(
     """
     import torch
 
-    from clickpose.engine import tune_for_cpu
+    from clickpose.training.cpu import tune_for_cpu
     from integrations.coco import read_coco
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
@@ -90,7 +90,7 @@ def start_model(
     Raises:
         InvalidConfig: the run was begun with another skeleton.
     """
-    from clickpose.model_folder import load_model
+    from clickpose.checkpoints.model_folder import load_model
 
     if (folder / "config.json").exists():
         if (begun := load_model(folder).skeleton) != skeleton:
@@ -107,8 +107,8 @@ def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights
     from safetensors import SafetensorError
 
     from clickpose import model as models
+    from clickpose.checkpoints.model_folder import save_model
     from clickpose.model.backbone import load_imagenet
-    from clickpose.model_folder import save_model
 
     torch.manual_seed(0)
     network = models.ClickPose(getattr(models, preset.value)(len(skeleton)))
@@ -121,8 +121,8 @@ def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights
 
 def grow_model(folder: Path, init: Path, skeleton: Skeleton) -> Path:
     """Write a trained model with the keypoints of another skeleton."""
-    from clickpose.growing import grow, origins
-    from clickpose.model_folder import load_model, save_model
+    from clickpose.checkpoints.growing import grow, origins
+    from clickpose.checkpoints.model_folder import load_model, save_model
 
     old = load_model(init)
     network = grow(old.network, old.skeleton, skeleton)

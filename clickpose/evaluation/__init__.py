@@ -1,12 +1,32 @@
-"""How good a model is, in clicks: average precision, simulated annotators, and what a pose costs."""
+"""How good a model is, in clicks: average precision, simulated annotators, and what a pose costs.
+
+In reading order:
+
+report.py         every number that we report, in one pass over a data set
+visits.py         that pass: each image is encoded and detected once, for all measures
+annotators.py     who corrects: the protocol, and an annotator who knows the truth
+click_style.py    how a simulated annotator works, and the rounds that follow from it
+predictors.py     what evaluation asks of a predictor, and two that ignore clicks
+
+coco_metrics.py   average precision, by pycocotools
+rounds.py         rounds of clicks as the paper plays them, computed once for all measures
+click_curve.py    average precision after n clicks per person
+noc.py            rounds per image until its AP reaches a goal, as published
+click_cost.py     clicks per person until that person's OKS reaches a goal
+corrections.py    one image corrected click by click, and what each refine did
+matching.py       which predicted pose shows which annotated person
+
+plots.py          click curves and bars of clicks
+overlays.py       poses before and after clicks, drawn on images
+"""
 
 from clickpose.evaluation.annotators import STRATEGIES, Annotator, SimulatedAnnotator
 from clickpose.evaluation.click_cost import ClickCost, clicks_per_person
 from clickpose.evaluation.click_curve import ClickCurve, ap_at_clicks
-from clickpose.evaluation.clicks import ClickStyle, annotate
+from clickpose.evaluation.click_style import ClickStyle, annotate
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
+from clickpose.evaluation.noc import NumberOfClicks, number_of_clicks
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor, RecordedResults, convert_poses
-from clickpose.evaluation.published import NumberOfClicks, number_of_clicks
 from clickpose.evaluation.report import Simulation, evaluate, evaluate_all
 
 __all__ = [

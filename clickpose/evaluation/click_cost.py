@@ -13,7 +13,7 @@ import numpy as np
 
 from clickpose.annotations import AnnotationSet
 from clickpose.evaluation.annotators import SimulatedAnnotator
-from clickpose.evaluation.clicks import CLICKS_TO_ADD_PERSON, DEFAULT_STYLE, ClickStyle
+from clickpose.evaluation.click_style import CLICKS_TO_ADD_PERSON, DEFAULT_STYLE, ClickStyle
 from clickpose.evaluation.corrections import Answers, Correction, RefineLedger
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
 from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
-from clickpose.evaluation.clicks import PUBLISHED_STYLE, ClickStyle
+from clickpose.evaluation.click_style import PUBLISHED_STYLE, ClickStyle
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.matching import labelled_persons
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor

@@ -11,7 +11,7 @@ import numpy as np
 
 from clickpose.annotations import Click, PersonAnnotation, Pose
 from clickpose.evaluation.annotators import SimulatedAnnotator
-from clickpose.evaluation.clicks import ClickStyle
+from clickpose.evaluation.click_style import ClickStyle
 from clickpose.evaluation.predictors import Box, PosePredictor
 from clickpose.oks import oks, within_tolerance
 from clickpose.skeleton import Skeleton

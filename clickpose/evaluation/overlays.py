@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from clickpose.annotations import ABSENT, AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
-from clickpose.evaluation.clicks import PUBLISHED_STYLE, ClickStyle
+from clickpose.evaluation.click_style import PUBLISHED_STYLE, ClickStyle
 from clickpose.evaluation.matching import labelled_persons
 from clickpose.evaluation.plots import draw_poses
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor

@@ -28,10 +28,10 @@ from clickpose.annotations import AnnotationSet, Floats, Pose, split_by_crowding
 from clickpose.errors import InvalidConfig
 from clickpose.evaluation.click_cost import ClickCost, CostMeter
 from clickpose.evaluation.click_curve import ClickCurve, CurveMeter, Numbers
-from clickpose.evaluation.clicks import DEFAULT_STYLE, GOALS, PUBLISHED_STYLE, ClickStyle
+from clickpose.evaluation.click_style import DEFAULT_STYLE, GOALS, PUBLISHED_STYLE, ClickStyle
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
+from clickpose.evaluation.noc import NocMeter, NumberOfClicks
 from clickpose.evaluation.predictors import PosePredictor
-from clickpose.evaluation.published import NocMeter, NumberOfClicks
 from clickpose.evaluation.visits import LoadImage, Meter, Progress, Visit, visit_images
 from clickpose.poses import SAME_PERSON_IOU, drop_duplicates, score_by_agreement
 

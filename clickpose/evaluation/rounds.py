@@ -13,7 +13,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from clickpose.annotations import Pose
-from clickpose.evaluation.clicks import EVERY_KEYPOINT, ClickStyle, Round, Rounds
+from clickpose.evaluation.click_style import EVERY_KEYPOINT, ClickStyle, Round, Rounds
 from clickpose.evaluation.matching import match_as_published
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.visits import Visit

@@ -1,1 +1,23 @@
-"""How the method learns: targets, matching, losses, denoising, the feedback loop, and the pictures it sees."""
+"""How the method learns. In reading order:
+
+loop.py          one epoch: forward, backward, step, average
+state.py         what a resumed run needs: weights, their average, the optimiser, the step
+config.py        how a model is trained; the defaults are the published settings
+
+forward.py       real and noised queries side by side, then the feedback loop
+denoising.py     noised copies of the truth that the decoder learns to repair
+feedback.py      simulated clicks: the truth plays the annotator
+output.py        what a step predicts, before any loss
+matcher.py       predictions matched to persons, one to one
+losses.py        the losses of every supervised layer
+
+targets.py       the truth of an image as tensors
+batches.py       batches that depend on (seed, epoch, step) only
+augment.py       what every way to vary images shares
+crops.py         images varied as published
+scenes.py        several images pasted into one, for little data
+
+cpu.py           how a process is set up to train on a CPU
+heavy_parts.py   bfloat16, and activations computed again in the backward pass to save memory
+folding.py       frozen norms folded into convolutions
+"""

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from clickpose.__main__ import app
+from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.commands.convert import choose_skeleton
 from clickpose.errors import InvalidConfig, InvalidModel, InvalidSkeleton
 from clickpose.model import ClickPose, resnet50_coco
-from clickpose.model_folder import load_model, save_model
 from clickpose.skeleton import Skeleton
 from tests.clickpose.builders import SKELETON, build_model
 

@@ -11,16 +11,6 @@ import pytest
 import torch
 
 from clickpose.annotations import AnnotationSet, PersonAnnotation
-from clickpose.engine import (
-    TrainState,
-    backward,
-    build_state,
-    mean_over_processes,
-    rate_factor,
-    train_one_epoch,
-    unwrap,
-    update_average,
-)
 from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose, tiny
 from clickpose.synthetic import DrawnPeople
@@ -29,7 +19,9 @@ from clickpose.training.batches import Batch, TrainingBatches
 from clickpose.training.config import TrainConfig, demo_training, fine_tuning, published
 from clickpose.training.crops import CropConfig
 from clickpose.training.feedback import FeedbackConfig
+from clickpose.training.loop import backward, mean_over_processes, rate_factor, train_one_epoch, update_average
 from clickpose.training.scenes import SceneConfig
+from clickpose.training.state import TrainState, build_state, unwrap
 from tests.clickpose.builders import SKELETON, build_model
 
 DRAWN = DrawnPeople(SKELETON, num_images=2, size_wh=(96, 96), max_persons=2)

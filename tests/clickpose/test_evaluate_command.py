@@ -10,11 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from clickpose.__main__ import app
+from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.evaluate import name_curves
 from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import save_model
 from clickpose.poses import new_pose
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton

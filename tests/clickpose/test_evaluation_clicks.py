@@ -20,8 +20,8 @@ from clickpose.evaluation import (
     evaluate,
     number_of_clicks,
 )
-from clickpose.evaluation.clicks import EVERY_KEYPOINT
-from clickpose.evaluation.published import rounds_needed
+from clickpose.evaluation.click_style import EVERY_KEYPOINT
+from clickpose.evaluation.noc import rounds_needed
 from clickpose.oks import keypoint_similarity, oks, within_tolerance
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople

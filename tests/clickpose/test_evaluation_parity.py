@@ -12,9 +12,9 @@ import torch
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
 from clickpose.evaluation.annotators import SimulatedAnnotator
-from clickpose.evaluation.clicks import EVERY_KEYPOINT, PUBLISHED_STYLE
+from clickpose.evaluation.click_style import EVERY_KEYPOINT, PUBLISHED_STYLE
 from clickpose.evaluation.coco_metrics import keypoint_ap
-from clickpose.evaluation.published import rounds_needed
+from clickpose.evaluation.noc import rounds_needed
 from clickpose.evaluation.report import Simulation, evaluate_all
 from clickpose.model import ClickPose
 from clickpose.predictor import EncodedImage, Predictor

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from clickpose.checkpoints.growing import grow, origins
 from clickpose.errors import InvalidSkeleton
-from clickpose.growing import grow, origins
 from clickpose.model import ClickPose, tiny
 from clickpose.model.decoder import LayerOutput
 from clickpose.skeleton import DEFAULT_SIGMA, Skeleton

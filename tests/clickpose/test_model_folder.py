@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clickpose.checkpoints.model_folder import FILES, load_model, save_model
 from clickpose.errors import InvalidModel
-from clickpose.model_folder import FILES, load_model, save_model
 from clickpose.skeleton import Skeleton
 from tests.clickpose.builders import SKELETON, build_model
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 from clickpose.annotations import ABSENT, OCCLUDED, Click
 from clickpose.boxes import xyxy_to_cxcywh
+from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.clicks import apply_clicks
 from clickpose.errors import ImageError, InvalidClick, InvalidModel
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import load_model, save_model
 from clickpose.predictor import EncodedImage, Predictor
 from clickpose.skeleton import Skeleton
 

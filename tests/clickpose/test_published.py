@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from clickpose.checkpoints.published_names import from_published, our_name, published_name
 from clickpose.errors import InvalidModel
 from clickpose.model import ClickPose, resnet50_coco
-from clickpose.published import from_published, our_name, published_name
 
 KEYS = Path(__file__).parents[2] / ".." / "shared" / "reference" / "checkpoint-keys.json"
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from clickpose.checkpoints.published_file import build_network, read_checkpoint, write_checkpoint
+from clickpose.checkpoints.published_names import our_name, to_published, twin_name
 from clickpose.errors import InvalidModel
 from clickpose.model import ClickPose, ModelConfig, resnet50_coco, tiny
-from clickpose.published import our_name, to_published, twin_name
-from clickpose.published_checkpoint import build_network, read_checkpoint, write_checkpoint
 from tests.clickpose.builders import build_model
 
 KEYS = Path(__file__).parents[2] / ".." / "shared" / "reference" / "checkpoint-keys.json"

@@ -6,7 +6,6 @@ from torch import Tensor
 from torchvision.ops import FrozenBatchNorm2d
 
 from benchmarks.plain_training import build_plain_state, make_plain
-from clickpose.engine import backward, build_state, unwrap
 from clickpose.model import ClickPose, ModelConfig, tiny
 from clickpose.model.decoder import DecoderLayer
 from clickpose.training.batches import Batch
@@ -14,6 +13,8 @@ from clickpose.training.config import TrainConfig
 from clickpose.training.denoising import DenoisingConfig, make_denoising_queries
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.folding import fold_norms
+from clickpose.training.loop import backward
+from clickpose.training.state import build_state, unwrap
 from tests.clickpose.builders import MIRROR, SKELETON, build_model, build_pictures, build_target, seeded
 
 RESNET = ModelConfig.from_dict({**tiny().to_dict(), "backbone": "resnet18"})

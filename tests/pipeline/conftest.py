@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from clickpose.annotations import Pose
+from clickpose.checkpoints.model_folder import save_model
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import save_model
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from integrations.coco import write_coco

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
+from clickpose.checkpoints.model_folder import load_model
 from clickpose.errors import InvalidAnnotation, InvalidConfig
-from clickpose.model_folder import load_model
 from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig
 from clickpose.training.scenes import SceneConfig

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from clickpose.__main__ import app
+from clickpose.checkpoints.model_folder import load_model
 from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import load_model
 from clickpose.skeleton import Skeleton
 
 COCO, HUMAN_ART = Skeleton.load("coco17"), Skeleton.load("humanart21")
@@ -20,7 +20,7 @@ COCO, HUMAN_ART = Skeleton.load("coco17"), Skeleton.load("humanart21")
 @pytest.fixture
 def train(drawn_people: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Type ``clickpose train`` for one epoch, from the tiny COCO model unless told otherwise."""
-    monkeypatch.setattr("clickpose.engine.tune_for_cpu", lambda num_threads: None)  # it changes this whole process
+    monkeypatch.setattr("clickpose.training.cpu.tune_for_cpu", lambda num_threads: None)  # outlives the test
 
     def run(*options: str, data: Path = drawn_people / "annotations.json", run: str = "run") -> Path:
         words = ["train", str(data), "--images", str(drawn_people), "--out", str(tmp_path / "out")]

@@ -22,9 +22,9 @@ from ray import serve
 
 from benchmarks.serve_load.flood import flood
 from benchmarks.serve_load.records import Log, outcomes
+from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.demo.editor import Editor
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import save_model
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from serve.app import AppArgs, build_app

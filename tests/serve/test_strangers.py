@@ -24,8 +24,8 @@ from ray import serve
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
+from clickpose.checkpoints.model_folder import save_model
 from clickpose.model import ClickPose, tiny
-from clickpose.model_folder import save_model
 from serve.app import AppArgs
 from serve.ingress import build_api
 from serve.remote import RemotePoseService

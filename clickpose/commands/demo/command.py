@@ -25,11 +25,11 @@ def demo(
     json: JsonFile = None,
 ) -> None:
     """Play the whole loop on this machine: pre-label, annotate in Label Studio, retrain, promote, go on."""
+    from clickpose.checkpoints.model_folder import load_model
     from clickpose.commands.demo.pictures import find_pictures
     from clickpose.commands.demo.report import table, write_report
     from clickpose.commands.demo.stack import running_stack
     from clickpose.commands.demo.story import Demo
-    from clickpose.model_folder import load_model
     from pipeline.registry import Registry
     from pipeline.store import Store
 

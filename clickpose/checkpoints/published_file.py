@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clickpose.checkpoints.model_folder import load_weights
+from clickpose.checkpoints.published_names import from_published, to_published, twin_name
 from clickpose.errors import InvalidModel
 from clickpose.model import ClickPose, ModelConfig, resnet50_coco
-from clickpose.model_folder import load_weights
-from clickpose.published import from_published, to_published, twin_name
 
 ENTRIES = ("model", "ema_model")
 SIZED_BY_KEYPOINTS = (("transformer.decoder.hw.weight", 0), ("label_enc_pose.weight", 1))  # rows beyond K

@@ -15,9 +15,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from clickpose.checkpoints.model_folder import load_weights
 from clickpose.errors import InvalidSkeleton
 from clickpose.model import ClickPose
-from clickpose.model_folder import load_weights
 from clickpose.skeleton import Skeleton
 
 MEAN = "the mean of all"

@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
-from clickpose.evaluation.clicks import GOALS, PUBLISHED_STYLE, ClickStyle
+from clickpose.evaluation.click_style import GOALS, PUBLISHED_STYLE, ClickStyle
 from clickpose.evaluation.coco_metrics import image_ap
 from clickpose.evaluation.matching import labelled_persons
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from clickpose.bombs import refuse_large_work, refuse_long_work
 from clickpose.errors import ImageError
+from clickpose.images.limits import refuse_large_work, refuse_long_work
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 100_000_000
@@ -25,8 +25,8 @@ def decode_image(
         data: the encoded picture, in one of ``FORMATS``; of several frames the first counts.
         name: what to call it in an error.
         max_bytes: limit on the encoded size.
-        max_pixels: limit on width times height; like all that ``clickpose.bombs`` looks for, it is checked before
-            anything is decoded.
+        max_pixels: limit on width times height; checked, as are the other limits of ``limits.py``, before anything
+            is decoded.
 
     Raises:
         ImageError: the picture is empty, broken or beyond a limit.

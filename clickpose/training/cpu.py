@@ -1,0 +1,34 @@
+"""How this process is set up to train on a CPU."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+
+from clickpose.model.kernels import use_compiled_sampling
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
+
+
+def tune_for_cpu(num_threads: int) -> None:
+    """Set this process up to train on a CPU: compiled sampling where a compiler is, matrix products by oneDNN.
+
+    These are bf16 inside on processors with AMX and float32 elsewhere; coordinates stay float32. Fused attention is
+    switched off, as its backward pass is the slower one. Large buffers stay with the process.
+    """
+    torch.set_num_threads(num_threads)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cuda.enable_flash_sdp(False)  # this switch governs the CPU as well
+    use_compiled_sampling()
+    keep_large_buffers()
+
+
+def keep_large_buffers() -> None:
+    """Let glibc reuse large buffers from step to step; each would cost a page fault for every 4 KiB otherwise."""
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # another C library
+    set_option(M_MMAP_THRESHOLD, 2**30)
+    set_option(M_TRIM_THRESHOLD, 2**31 - 1)

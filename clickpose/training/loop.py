@@ -1,0 +1,102 @@
+"""Training in plain PyTorch: what one epoch does, in the order in which it happens."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from clickpose.model import ClickPose
+from clickpose.training.batches import Batch
+from clickpose.training.config import TrainConfig
+from clickpose.training.state import TrainState, unwrap
+
+
+def rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """Return what the learning rates are multiplied by at a step."""
+    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    progress = min(1.0, step / max(1, config.epochs * steps_per_epoch))
+    if config.schedule == "cosine":
+        return warmup * 0.5 * (1 + math.cos(math.pi * progress))
+    if config.schedule == "step" and progress >= config.drop_after:
+        return warmup * 0.1
+    return warmup
+
+
+def train_one_epoch(
+    state: TrainState,
+    batches: Iterable[Batch],
+    config: TrainConfig,
+    steps_per_epoch: int,
+    on_step: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> dict[str, float]:
+    """Train on every batch once.
+
+    Args:
+        state: changed in place.
+        batches: of one epoch.
+        config: of the run.
+        steps_per_epoch: for the schedule.
+        on_step: called after each step with its number and losses, to show progress.
+
+    Returns:
+        The mean of each loss over the epoch, as ``train/NAME``.
+    """
+    state.network.train()
+    sums: dict[str, list[float]] = {}
+    for batches_of_step in chunks(batches, config.accumulate):
+        factor = rate_factor(config, state.step, steps_per_epoch)
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        state.optimizer.zero_grad(set_to_none=True)
+        losses = backward(state, batches_of_step, config)
+        nn.utils.clip_grad_norm_([p for g in state.optimizer.param_groups for p in g["params"]], config.clip_norm)
+        state.optimizer.step()
+        update_average(state.average, unwrap(state.network), config.ema_decay, state.step)
+        state.step += 1
+        for name, value in losses.items():
+            sums.setdefault(name, []).append(value)
+        if on_step is not None:
+            on_step(state.step, losses)
+    return {f"train/{name}": sum(values) / len(values) for name, values in sums.items()}
+
+
+def backward(state: TrainState, batches: Sequence[Batch], config: TrainConfig) -> dict[str, float]:
+    """Add up the gradients of one step's batches, as if they were one; return its losses by name."""
+    counts = [len(target) for batch in batches for target in batch.targets]
+    num_persons = mean_over_processes(float(sum(counts)), next(state.average.parameters()).device)
+    losses: dict[str, float] = {}
+    for i, batch in enumerate(batches):
+        seed = config.seed * 1_000_003 + state.step * config.accumulate + i
+        loss, logs = state.network(batch, num_persons, len(counts), torch.Generator().manual_seed(seed))
+        loss.backward()
+        for name, value in {"loss": float(loss.detach()), **logs}.items():
+            losses[name] = losses.get(name, 0.0) + value
+    return losses
+
+
+def chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Take the batches ``size`` at a time; the last chunk may be smaller."""
+    remaining = iter(batches)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk
+
+
+@torch.no_grad()
+def update_average(average: ClickPose, model: ClickPose, decay: float, step: int) -> None:
+    """Move the average towards the model, each tensor once; the first steps count more, so that no start lingers."""
+    decay = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def mean_over_processes(value: float, device: torch.device) -> float:
+    """Average a number over all training processes."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = torch.tensor(value, device=device)
+    dist.all_reduce(total)
+    return float(total) / dist.get_world_size()

@@ -1,0 +1,116 @@
+"""A model under training: what a resumed run needs, and how a run begins."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clickpose.errors import InvalidConfig
+from clickpose.model import ClickPose
+from clickpose.skeleton import Skeleton
+from clickpose.training.batches import Batch
+from clickpose.training.config import TrainConfig
+from clickpose.training.folding import fold_norms
+from clickpose.training.forward import training_forward
+from clickpose.training.heavy_parts import lighten
+from clickpose.training.losses import total_loss
+
+
+@dataclass
+class TrainState:
+    """Everything that a resumed run needs: the network, its moving average, the optimiser and the place in time."""
+
+    network: nn.Module  # a ClickPose, perhaps wrapped for data parallelism
+    average: ClickPose
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    first_epoch: int = 0
+
+    def state_dict(self, next_epoch: int) -> dict[str, Any]:
+        """Collect what ``load_state_dict`` restores."""
+        return {
+            "network": unwrap(self.network).state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "first_epoch": next_epoch,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        unwrap(self.network).load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.first_epoch = state["step"], state["first_epoch"]
+
+
+def unwrap(network: nn.Module) -> ClickPose:
+    """Return the model inside a data-parallel wrapper, or the model itself."""
+    inner = getattr(network, "module", network)
+    model = getattr(inner, "model", inner)
+    assert isinstance(model, ClickPose)
+    return model
+
+
+class TrainingStep(nn.Module):
+    """The loss of a batch as a module's forward, so that data parallelism sees every parameter's use."""
+
+    def __init__(self, model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.skeleton, self.config = model, skeleton, config
+        self.sigmas: Tensor
+        self.register_buffer("sigmas", torch.from_numpy(skeleton.sigma_array), persistent=False)
+
+    def forward(
+        self, batch: Batch, num_persons: float, num_pictures: int, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the scalar loss and the last layer's losses by name.
+
+        Args:
+            batch: all, or a part, of what one step sees.
+            num_persons: that the step sees, averaged over processes.
+            num_pictures: that the step sees in this process.
+            generator: of all that is random.
+        """
+        batch = batch.to(self.sigmas.device)
+        output = training_forward(self.model, batch, self.skeleton, self.config, generator)
+        return total_loss(output, batch.targets, self.sigmas, self.config.losses, num_persons, num_pictures)
+
+
+def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
+    """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be."""
+    average = copy.deepcopy(model).eval().requires_grad_(False)
+    freeze(model, config.frozen)
+    lighten(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
+    fold_norms(model.backbone)
+    return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
+
+
+def freeze(model: ClickPose, beginnings: Sequence[str]) -> None:
+    """Keep the weights whose names begin so as they are.
+
+    Raises:
+        InvalidConfig: no weight's name begins so.
+    """
+    for beginning in beginnings:
+        frozen = [p for name, p in model.named_parameters() if name.startswith(beginning)]
+        if not frozen:
+            raise InvalidConfig(f"frozen names {beginning!r}, but no weight's name begins so")
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with a rate of its own for the backbone; parameters that are frozen stay out."""
+    backbone = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith("backbone.")]
+    others = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("backbone.")]
+    groups = [
+        {"params": others, "lr": config.learning_rate, "base_lr": config.learning_rate},
+        {"params": backbone, "lr": config.backbone_learning_rate, "base_lr": config.backbone_learning_rate},
+    ]
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
