@@ -1,9 +1,12 @@
-"""Ray Serve around the same predictor: the service behind every click.
+"""Ray Serve around the same predictor: the service behind every click. In reading order:
 
-app             the application: arguments in, deployments out
-front           HAProxy before the front door
-ingress         the front door: Label Studio's routes, REST (``rest``, ``schemas``)
-remote          the pose service as the front door sees it: replicas behind a handle
-replica         a model (``model_watch``), encoded pictures (``encoded_cache``), annotators' screens (``sessions``)
-image_source    where pictures may be read from
+app           the application: arguments in, deployments out
+settings      its arguments
+web           the ingress: Label Studio's routes, the REST interface, errors, limits
+replica       a model and the images it has encoded; the client that calls it
+sessions      what each annotator sees, so that edits build on each other and survive a crash
+models        which model is served, and how it is replaced
+images        where images may be read from
+monitoring    metrics, the request log, a replica's status
+haproxy       HAProxy in front of the ingress
 """

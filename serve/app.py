@@ -15,9 +15,9 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
-from serve.ingress import PoseIngress
-from serve.replica import PoseReplica
+from serve.replica.replica import PoseReplica
 from serve.settings import AppArgs
+from serve.web.ingress import PoseIngress
 
 __all__ = ["AppArgs", "build_app"]
 

@@ -22,11 +22,11 @@ from pydantic import (
 from clickpose.errors import InvalidConfig
 from clickpose.images import MAX_BYTES, MAX_PIXELS
 from integrations.label_studio.auth import Credentials
-from serve.bucket_files import BucketFiles, local_path
-from serve.image_source import ImageLimits, ImageSource
-from serve.label_studio_files import LabelStudioFiles
-from serve.model_source import ModelSource
-from serve.uploads import Uploads
+from serve.images.buckets import BucketFiles, local_path
+from serve.images.label_studio import LabelStudioFiles
+from serve.images.source import ImageLimits, ImageSource
+from serve.images.uploads import Uploads
+from serve.models.source import ModelSource
 
 
 def _absolute(uri: str) -> str:

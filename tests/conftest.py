@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.front import front_settings
+from serve.haproxy import front_settings
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from serve.front import prepare_front
+from serve.haproxy import prepare_front
 from serve.settings import AppArgs
 
 ROOT = Path(__file__).parents[2]

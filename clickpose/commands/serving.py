@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import httpx
 
 from clickpose.errors import NotReady
-from serve.front import prepare_front
+from serve.haproxy import prepare_front
 from serve.settings import AppArgs
 
 READY_LIMIT_S = 180.0

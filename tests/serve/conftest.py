@@ -16,10 +16,10 @@ from ray import serve
 from clickpose.annotations import Click, Pose
 from clickpose.errors import InvalidClick, InvalidModel
 from clickpose.skeleton import Skeleton
-from serve.ingress import build_api
-from serve.remote import RemotePoseService
-from serve.replica import PoseReplica
+from serve.replica.replica import PoseReplica
 from serve.settings import AppArgs
+from serve.web.ingress import build_api
+from serve.web.remote import RemotePoseService
 
 SKELETON = Skeleton("five", ("nose", "left_hand", "right_hand", "left_foot", "right_foot"), (0.05,) * 5)
 K = len(SKELETON)

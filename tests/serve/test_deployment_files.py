@@ -11,7 +11,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from serve import app
-from serve.front import FAST
+from serve.haproxy import FAST
 from serve.settings import AppArgs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -17,9 +17,9 @@ from benchmarks.serve_load.records import CLICKS, Log, failed, outcomes
 from clickpose.errors import NotReady
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.app import AppArgs
-from serve.ingress import build_api
-from serve.remote import RemotePoseService
-from serve.replica import PoseReplica
+from serve.replica.replica import PoseReplica
+from serve.web.ingress import build_api
+from serve.web.remote import RemotePoseService
 
 SIZE_WH = (160, 120)
 

@@ -1,0 +1,132 @@
+"""Pictures named by strangers: read only from where the operator said pictures are.
+
+photos/7.jpg, /srv/photos/7.jpg      a file below one of the configured folders; file:///srv/photos/7.jpg is the same
+s3://bucket/photos/7.jpg             an object below one of the configured buckets, or folders in one
+/data/local-files/?d=photos/7.jpg    Label Studio's local files: read from its document root if that is here
+/data/upload/3/9f-7.jpg              anything else of the configured Label Studio, asked for with its token
+http://labels.example.com/data/...   likewise, if that is the configured Label Studio; no other host is asked
+upload:5f1c...                       a picture that was sent to this service
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+from PIL import Image
+
+from clickpose.errors import ImageError
+from clickpose.images import MAX_BYTES, MAX_PIXELS, decode_image
+from serve.images.buckets import BucketFiles, local_path
+from serve.images.label_studio import LabelStudioFiles
+from serve.images.uploads import Uploads, is_upload
+
+LOCAL_FILES = "/data/local-files/"
+MAX_NAME_CHARS = 4096
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a picture may cost: encoded bytes, pixels, and seconds to fetch it."""
+
+    max_bytes: int = MAX_BYTES
+    max_pixels: int = MAX_PIXELS
+    timeout_s: float = 20.0
+
+
+class ImageSource:
+    """Reads pictures by URL or path.
+
+    Args:
+        folders: pictures are read from these folders and what is below them; nowhere else on this machine.
+        buckets: likewise.
+        label_studio: the Label Studio whose pictures may be asked for, if any.
+        local_files_root: Label Studio's document root for local files, if it is on this machine.
+        uploads: pictures that were sent here.
+        limits: beyond these a picture is refused.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path] = (),
+        *,
+        buckets: Sequence[BucketFiles] = (),
+        label_studio: LabelStudioFiles | None = None,
+        local_files_root: Path | None = None,
+        uploads: Uploads | None = None,
+        limits: ImageLimits | None = None,
+    ) -> None:
+        self.folders = [folder.resolve() for folder in folders]
+        self.buckets = list(buckets)
+        self.label_studio = label_studio
+        self.local_files_root = local_files_root.resolve() if local_files_root else None
+        self.uploads = Uploads(0) if uploads is None else uploads  # an empty one is false
+        self.limits = limits or ImageLimits()
+
+    def read(self, name: str) -> Image.Image:
+        """Return a picture, upright and RGB.
+
+        Raises:
+            ImageError: the picture is outside every configured place, missing, broken or beyond a limit.
+        """
+        if not name or len(name) > MAX_NAME_CHARS or "\0" in name:
+            raise ImageError(f"{name[:100]!r} is no name of a picture")
+        try:
+            data = self._read_bytes(name)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ImageError(f"{name} is no address of a picture: {error}") from error
+        return decode_image(data, name, max_bytes=self.limits.max_bytes, max_pixels=self.limits.max_pixels)
+
+    def _read_bytes(self, name: str) -> bytes:
+        if is_upload(name):
+            return self.uploads.read(name)
+        parts, here, limits = urlsplit(name), local_path(name), self.limits
+        if here and (path := self._find(here, self.folders)):
+            return self._read_file(path, name)
+        if bucket := next((bucket for bucket in self.buckets if bucket.has(name)), None):
+            return bucket.fetch(name, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
+        if parts.path == LOCAL_FILES and self.local_files_root and self._is_label_studio(name):
+            inside = parse_qs(parts.query).get("d", [""])[0]
+            if path := self._find(inside.lstrip("/"), [self.local_files_root]):
+                return self._read_file(path, name)
+            raise ImageError(f"{name} is not in Label Studio's document root {self.local_files_root}")
+        if self.label_studio and self._is_label_studio(name):
+            return self.label_studio.fetch(name, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
+        raise ImageError(f"{name} is in none of the places where pictures may be read: {self._places()}")
+
+    def _find(self, name: str, folders: Sequence[Path]) -> Path | None:
+        """Return the file that a path means, absolute or below one of the folders, or None if they do not have it."""
+        if ".." in PurePosixPath(name).parts:
+            return None
+        found = (self._resolve(folder, name) for folder in folders)
+        return next((path for path in found if path is not None), None)
+
+    def _resolve(self, folder: Path, name: str) -> Path | None:
+        """Return a file below a folder, with every link followed, or None if it is not below it."""
+        try:
+            path = (folder / name).resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a ring of links
+            return None
+        return path if path.is_relative_to(folder) and path.is_file() else None
+
+    def _read_file(self, path: Path, name: str) -> bytes:
+        """Read one byte more than allowed at most; the decoder refuses what is too long."""
+        try:
+            with path.open("rb") as file:
+                return file.read(self.limits.max_bytes + 1)
+        except OSError as error:
+            raise ImageError(f"{name} cannot be read: {error.strerror}") from error
+
+    def _is_label_studio(self, name: str) -> bool:
+        """Tell whether a name means something of the configured Label Studio, by its host or for want of one."""
+        if self.label_studio is not None:
+            return self.label_studio.has(name)
+        return name.startswith(LOCAL_FILES)
+
+    def _places(self) -> str:
+        places = [*map(str, self.folders), *(bucket.root for bucket in self.buckets)]
+        places += [self.label_studio.url] if self.label_studio else []
+        return ", ".join(places) or "none is configured"

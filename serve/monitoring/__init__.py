@@ -1,0 +1,6 @@
+"""What an operator can observe. In reading order:
+
+metrics           counters and latencies for Prometheus
+replica_status    what a replica reports about itself
+request_log       one line of JSON per request
+"""

@@ -1,0 +1,126 @@
+"""Pictures that programs annotate step by step: the service keeps the poses, and every state before, for undo.
+
+A program that would rather keep its poses itself uses the stateless routes (``rest``); the predictor is the same.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clickpose.annotations import Click, Pose
+from clickpose.errors import ClickPoseError, InvalidClick
+from integrations.label_studio.service import PoseAnswer
+from serve.sessions.locks import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from serve.web.rest import StatelessPoseService
+
+MAX_STATES = 100
+
+
+class NotOpen(ClickPoseError):
+    """No picture is open under this name: it was closed, or not used for too long."""
+
+
+@dataclass
+class OpenImage:
+    """A picture being annotated.
+
+    Attributes:
+        image: its name.
+        states: the answers so far, oldest first; the last one is the current one.
+    """
+
+    image: str
+    states: list[PoseAnswer]
+
+    @property
+    def poses(self) -> Sequence[Pose]:
+        """Everybody in the picture now."""
+        return self.states[-1].poses
+
+    def advance(self, answer: PoseAnswer) -> PoseAnswer:
+        """Make an answer the current state."""
+        self.states = [*self.states, answer][-MAX_STATES:]
+        return answer
+
+
+class OpenImages:
+    """Open pictures by key; the least recently used is closed first.
+
+    Args:
+        service: refines.
+        max_open: how many pictures may be open.
+    """
+
+    def __init__(self, service: StatelessPoseService, max_open: int = 1000) -> None:
+        self.service = service
+        self.max_open = max_open
+        self._open: OrderedDict[str, OpenImage] = OrderedDict()
+        self._turns = Turns()
+
+    async def open(self, image: str, poses: Sequence[Pose] | None = None) -> tuple[str, PoseAnswer]:
+        """Open a picture, with its predicted poses or with those given; return its key and the first state."""
+        predict = self.service.predict(image) if poses is None else self.service.refine(image, poses, [], "all")
+        answer = await predict
+        key = secrets.token_urlsafe(12)
+        self._open[key] = OpenImage(image, [answer])
+        while len(self._open) > self.max_open:
+            self._open.popitem(last=False)
+        return key, answer
+
+    async def current(self, key: str) -> PoseAnswer:
+        """Return the current state of a picture."""
+        return self._find(key).states[-1]
+
+    async def click(self, key: str, clicks: Sequence[Click], hold: str) -> PoseAnswer:
+        """Apply clicks."""
+        async with self._turn(key) as opened:
+            return opened.advance(await self.service.refine(opened.image, opened.poses, clicks, hold))
+
+    async def add_person(self, key: str, box_px: Sequence[float]) -> PoseAnswer:
+        """Add the person inside a box, as the last one."""
+        async with self._turn(key) as opened:
+            return opened.advance(await self.service.add_person(opened.image, opened.poses, box_px))
+
+    async def remove_person(self, key: str, person: int) -> PoseAnswer:
+        """Remove a person; those after it move up by one."""
+        async with self._turn(key) as opened:
+            if not 0 <= person < len(opened.poses):
+                raise InvalidClick(f"person {person} is outside 0..{len(opened.poses) - 1}")
+            others = [pose for index, pose in enumerate(opened.poses) if index != person]
+            return opened.advance(replace(opened.states[-1], poses=others))
+
+    async def undo(self, key: str) -> PoseAnswer:
+        """Go back to the state before the last step; the first state stays."""
+        async with self._turn(key) as opened:
+            opened.states = opened.states[:-1] or opened.states
+            return opened.states[-1]
+
+    def close(self, key: str) -> None:
+        """Forget a picture.
+
+        Raises:
+            NotOpen: there is none under this key.
+        """
+        self._find(key)
+        del self._open[key]
+
+    @asynccontextmanager
+    async def _turn(self, key: str) -> AsyncIterator[OpenImage]:
+        """Wait until earlier steps on this picture are done; a step that fails changes nothing."""
+        async with self._turns.take(key):
+            yield self._find(key)
+
+    def _find(self, key: str) -> OpenImage:
+        if key not in self._open:
+            raise NotOpen(f"no picture is open under {key[:40]!r}: open it again, with the poses of the last answer")
+        self._open.move_to_end(key)
+        return self._open[key]

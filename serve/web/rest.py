@@ -1,0 +1,99 @@
+"""The REST interface: stateless, for programs; Label Studio has routes of its own.
+
+    POST /v1/detect        picture                     every person
+    POST /v1/refine        picture, poses, clicks      the same persons, refined; clicked keypoints are held
+    POST /v1/add-person    picture, poses, box         the same persons and one more
+    GET  /v1/skeleton                                  names and order of the keypoints
+    GET  /v1/status                                    every replica's model and cache, webhook events so far
+    GET  /metrics                                      the same for Prometheus
+    GET  /docs, /openapi.json                          all of this, to read and for programs
+
+Every answer carries the version of the model that gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from clickpose.annotations import Click, Pose
+from integrations.label_studio.service import PoseAnswer, PoseService
+from integrations.strict_json import StrictRoute
+from serve.monitoring.metrics import Metrics
+from serve.web.api_page import write_page
+from serve.web.schemas import AddPersonRequest, DetectRequest, PosesResponse, RefineRequest, to_poses
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class StatelessPoseService(PoseService, Protocol):
+    """What the REST routes need on top of a ``PoseService``: steps on poses that the caller keeps."""
+
+    metrics: Metrics
+
+    async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
+        """Refine poses by clicks."""
+        ...
+
+    async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> PoseAnswer:
+        """Add the person inside a box."""
+        ...
+
+    async def upload(self, data: bytes) -> str:
+        """Keep an encoded picture for a while, and return its name."""
+        ...
+
+    async def details(self) -> dict[str, Any]:
+        """Return what every replica does and holds."""
+        ...
+
+
+def build_rest_router(service: StatelessPoseService) -> APIRouter:
+    """Return the routes for programs."""
+    router = APIRouter(route_class=StrictRoute)
+
+    @router.post("/v1/detect")
+    async def detect(request: DetectRequest) -> PosesResponse:
+        """Predict every person of a picture."""
+        return PosesResponse.of(await service.predict(request.image))
+
+    @router.post("/v1/refine")
+    async def refine(request: RefineRequest) -> PosesResponse:
+        """Refine poses by clicks."""
+        clicks = [click.to_click() for click in request.clicks]
+        return PosesResponse.of(await service.refine(request.image, to_poses(request.poses), clicks, request.hold))
+
+    @router.post("/v1/add-person")
+    async def add_person(request: AddPersonRequest) -> PosesResponse:
+        """Add a person the model missed."""
+        return PosesResponse.of(await service.add_person(request.image, to_poses(request.poses), request.box_px))
+
+    @router.get("/v1/skeleton")
+    async def skeleton() -> dict[str, Any]:
+        """Tell the names and the order of the keypoints."""
+        return service.skeleton.to_dict()
+
+    @router.get("/v1/status")
+    async def status() -> dict[str, Any]:
+        """Tell what every replica does and holds."""
+        return await service.details()
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Tell Prometheus what the service did."""
+        return Response(service.metrics.text(), media_type=METRICS_TYPE)
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> dict[str, Any]:
+        """Tell programs what there is to ask."""
+        return dict(request.app.openapi())
+
+    @router.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        """Tell people what there is to ask."""
+        return HTMLResponse(write_page(request.app.openapi()))
+
+    return router
