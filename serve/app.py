@@ -9,15 +9,26 @@ or, in a Serve configuration file, ``import_path: serve.app:build_app`` with the
 """
 
 # no "from __future__ import annotations" here: Serve reads build_app's annotation, and turns ``args:`` into AppArgs
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
+from clickpose.skeleton import Skeleton
+from serve.images.buckets import BucketFiles, local_path
+from serve.images.label_studio import LabelStudioFiles
+from serve.images.source import ImageLimits, ImageSource
+from serve.images.uploads import Uploads
+from serve.models.source import ModelSource
 from serve.replica.replica import PoseReplica
 from serve.settings import AppArgs
 from serve.web.ingress import PoseIngress
+
+if TYPE_CHECKING:
+    from clickpose.predictor import Predictor
 
 __all__ = ["AppArgs", "build_app"]
 
@@ -37,11 +48,42 @@ def build_app(args: AppArgs) -> Application:
         InvalidSkeleton: the model's skeleton is malformed.
     """
     args = args.with_secrets()
-    source = args.model_source()
-    version = source.wanted_version()
-    skeleton = source.read_skeleton(version)
-    replicas = _replica_deployment(args).bind(args, skeleton)
+    models = model_source(args)
+    version = models.wanted_version()
+    skeleton = models.read_skeleton(version)
+    replicas = _replicas(args, models, skeleton)
     return _ingress_deployment(args).bind(replicas, args, skeleton, version)  # type: ignore[no-any-return]
+
+
+def model_source(args: AppArgs) -> ModelSource:
+    """Return where the model comes from."""
+    return ModelSource(store=args.store, folder=args.model)
+
+
+def image_source(args: AppArgs) -> ImageSource:
+    """Return where pictures come from."""
+    token = args.label_studio_token.get_secret_value() if args.label_studio_token else None
+    folders = [path for root in args.image_roots if (path := local_path(root))]
+    return ImageSource(
+        [Path(path) for path in folders],
+        buckets=[BucketFiles(root) for root in args.image_roots if not local_path(root)],
+        label_studio=LabelStudioFiles(args.label_studio_url, token) if args.label_studio_url else None,
+        local_files_root=Path(args.local_files_root) if args.local_files_root else None,
+        uploads=Uploads(args.upload_mib * 2**20),
+        limits=ImageLimits(args.max_image_bytes, args.max_image_pixels, args.image_timeout_s),
+    )
+
+
+def load_predictor(device: str, folder: Path, version: str) -> "Predictor":
+    """Load a model folder; only replicas import torch."""
+    from clickpose.predictor import Predictor
+
+    return Predictor.load(folder, device=device, version=version)
+
+
+def _replicas(args: AppArgs, models: ModelSource, skeleton: Skeleton) -> Application:
+    load = partial(load_predictor, args.device)
+    return _replica_deployment(args).bind(args, skeleton, models, image_source(args), load)  # type: ignore[no-any-return]
 
 
 def _ingress_deployment(args: AppArgs) -> Any:

@@ -31,13 +31,13 @@ FILES = {
 PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
 
 
-def prepare_front() -> None:
+def enable_haproxy() -> None:
     """Let a Ray that this process will start use HAProxy, if this platform has it; what is set already stays."""
-    for name, value in front_settings().items():
+    for name, value in haproxy_settings().items():
         os.environ.setdefault(name, value)
 
 
-def front_settings() -> dict[str, str]:
+def haproxy_settings() -> dict[str, str]:
     """Return what a Ray on one machine has to find in its environment; nothing if there is no HAProxy for it.
 
     Ray would keep HAProxy's files, its control socket among them, where every user of the machine can reach them, and

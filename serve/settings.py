@@ -21,12 +21,6 @@ from pydantic import (
 
 from clickpose.errors import InvalidConfig
 from clickpose.images import MAX_BYTES, MAX_PIXELS
-from integrations.label_studio.auth import Credentials
-from serve.images.buckets import BucketFiles, local_path
-from serve.images.label_studio import LabelStudioFiles
-from serve.images.source import ImageLimits, ImageSource
-from serve.images.uploads import Uploads
-from serve.models.source import ModelSource
 
 
 def _absolute(uri: str) -> str:
@@ -147,35 +141,6 @@ class AppArgs(BaseModel):
     def max_programs(self) -> int:
         """Return how many requests of programs may be in progress: half of what replicas hold and the queue takes."""
         return max(1, (self.max_queued + self.replicas * self.max_ongoing) // 2)
-
-    def credentials(self) -> Credentials | None:
-        """Return what callers must show; None if anybody may call."""
-        if self.secret is None:
-            return None
-        secret = self.secret.get_secret_value()
-        return Credentials(self.user, secret, tokens=(secret,))
-
-    def webhook_password(self) -> str | None:
-        """Return what a webhook may show instead."""
-        secret = self.webhook_secret or self.secret
-        return secret.get_secret_value() if secret else None
-
-    def model_source(self) -> ModelSource:
-        """Return where the model comes from."""
-        return ModelSource(store=self.store, folder=self.model)
-
-    def image_source(self) -> ImageSource:
-        """Return where pictures come from."""
-        token = self.label_studio_token.get_secret_value() if self.label_studio_token else None
-        folders = [path for root in self.image_roots if (path := local_path(root))]
-        return ImageSource(
-            [Path(path) for path in folders],
-            buckets=[BucketFiles(root) for root in self.image_roots if not local_path(root)],
-            label_studio=LabelStudioFiles(self.label_studio_url, token) if self.label_studio_url else None,
-            local_files_root=Path(self.local_files_root) if self.local_files_root else None,
-            uploads=Uploads(self.upload_mib * 2**20),
-            limits=ImageLimits(self.max_image_bytes, self.max_image_pixels, self.image_timeout_s),
-        )
 
 
 def _from_environment(name: str) -> SecretStr | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.haproxy import front_settings
+from serve.haproxy import haproxy_settings
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def ray_cluster() -> Iterator[None]:
     if ours:
         root = str(Path(__file__).parents[1])
         with pytest.MonkeyPatch.context() as only_here:  # a service that a test starts beside has ports of its own
-            for name, value in front_settings().items():
+            for name, value in haproxy_settings().items():
                 only_here.setenv(name, value)
             ray.init(
                 num_cpus=4,

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from serve.haproxy import prepare_front
+from serve.haproxy import enable_haproxy
 from serve.settings import AppArgs
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ class Stand:
 def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]], **settings: Any) -> Iterator[Stand]:
     """Serve a model until the block ends; ``scratch`` holds the pictures in ``pictures/``."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SURROUNDINGS.items()})
-    prepare_front()
+    enable_haproxy()
     import ray
 
     from clickpose.commands.serving import running_service

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import httpx
 
 from clickpose.errors import NotReady
-from serve.haproxy import prepare_front
+from serve.haproxy import enable_haproxy
 from serve.settings import AppArgs
 
 READY_LIMIT_S = 180.0
@@ -27,7 +27,7 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
     """
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     if not os.environ.get("RAY_ADDRESS"):
-        prepare_front()
+        enable_haproxy()
     import ray
     from ray import serve
 

@@ -26,7 +26,6 @@ class BucketFiles:
         parts = urlsplit(root)
         self.root = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self._uri = root
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="bucket")
 
     def has(self, name: str) -> bool:
         """Tell whether a name means something below the root; percent-encoding hides no step upwards."""
@@ -51,6 +50,11 @@ class BucketFiles:
         filesystem, path = self._opened
         with filesystem.open_input_stream(path + unquote(name.removeprefix(self.root))) as stream:
             return bytes(stream.read(max_bytes + 1))
+
+    @cached_property
+    def _readers(self) -> ThreadPoolExecutor:
+        """Made on first use: until then this object can be sent to another process."""
+        return ThreadPoolExecutor(READERS, thread_name_prefix="bucket")
 
     @cached_property
     def _opened(self) -> tuple[fs.FileSystem, str]:

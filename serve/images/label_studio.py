@@ -7,7 +7,9 @@ so is a redirect. Whatever address Label Studio has, a private one too, is what 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
+from functools import cached_property
 
 import httpx
 
@@ -30,7 +32,6 @@ class LabelStudioFiles:
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._token = token
-        self._tls = httpx.create_ssl_context()  # costs more than a request, so it is made once
         self._access = ("", 0.0)  # short-lived token, time.monotonic() at which it is renewed
 
     def has(self, name: str) -> bool:
@@ -66,6 +67,11 @@ class LabelStudioFiles:
             if not self._has(url):
                 raise ImageError(f"{name} is no file of {self.url}, which points to {_origin(url)}{url.path}")
         raise ImageError(f"{name} cannot be had from {self.url}: it redirects in circles")
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made once, since it costs more than a request, and on first use: it cannot be sent to another process."""
+        return httpx.create_ssl_context()
 
     def _has(self, url: httpx.URL) -> bool:
         prefix = f"{httpx.URL(self.url).path.rstrip('/')}/data/"

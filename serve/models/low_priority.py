@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 NICENESS = 5
 
 
-def patient_thread(name: str) -> ThreadPoolExecutor:
+def low_priority_thread(name: str) -> ThreadPoolExecutor:
     """Return an executor of one thread that gives way to all others; Linux, unlike others, can say so of a thread."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=_give_way)
 

@@ -23,7 +23,7 @@ BOX_PX = (40.0, 10.0, 120.0, 110.0)
 CLICK_XY_PX = (80.0, 30.0)
 
 
-def load_and_try(load: LoadModel, folder: Path, version: str, skeleton: Skeleton) -> Predictor:
+def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleton) -> Predictor:
     """Load a model, detect, add a person and click on it.
 
     Raises:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from clickpose.errors import InvalidModel, NotReady, StoreError
 from clickpose.skeleton import Skeleton
-from serve.models.low_priority import patient_thread
-from serve.models.smoke_test import LoadModel, load_and_try
+from serve.models.low_priority import low_priority_thread
+from serve.models.smoke_test import LoadModel, load_and_test
 from serve.models.source import ModelSource
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ModelWatch:
         self.on_swap: Callable[[str], None] = lambda version: None
         self._model: ServedModel | None = None
         self._loaded = asyncio.Event()
-        self._loading = patient_thread("load")
+        self._loading = low_priority_thread("load")
 
     @property
     def version(self) -> str | None:
@@ -113,7 +113,7 @@ class ModelWatch:
 
     def _load_now(self, version: str) -> ServedModel:
         with self.source.local_folder(version) as folder:
-            return ServedModel(load_and_try(self.load, folder, version, self.skeleton), version)
+            return ServedModel(load_and_test(self.load, folder, version, self.skeleton), version)
 
     def _swap(self, model: ServedModel) -> None:
         logger.info("serving model %s instead of %s", model.version, self.version)

@@ -41,7 +41,7 @@ OVER_ALL = {
 }
 
 
-class Metrics:
+class ServiceMetrics:
     """Requests and their latency by kind, and what the replicas last said of themselves."""
 
     def __init__(self) -> None:

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from clickpose.annotations import Click, Pose
 from clickpose.errors import ClickPoseError, ImageError, InvalidAnnotation
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
-from serve.models.low_priority import patient_thread
+from serve.images.source import ImageSource
+from serve.models.low_priority import low_priority_thread
 from serve.models.smoke_test import LoadModel
+from serve.models.source import ModelSource
 from serve.models.watch import ModelWatch, ServedModel
 from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
 from serve.replica.edits import apply_edit
 from serve.replica.encoded_cache import EncodedCache
-from serve.sessions.locks import Turns
-from serve.sessions.recovery import Progress, Recalled
+from serve.sessions.locks import SessionLocks
+from serve.sessions.recovery import AnswerCounts, Backup
 from serve.sessions.sessions import Sessions, State
 from serve.settings import AppArgs
 
 if TYPE_CHECKING:
-    from clickpose.predictor import EncodedImage, Predictor
+    from clickpose.predictor import EncodedImage
 
 T = TypeVar("T")
+Step: TypeAlias = "Callable[[PoseReplica], Awaitable[Reply]]"
 
-NOTHING = Recalled()
+NO_BACKUP = Backup()
 
 
 class PoseReplica:
@@ -42,28 +44,32 @@ class PoseReplica:
     Args:
         args: the application's arguments.
         skeleton: the schema that the application speaks.
-        load: makes a predictor from a local folder and a version; ``Predictor.load`` by default.
+        models: where models come from.
+        images: where pictures come from.
+        load: makes a predictor from a local folder and a version.
     """
 
-    def __init__(self, args: AppArgs, skeleton: Skeleton, load: LoadModel | None = None) -> None:
+    def __init__(
+        self, args: AppArgs, skeleton: Skeleton, models: ModelSource, images: ImageSource, load: LoadModel
+    ) -> None:
         self.args = args
         self.skeleton = skeleton
-        self.images = args.image_source()
-        self.models = ModelWatch(args.model_source(), skeleton, load or _loader(args.device))
+        self.images = images
+        self.models = ModelWatch(models, skeleton, load)
         self.encoded: EncodedCache[EncodedImage] = EncodedCache(args.cache_mib * 2**20)
         self.models.on_swap = self.encoded.keep_only
         self.sessions = Sessions(args.sessions)
-        self.progress = Progress(self.sessions)
-        self._turns = Turns()
+        self.counts = AnswerCounts(self.sessions)
+        self._locks = SessionLocks()
         self._queue = 0
-        self._encoding = patient_thread("encode")
+        self._encoding = low_priority_thread("encode")
         self._posing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pose")
         self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
 
-    async def answer(self, method: str, *arguments: Any) -> Reply | ClickPoseError:
-        """Call a method; return an error that is meant for whoever asked: of a raised one Serve logs all it says."""
+    async def answer(self, step: Step) -> Reply | ClickPoseError:
+        """Run a step; return an error that is meant for the caller: Serve would log all that a raised one says."""
         try:
-            return cast(Reply, await getattr(self, method)(*arguments))
+            return await step(self)
         except ClickPoseError as error:
             return error
 
@@ -98,7 +104,7 @@ class PoseReplica:
             self.images.uploads.forget(image_url)
             raise
 
-    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, recalled: Recalled = NOTHING) -> Reply:
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, backup: Backup = NO_BACKUP) -> Reply:
         """Apply an edit to the poses on an annotator's screen, and remember the answer; nothing of a refused one.
 
         Raises:
@@ -106,8 +112,8 @@ class PoseReplica:
         """
         self._check(screen.saved)
         model = await self._model()
-        async with self._turns.take(screen.session) as overlaps:
-            self.progress.catch_up(recalled)
+        async with self._locks.take(screen.session) as overlaps:
+            self.counts.catch_up(backup)
             encoded, found = await self._encode(model, screen.image_url)
             draft = self.sessions.draft(screen)
             poses = _recall(draft, screen, overlaps=overlaps)
@@ -118,7 +124,7 @@ class PoseReplica:
             after, edited = await self._run(apply_edit, model.predictor, encoded, poses, edit, present)
             draft.record(screen.session, after)
             self.sessions.adopt(draft, screen.session)
-            number = self.progress.advance(screen.session, recalled)
+            number = self.counts.advance(screen.session, backup)
         return Reply(_answer(after, encoded, model, edited), found, number)
 
     async def status(self) -> ReplicaStatus:
@@ -194,12 +200,3 @@ def _recall(sessions: Sessions, screen: Screen, *, overlaps: bool) -> State | No
 
 def _answer(poses: Sequence[Pose], encoded: EncodedImage, model: ServedModel, edited: int | None = None) -> PoseAnswer:
     return PoseAnswer(list(poses), encoded.size_wh, model.version, edited)
-
-
-def _loader(device: str) -> LoadModel:
-    def load(folder: Path, version: str) -> Predictor:
-        from clickpose.predictor import Predictor  # torch, which only a replica needs
-
-        return Predictor.load(folder, device=device, version=version)
-
-    return load

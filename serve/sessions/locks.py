@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class Turns:
+class SessionLocks:
     """A lock for each session, kept as long as somebody holds it or waits for it."""
 
     def __init__(self) -> None:

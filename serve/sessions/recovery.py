@@ -25,7 +25,7 @@ class StatesMissing(ClickPoseError):
 
 
 @dataclass(frozen=True)
-class Recalled:
+class Backup:
     """What the front door knows of the session that an edit belongs to.
 
     Attributes:
@@ -37,7 +37,7 @@ class Recalled:
     states: Mapping[str, Sequence[State]] = field(default_factory=dict)
 
 
-class Recollection:
+class Backups:
     """The latest answers of each session, as the front door saw them; the least recent session is forgotten first.
 
     Args:
@@ -50,7 +50,7 @@ class Recollection:
         self.max_states = max_states
         self._answers: OrderedDict[str, list[tuple[int, State]]] = OrderedDict()
 
-    def note(self, screen: Screen, number: int, poses: Sequence[Pose]) -> None:
+    def record(self, screen: Screen, number: int, poses: Sequence[Pose]) -> None:
         """Remember the answer of a number; answers to edits that overlap may come in any order."""
         answers = [*self._answers.get(self._name(screen), ()), (number, tuple(poses))]
         self._answers[screen.session] = sorted(answers, key=lambda answer: answer[0])[-self.max_states :]
@@ -58,14 +58,14 @@ class Recollection:
         while len(self._answers) > self.max_sessions:
             self._answers.popitem(last=False)
 
-    def recall(self, screen: Screen, *, with_states: bool = False) -> Recalled:
+    def of(self, screen: Screen, *, with_states: bool = False) -> Backup:
         """Return what is known of a screen's session."""
         name = self._name(screen)
         answers = self._answers.get(name)
         if not answers:
-            return Recalled()
+            return Backup()
         states = {name: [state for _, state in answers]} if with_states else {}
-        return Recalled({name: answers[-1][0]}, states)
+        return Backup({name: answers[-1][0]}, states)
 
     def num_held(self) -> int:
         """Count the keypoints that humans placed, on all screens remembered."""
@@ -76,7 +76,7 @@ class Recollection:
         return screen.session if screen.session in self._answers else screen.earlier_session
 
 
-class Progress:
+class AnswerCounts:
     """How many answers of each session a replica knows of.
 
     Args:
@@ -87,24 +87,24 @@ class Progress:
         self.sessions = sessions
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
-    def catch_up(self, recalled: Recalled) -> None:
+    def catch_up(self, backup: Backup) -> None:
         """Make sure that every answer the front door has seen is known here.
 
         Raises:
             StatesMissing: some are not, and were not sent along.
         """
-        for session, number in recalled.numbers.items():
+        for session, number in backup.numbers.items():
             if self.sessions.newest(session) is not None and self._numbers.get(session, 0) >= number:
                 continue
-            if session not in recalled.states:
+            if session not in backup.states:
                 raise StatesMissing(f"there were {number} answers, and not all of them are known here")
-            for state in recalled.states[session]:
+            for state in backup.states[session]:
                 self.sessions.record(session, state)
             self._numbers[session] = number
 
-    def advance(self, session: str, recalled: Recalled) -> int:
+    def advance(self, session: str, backup: Backup) -> int:
         """Count one more answer of a session, under this or an earlier name; return its number."""
-        number = 1 + max(self._numbers.get(session, 0), *recalled.numbers.values(), 0)
+        number = 1 + max(self._numbers.get(session, 0), *backup.numbers.values(), 0)
         self._numbers[session] = number
         self._numbers.move_to_end(session)
         while len(self._numbers) > self.sessions.max_sessions:

@@ -12,13 +12,13 @@ from ray.serve.handle import DeploymentHandle
 from starlette.middleware import Middleware
 
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.auth import Guard
+from integrations.label_studio.auth import Credentials, Guard
 from integrations.label_studio.routes import build_router
 from serve.monitoring.request_log import RequestLog, log_to_stderr
 from serve.settings import AppArgs
 from serve.web.admission import Admission
 from serve.web.body_limit import BodyLimit
-from serve.web.errors import PROBLEMS, Refusals
+from serve.web.errors import PROBLEMS, ErrorAnswers
 from serve.web.open_images import OpenImages
 from serve.web.remote import RemotePoseService
 from serve.web.rest import build_rest_router
@@ -38,10 +38,10 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
         title="clickpose", lifespan=lifespan, middleware=_doors(service, args), responses=PROBLEMS,
         docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
-    refusals = Refusals(service.metrics)
-    refusals.install(api)
+    errors = ErrorAnswers(service.metrics)
+    errors.install(api)
     webhook = WebhookForwarder(args.forward_webhooks_to, service.metrics)
-    api.include_router(build_router(service, webhook=webhook, image_key=args.image_key, on_failure=refusals.count))
+    api.include_router(build_router(service, webhook=webhook, image_key=args.image_key, on_failure=errors.count))
     api.include_router(build_rest_router(service))
     api.include_router(build_open_router(OpenImages(service, args.sessions)))
     api.include_router(build_upload_router(service))
@@ -50,16 +50,22 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
 
 def _doors(service: RemotePoseService, args: AppArgs) -> list[Middleware]:
     """Return what a request has to pass, from outside in."""
-    count, credentials = service.metrics.count_rejected, args.credentials()
-    guards = []
-    if credentials is not None:
-        guards = [Middleware(Guard, credentials=credentials, webhook_secret=args.webhook_password())]
+    count = service.metrics.count_rejected
     return [
         Middleware(RequestLog, count_rejected=count),
-        *guards,
+        *_guards(args),
         Middleware(Admission, most=args.max_programs(), count_rejected=count),
         Middleware(BodyLimit, max_bytes=args.max_body_bytes),
     ]
+
+
+def _guards(args: AppArgs) -> list[Middleware]:
+    """Return the check of the secret, if there is one."""
+    if args.secret is None:
+        return []
+    secret = args.secret.get_secret_value()
+    webhook_secret = (args.webhook_secret or args.secret).get_secret_value()
+    return [Middleware(Guard, credentials=Credentials(args.user, secret, (secret,)), webhook_secret=webhook_secret)]
 
 
 @serve.ingress()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from clickpose.annotations import Click, Pose
 from clickpose.errors import ClickPoseError, InvalidClick
 from integrations.label_studio.service import PoseAnswer
-from serve.sessions.locks import Turns
+from serve.sessions.locks import SessionLocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,7 +64,7 @@ class OpenImages:
         self.service = service
         self.max_open = max_open
         self._open: OrderedDict[str, OpenImage] = OrderedDict()
-        self._turns = Turns()
+        self._locks = SessionLocks()
 
     async def open(self, image: str, poses: Sequence[Pose] | None = None) -> tuple[str, PoseAnswer]:
         """Open a picture, with its predicted poses or with those given; return its key and the first state."""
@@ -116,7 +116,7 @@ class OpenImages:
     @asynccontextmanager
     async def _turn(self, key: str) -> AsyncIterator[OpenImage]:
         """Wait until earlier steps on this picture are done; a step that fails changes nothing."""
-        async with self._turns.take(key):
+        async with self._locks.take(key):
             yield self._find(key)
 
     def _find(self, key: str) -> OpenImage:

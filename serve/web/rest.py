@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer, PoseService
 from integrations.strict_json import StrictRoute
-from serve.monitoring.metrics import Metrics
+from serve.monitoring.metrics import ServiceMetrics
 from serve.web.api_page import write_page
 from serve.web.schemas import AddPersonRequest, DetectRequest, PosesResponse, RefineRequest, to_poses
 
@@ -32,7 +32,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class StatelessPoseService(PoseService, Protocol):
     """What the REST routes need on top of a ``PoseService``: steps on poses that the caller keeps."""
 
-    metrics: Metrics
+    metrics: ServiceMetrics
 
     async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
         """Refine poses by clicks."""

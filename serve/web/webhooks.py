@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from integrations.redaction import redacted
-from serve.monitoring.metrics import Metrics
+from serve.monitoring.metrics import ServiceMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ TIMEOUT_S = 2.0
 class WebhookForwarder:
     """Counts events, and posts each one unchanged to a URL if there is one."""
 
-    def __init__(self, url: str | None, metrics: Metrics, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, url: str | None, metrics: ServiceMetrics, client: httpx.AsyncClient | None = None) -> None:
         self.url = url
         self.metrics = metrics
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S)

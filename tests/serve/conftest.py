@@ -16,6 +16,7 @@ from ray import serve
 from clickpose.annotations import Click, Pose
 from clickpose.errors import InvalidClick, InvalidModel
 from clickpose.skeleton import Skeleton
+from serve.app import image_source, model_source
 from serve.replica.replica import PoseReplica
 from serve.settings import AppArgs
 from serve.web.ingress import build_api
@@ -123,7 +124,10 @@ def encoded() -> FakeEncoded:
 @pytest.fixture(scope="module")
 def replicas(args: AppArgs, skeleton: Skeleton, load_fake: Any) -> Any:
     """The handle of a replica, for the module's own ``args``, that Serve runs in this process."""
-    return serve.run(serve.deployment(PoseReplica).bind(args, skeleton, load_fake), _local_testing_mode=True)
+    return serve.run(
+        serve.deployment(PoseReplica).bind(args, skeleton, model_source(args), image_source(args), load_fake),
+        _local_testing_mode=True,
+    )
 
 
 @pytest.fixture

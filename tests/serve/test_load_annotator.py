@@ -16,7 +16,7 @@ from benchmarks.serve_load.annotator import Annotator
 from benchmarks.serve_load.records import CLICKS, Log, failed, outcomes
 from clickpose.errors import NotReady
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
-from serve.app import AppArgs
+from serve.app import AppArgs, image_source, model_source
 from serve.replica.replica import PoseReplica
 from serve.web.ingress import build_api
 from serve.web.remote import RemotePoseService
@@ -54,7 +54,10 @@ def args(tmp_path: Any, write_model: Any, point_to: Any) -> AppArgs:
 
 def annotate(kind: type[RemotePoseService], args: AppArgs, skeleton: Any, load_fake: Any, *, drags: bool) -> Log:
     """Let an annotator place eight keypoints."""
-    replicas = serve.run(serve.deployment(PoseReplica).bind(args, skeleton, load_fake), _local_testing_mode=True)
+    replicas = serve.run(
+        serve.deployment(PoseReplica).bind(args, skeleton, model_source(args), image_source(args), load_fake),
+        _local_testing_mode=True,
+    )
     service, log = kind(replicas, skeleton, first_version="v1", timeout_s=10), Log()
 
     async def work() -> None:

@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from clickpose.errors import ImageError
+from serve.app import image_source
 from serve.images.buckets import BucketFiles
 from serve.images.source import ImageLimits, ImageSource
 from serve.settings import AppArgs
@@ -49,7 +50,7 @@ def settings() -> Iterator[str]:
 
 @pytest.fixture
 def source(settings: str) -> ImageSource:
-    return AppArgs(model="m", image_roots=(f"s3://key:hush@photos/people?{settings}",)).image_source()
+    return image_source(AppArgs(model="m", image_roots=(f"s3://key:hush@photos/people?{settings}",)))
 
 
 @pytest.mark.parametrize("name", ["one.png", "a%20b%25.png"])
@@ -102,7 +103,7 @@ def test_a_folder_may_be_written_as_a_uri(tmp_path) -> None:
     for place in ("photos/one.png", "secret.png"):
         (tmp_path / place).write_bytes(png())
     (tmp_path / "photos" / "link.png").symlink_to(tmp_path / "secret.png")
-    source = AppArgs(model="m", image_roots=(f"file://{tmp_path}/photos",)).image_source()
+    source = image_source(AppArgs(model="m", image_roots=(f"file://{tmp_path}/photos",)))
     for name in ("one.png", f"file://{tmp_path}/photos/one.png", f"{tmp_path}/photos/one.png"):
         assert source.read(name).size == (160, 120)
     for name in ("link.png", "photos/link.png", "secret.png", "photos/../secret.png", "photos/%2e%2e/secret.png"):

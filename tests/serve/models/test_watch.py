@@ -9,7 +9,7 @@ import pytest
 
 from clickpose.errors import InvalidModel, NotReady, StoreError
 from clickpose.skeleton import Skeleton
-from serve.models.smoke_test import load_and_try
+from serve.models.smoke_test import load_and_test
 from serve.models.source import ModelSource
 from serve.models.watch import ModelWatch
 
@@ -166,4 +166,4 @@ def test_a_model_must_pass_a_trial(predictor: Any, make_pose: Any) -> None:
 
     for kind, why in ((Drifts, "moved a keypoint"), (Raises, "out of memory")):
         with pytest.raises(InvalidModel, match=why):
-            load_and_try(lambda folder, version, kind=kind: kind(), Path(), "v1", predictor.skeleton)  # type: ignore[misc]
+            load_and_test(lambda folder, version, kind=kind: kind(), Path(), "v1", predictor.skeleton)  # type: ignore[misc]

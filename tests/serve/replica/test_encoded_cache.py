@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from serve.replica.encoded_cache import EncodedCache
-from serve.sessions.locks import Turns
+from serve.sessions.locks import SessionLocks
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,17 @@ def test_a_new_model_makes_old_values_useless() -> None:
 def test_edits_of_one_session_take_turns_and_know_of_each_other() -> None:
     events: list[tuple[str, bool]] = []
 
-    async def edit(turns: Turns, session: str) -> None:
-        async with turns.take(session) as overlaps:
+    async def edit(locks: SessionLocks, session: str) -> None:
+        async with locks.take(session) as overlaps:
             events.append((session, overlaps))
             await asyncio.sleep(0.01)
             events.append((f"{session} done", overlaps))
 
     async def story() -> None:
-        turns = Turns()
-        await asyncio.gather(edit(turns, "ann"), edit(turns, "ann"), edit(turns, "bob"))
-        await edit(turns, "ann")
-        assert not turns._locks
+        locks = SessionLocks()
+        await asyncio.gather(edit(locks, "ann"), edit(locks, "ann"), edit(locks, "bob"))
+        await edit(locks, "ann")
+        assert not locks._locks
 
     asyncio.run(story())
     anns = [event for event in events if event[0].startswith("ann")]

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from clickpose.annotations import Click, Pose
 from clickpose.errors import ImageError, InvalidAnnotation, InvalidClick, NotReady
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen, SeenKeypoint
+from serve.app import image_source, model_source
 from serve.monitoring.replica_status import Reply
 from serve.replica.replica import PoseReplica
 from serve.settings import AppArgs
@@ -39,7 +41,8 @@ def tell(store: Path, picture: Path, skeleton: Skeleton, load_fake: Any) -> Tell
 
     def run(story: Story, load: Any = load_fake, **changes: Any) -> None:
         async def main() -> None:
-            await story(PoseReplica(args.model_copy(update=changes), skeleton, load))
+            changed = args.model_copy(update=changes)
+            await story(PoseReplica(changed, skeleton, model_source(changed), image_source(changed), load))
 
         asyncio.run(main())
 
@@ -166,10 +169,10 @@ def test_poses_of_another_skeleton_are_refused(tell: Tell, make_pose: Callable[.
 
 def test_an_error_meant_for_the_caller_is_an_answer_and_no_failure(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
-        assert isinstance(await replica.answer("detect", "missing.png"), ImageError)
-        assert isinstance(await replica.answer("detect", "one.png"), Reply)
+        assert isinstance(await replica.answer(partial(PoseReplica.detect, image_url="missing.png")), ImageError)
+        assert isinstance(await replica.answer(partial(PoseReplica.detect, image_url="one.png")), Reply)
         with pytest.raises(TypeError):
-            await replica.answer("detect")
+            await replica.answer(PoseReplica.detect)
 
     tell(story)
 

@@ -11,8 +11,9 @@ import pytest
 from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen, SeenKeypoint
+from serve.app import image_source, model_source
 from serve.replica.replica import PoseReplica
-from serve.sessions.recovery import Recollection, StatesMissing
+from serve.sessions.recovery import Backups, StatesMissing
 from serve.settings import AppArgs
 
 PLACES = [(33.25, 44.5), (50.0, 60.0), (20.0, 80.5), (70.5, 15.0)]
@@ -23,16 +24,16 @@ class Door:
 
     def __init__(self, make: Callable[[], PoseReplica]) -> None:
         self.make = make
-        self.recollection = Recollection(100)
+        self.backups = Backups(100)
         self.asked_twice = 0
 
     async def edit(self, replica: PoseReplica, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
         try:
-            reply = await replica.edit(screen, edit, self.recollection.recall(screen))
+            reply = await replica.edit(screen, edit, self.backups.of(screen))
         except StatesMissing:
             self.asked_twice += 1
-            reply = await replica.edit(screen, edit, self.recollection.recall(screen, with_states=True))
-        self.recollection.note(screen, reply.number, reply.answer.poses)
+            reply = await replica.edit(screen, edit, self.backups.of(screen, with_states=True))
+        self.backups.record(screen, reply.number, reply.answer.poses)
         return reply.answer
 
 
@@ -45,7 +46,7 @@ def tell(tmp_path: Path, picture: Path, skeleton: Skeleton, load_fake: Any, writ
 
     def run(story: Callable[[Door], Awaitable[None]]) -> None:
         async def main() -> None:
-            await story(Door(lambda: PoseReplica(args, skeleton, load_fake)))
+            await story(Door(lambda: PoseReplica(args, skeleton, model_source(args), image_source(args), load_fake)))
 
         asyncio.run(main())
 
@@ -124,12 +125,12 @@ def test_a_session_that_gets_its_name_while_its_replica_dies_goes_on(tell: Any) 
 
 
 def test_what_is_remembered_is_bounded_and_counted(make_pose: Callable[..., Pose]) -> None:
-    recollection = Recollection(max_sessions=2, max_states=3)
+    backups = Backups(max_sessions=2, max_states=3)
     for session in ("ann", "bob", "eve"):
         for number in (1, 2, 4, 3, 5):
-            recollection.note(Screen(session, "one.png"), number, [make_pose(held=range(number))])
-    assert recollection.recall(Screen("ann", "one.png")).numbers == {}
-    recalled = recollection.recall(Screen("eve", "one.png"), with_states=True)
-    assert recalled.numbers == {"eve": 5}
-    assert [int(state[0].held.sum()) for state in recalled.states["eve"]] == [3, 4, 5]
-    assert recollection.num_held() == 10
+            backups.record(Screen(session, "one.png"), number, [make_pose(held=range(number))])
+    assert backups.of(Screen("ann", "one.png")).numbers == {}
+    backup = backups.of(Screen("eve", "one.png"), with_states=True)
+    assert backup.numbers == {"eve": 5}
+    assert [int(state[0].held.sum()) for state in backup.states["eve"]] == [3, 4, 5]
+    assert backups.num_held() == 10

@@ -14,12 +14,12 @@ from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
 from clickpose.annotations import Pose
-from clickpose.errors import InvalidConfig, StoreError
+from clickpose.errors import ImageError, InvalidConfig, StoreError
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.service import PoseAnswer
 from serve.app import AppArgs, build_app
-from serve.monitoring.metrics import Metrics
+from serve.monitoring.metrics import ServiceMetrics
 from serve.monitoring.replica_status import Reply, name_of_process
 from serve.web.ingress import build_api
 from serve.web.remote import RemotePoseService
@@ -79,6 +79,17 @@ def test_what_cannot_be_done_is_refused_with_a_reason(
     body = change if path == "/v1/detect" else body | change
     answer = client.post(path, json=body)
     assert answer.status_code == status and answer.json()["detail"]
+
+
+def test_a_new_kind_of_error_is_answered_as_its_base_class(args: AppArgs, skeleton: Skeleton) -> None:
+    class NoColourProfile(ImageError):
+        """A kind of error that the service does not know."""
+
+    def answer() -> Any:
+        raise NoColourProfile("one.png has no colour profile")
+
+    refused = client_of(Handle(answer), args, skeleton).post("/v1/detect", json={"image": "one.png"})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "one.png has no colour profile")
 
 
 def test_a_body_that_is_not_finite_or_too_long_is_refused(client: TestClient, body: dict[str, Any]) -> None:
@@ -296,7 +307,7 @@ def test_metrics_and_status_tell_what_happened(client: TestClient, service: Remo
 
 
 def test_what_a_webhook_says_makes_no_new_series() -> None:
-    metrics = Metrics()
+    metrics = ServiceMetrics()
     for action in ("ANNOTATION_CREATED", "SOMETHING_ELSE", "X" * 40, 'quoted"}'):
         metrics.count_webhook(action)
     found = re.findall(r'webhook_events_total{action="(.*?)"} (\S+)', metrics.text().decode())
@@ -314,7 +325,7 @@ def test_webhook_events_are_passed_on_and_a_deaf_listener_does_no_harm() -> None
 
     async def story() -> None:
         client = httpx.AsyncClient(transport=httpx.MockTransport(listen))
-        forward = WebhookForwarder("http://retrain.example/wake", Metrics(), client)
+        forward = WebhookForwarder("http://retrain.example/wake", ServiceMetrics(), client)
         for _ in range(2):
             await forward("ANNOTATION_CREATED", {"action": "ANNOTATION_CREATED", "task": 1})
         assert forward.metrics.webhook_events == 2
@@ -339,5 +350,6 @@ def test_an_application_without_secret_store_or_model_is_refused(args: AppArgs, 
     with pytest.raises(ValueError, match="either a store or a model folder"):
         AppArgs()
     monkeypatch.setenv("CLICKPOSE_SECRET", "from outside")
-    assert args.model_copy(update={"secret": None}).with_secrets().credentials().password == "from outside"  # type: ignore[union-attr]
+    secret = args.model_copy(update={"secret": None}).with_secrets().secret
+    assert secret is not None and secret.get_secret_value() == "from outside"
     assert SECRET not in repr(args)

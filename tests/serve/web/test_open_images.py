@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from serve.app import AppArgs
+from serve.app import AppArgs, image_source
 from serve.images.uploads import UploadMissing, Uploads
 from serve.web.remote import RemotePoseService
 
@@ -98,7 +98,7 @@ def test_a_replica_that_lacks_a_picture_is_sent_it_again(client: TestClient, ser
 
 
 def test_a_replica_keeps_as_many_sent_pictures_as_its_setting_allows(args: AppArgs) -> None:
-    uploads = args.image_source().uploads
+    uploads = image_source(args).uploads
     names = [uploads.keep(png(colour)) for colour in ("red", "green", "blue")]
     assert [uploads.read(name) for name in names] == [png(colour) for colour in ("red", "green", "blue")]
 

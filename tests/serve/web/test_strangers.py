@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.model import ClickPose, tiny
-from serve.app import AppArgs
+from serve.app import AppArgs, image_source, load_predictor, model_source
 from serve.replica.replica import PoseReplica
 from serve.web.ingress import build_api
 from serve.web.remote import RemotePoseService
@@ -86,7 +87,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             super().__init__(*arguments)
             replicas.append(self)
 
-    handle = serve.run(serve.deployment(Replica).bind(args, SKELETON), _local_testing_mode=True)
+    load = partial(load_predictor, args.device)
+    bound = serve.deployment(Replica).bind(args, SKELETON, model_source(args), image_source(args), load)
+    handle = serve.run(bound, _local_testing_mode=True)
     remote = RemotePoseService(handle, SKELETON, first_version="model", timeout_s=30)
     api = build_api(remote, args)
     with TestClient(api, headers=BEARER, raise_server_exceptions=False) as client:

@@ -1,0 +1,131 @@
+"""How the ingress calls replicas: typed methods, one retry policy, and errors as the replica raised them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
+from ray.serve.handle import DeploymentHandle
+
+from clickpose.annotations import Click, Pose
+from clickpose.errors import ClickPoseError, NotReady
+from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen
+from serve.images.uploads import UploadMissing, Uploads
+from serve.monitoring.metrics import ServiceMetrics
+from serve.monitoring.replica_status import ReplicaStatus, Reply
+from serve.monitoring.request_log import tell
+from serve.replica.replica import PoseReplica, Step
+from serve.sessions.recovery import Backup
+
+logger = logging.getLogger(__name__)
+
+STATUS_TIMEOUT_S = 5.0
+ATTEMPTS = 3
+PAUSE_S = 0.1
+
+
+class Busy(NotReady):
+    """More requests are waiting than the service takes; the same request will succeed later."""
+
+
+class ReplicaClient:
+    """Calls the replica that is responsible for a picture, and its successor if it dies during the call.
+
+    Every method raises what the replica's method of that name raises, ``Busy`` if too many requests wait, and
+    ``NotReady`` if there is no replica, or no answer in time.
+
+    Args:
+        handle: handle of the ``PoseReplica`` deployment.
+        uploads: pictures that were sent; a replica that lacks one is sent it again.
+        metrics: counts whether a picture was encoded already.
+        timeout_s: seconds that a call may take in all.
+    """
+
+    def __init__(
+        self, handle: DeploymentHandle[Any], uploads: Uploads, metrics: ServiceMetrics, timeout_s: float
+    ) -> None:
+        self.uploads = uploads
+        self.metrics = metrics
+        self.timeout_s = timeout_s
+        self._handle = handle
+
+    async def detect(self, image_url: str) -> Reply:
+        """Predict every person of a picture."""
+        return await self._call(image_url, partial(PoseReplica.detect, image_url=image_url))
+
+    async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> Reply:
+        """Refine poses that the caller keeps."""
+        step = partial(PoseReplica.refine, image_url=image_url, poses=poses, clicks=clicks, hold=hold)
+        return await self._call(image_url, step)
+
+    async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> Reply:
+        """Add a person to poses that the caller keeps."""
+        step = partial(PoseReplica.add_person, image_url=image_url, poses=poses, box_px=box_px)
+        return await self._call(image_url, step)
+
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, backup: Backup) -> Reply:
+        """Apply an edit to the poses on an annotator's screen."""
+        step = partial(PoseReplica.edit, screen=screen, edit=edit, backup=backup)
+        return await self._call(screen.image_url, step)
+
+    async def take_upload(self, image_url: str, data: bytes) -> Reply:
+        """Send a picture."""
+        return await self._call_once(image_url, partial(PoseReplica.take_upload, image_url=image_url, data=data))
+
+    async def statuses(self) -> list[ReplicaStatus]:
+        """Return the status of every replica that answers in time."""
+        answers = await self._handle.broadcast("status").results_async(
+            timeout_s=STATUS_TIMEOUT_S, return_exceptions=True
+        )
+        return [answer for answer in answers if isinstance(answer, ReplicaStatus)]
+
+    async def _call(self, image_url: str, step: Step) -> Reply:
+        """Run a step on a replica; a replica that lacks an uploaded picture is sent it first."""
+        try:
+            return await self._call_once(image_url, step)
+        except UploadMissing:
+            await self.take_upload(image_url, self.uploads.read(image_url))
+        return await self._call_once(image_url, step)
+
+    async def _call_once(self, image_url: str, step: Step) -> Reply:
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                reply = await self._call_with_retries(image_url, step)
+        except (TimeoutError, RequestCancelledError) as error:  # Serve may turn one into the other
+            raise NotReady(f"no answer within {self.timeout_s:g} s; try again") from error
+        self.metrics.count_encoded(reply.found_encoded)
+        tell(encoded=reply.found_encoded, model_version=reply.answer.model_version)
+        return reply
+
+    async def _call_with_retries(self, image_url: str, step: Step) -> Reply:
+        """Call again when a replica dies, but only a few times: the request itself may be what kills them."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._send(image_url, step)
+            except RayActorError:
+                logger.warning("a replica died during a call; calling another one")
+                await asyncio.sleep(PAUSE_S)
+        try:
+            return await self._send(image_url, step)
+        except RayActorError as error:
+            raise NotReady("the model's replicas are being replaced; try again") from error
+
+    async def _send(self, image_url: str, step: Step) -> Reply:
+        response = self._handle.options(method_name="answer", session_id=image_url).remote(step)
+        try:
+            reply = await response
+        except (asyncio.CancelledError, RequestCancelledError):
+            response.cancel()  # type: ignore[no-untyped-call]
+            raise
+        except BackPressureError as error:
+            raise Busy("too many requests are waiting; try again") from error
+        except DeploymentUnavailableError as error:
+            raise NotReady("the model's replicas are not up; try again") from error
+        if isinstance(reply, ClickPoseError):
+            raise reply
+        return cast(Reply, reply)
