@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clickpose.errors import InvalidSkeleton
+from clickpose.sides import find_flip_pairs
 
 DEFAULT_SIGMA = 0.079  # COCO's shoulder, a middling joint: the guess for a schema that states none
 
@@ -74,6 +75,11 @@ class Skeleton:
             order[[left, right]] = right, left
         return order
 
+    @property
+    def can_mirror(self) -> bool:
+        """Whether the keypoints of a mirrored picture can be named; without pairs, left would be taught as right."""
+        return bool(self.flip_pairs) or len(self) == 1
+
     @cached_property
     def sigma_array(self) -> NDArray[np.float32]:
         """``(K,)`` OKS sigmas as float32."""
@@ -132,17 +138,20 @@ class Skeleton:
     def from_dict(cls, values: Mapping[str, Any]) -> Skeleton:
         """Build a skeleton from plain values; only ``name`` and ``keypoints`` are required.
 
+        Links and flip pairs are pairs of 0-based indices or of names; without flip pairs they follow from the names.
+
         Raises:
             InvalidSkeleton: a field is missing or contradicts another.
         """
         try:
             keypoints = tuple(str(name) for name in values["keypoints"])
+            flip_pairs = values.get("flip_pairs")
             return cls(
                 name=str(values["name"]),
                 keypoints=keypoints,
                 sigmas=tuple(float(s) for s in values.get("sigmas") or [DEFAULT_SIGMA] * len(keypoints)),
-                links=_pairs(values.get("links", ())),
-                flip_pairs=_pairs(values["flip_pairs"]) if "flip_pairs" in values else flip_pairs_by_name(keypoints),
+                links=_pairs(values.get("links") or (), keypoints),
+                flip_pairs=find_flip_pairs(keypoints) if flip_pairs is None else _pairs(flip_pairs, keypoints),
                 parents=dict(values.get("parents", {})),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -170,14 +179,12 @@ def built_in() -> list[str]:
     return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
 
 
-def flip_pairs_by_name(keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Find the pairs that mirror each other from their names: ``left_x`` with ``right_x``."""
-    return tuple(
-        (index, keypoints.index(name.replace("left", "right", 1)))
-        for index, name in enumerate(keypoints)
-        if "left" in name and name.replace("left", "right", 1) in keypoints
-    )
+def _pairs(pairs: Sequence[Sequence[int | str]], keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Read pairs of keypoints, each end a 0-based index or a name."""
 
+    def index(end: int | str) -> int:
+        if isinstance(end, str) and end not in keypoints:
+            raise ValueError(f"there is no keypoint {end!r}")
+        return keypoints.index(end) if isinstance(end, str) else int(end)
 
-def _pairs(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
-    return tuple((int(first), int(second)) for first, second in pairs)
+    return tuple((index(first), index(second)) for first, second in pairs)

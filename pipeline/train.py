@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINTS_KEPT = 2  # the very last report may be lost with the worker that made it
 SETTINGS = "settings.json"
+NO_MIRRORING = (
+    "pictures are not mirrored: skeleton %r has no pairs of left and right; if it should, name them in its file, as"
+    ' "flip_pairs": [["eye_a", "eye_b"], ...]'
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def _check_annotations(job: TrainJob) -> None:
     if annotations.num_persons == 0:
         names = ", ".join(model.skeleton.keypoints)
         raise InvalidAnnotation(f"{job.annotations} has no person with a labelled keypoint among {names}")
+    if not model.skeleton.can_mirror:
+        logger.warning(NO_MIRRORING, model.skeleton.name)
 
 
 def _remember(store: Store, settings: dict[str, Any]) -> None:

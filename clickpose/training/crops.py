@@ -63,7 +63,7 @@ class CropConfig:
         return [self._vary(pictures[i], pictures.skeleton, rng) for i in wanted]
 
     def _vary(self, sample: Sample, skeleton: Skeleton, rng: np.random.Generator) -> Sample:
-        if rng.random() < self.flip:
+        if rng.random() < self.flip and skeleton.can_mirror:
             sample = mirror(sample, skeleton)
         if rng.random() < self.crop:
             side = int(rng.choice(self.crop_from_px))

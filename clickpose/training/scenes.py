@@ -91,7 +91,7 @@ def compose_scene(
     persons: list[PersonAnnotation] = []
     for sample, (left, top, right, bottom) in zip(samples, _cells(len(samples), size_wh, rng), strict=True):
         cell_wh = (right - left, bottom - top)
-        matrix, mirrored = _draw_transform(sample.image.size, cell_wh, config, rng)
+        matrix, mirrored = _draw_transform(sample.image.size, cell_wh, config, rng, skeleton.can_mirror)
         canvas.paste(_colour(_warp(sample.image, matrix, cell_wh), config.colour, rng), (left, top))
         moved = [move_person(person, matrix, cell_wh, skeleton if mirrored else None) for person in sample.persons]
         persons += [_shift(person, left, top) for person in moved if person is not None]
@@ -135,13 +135,13 @@ def _move_box(person: PersonAnnotation, matrix: NDArray[np.float64], scale: floa
 
 
 def _draw_transform(
-    size_wh: tuple[int, int], cell_wh: tuple[int, int], config: SceneConfig, rng: np.random.Generator
+    size_wh: tuple[int, int], cell_wh: tuple[int, int], config: SceneConfig, rng: np.random.Generator, can_mirror: bool
 ) -> tuple[NDArray[np.float64], bool]:
     """Draw an affine matrix (2, 3) that puts a picture into a cell, and tell whether it mirrors."""
     fit = min(cell_wh[0] / size_wh[0], cell_wh[1] / size_wh[1])
     scale = fit * math.exp(rng.uniform(math.log(config.scale[0]), math.log(config.scale[1])))
     angle = math.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))
-    mirrored = bool(rng.random() < config.flip)
+    mirrored = bool(rng.random() < config.flip) and can_mirror
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
     centre = np.array(cell_wh) * (0.5 + rng.uniform(-config.shift, config.shift, 2))

@@ -50,6 +50,15 @@ def test_keypoints_follow_their_pixels_under_the_name_they_now_have(config: Crop
     assert found >= 16
 
 
+def test_nothing_is_mirrored_where_left_and_right_are_not_known() -> None:
+    sample = grey((120, 80), (10, 10, 30, 60))
+    pictures = Pictures([AnnotatedImage(0, "", (120, 80))], lambda image: sample.image, replace(HANDS, flip_pairs=()))
+    config = replace(PLAIN, flip=1, short_sides_px=(80,))
+    sample.image.putpixel((0, 0), 255)
+    (varied,) = config.draw_batch([0], pictures, np.random.default_rng(0))
+    assert varied.image.getpixel((0, 0)) == 255
+
+
 def test_mirroring_twice_changes_nothing() -> None:
     sample = Sample(dotted().image, (build_person([(0, 7), (90.25, 75), (119, 80)], visibility=[2, 1, 2]),))
     once, twice = mirror(sample, HANDS), mirror(mirror(sample, HANDS), HANDS)

@@ -56,6 +56,13 @@ def test_a_mirrored_person_trades_left_and_right() -> None:
     np.testing.assert_allclose(mirrored.keypoints_px, expected, atol=1e-4)
 
 
+def test_nothing_is_mirrored_where_left_and_right_are_not_known() -> None:
+    nameless = replace(HANDS, flip_pairs=())
+    config = replace(STILL, flip=1.0)
+    (person,) = compose_scene([dotted()], (120, 120), nameless, config, np.random.default_rng(0)).persons
+    np.testing.assert_allclose(person.keypoints_px, POINTS, atol=1e-4)
+
+
 def test_size_and_area_grow_together() -> None:
     half = scene([dotted((240, 240))]).persons[0]
     assert half.area_px == pytest.approx(dotted().persons[0].area_px / 4)

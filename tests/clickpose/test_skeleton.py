@@ -8,6 +8,7 @@ import pytest
 from pycocotools.cocoeval import Params
 
 from clickpose.errors import InvalidSkeleton
+from clickpose.sides import find_flip_pairs
 from clickpose.skeleton import DEFAULT_SIGMA, Skeleton, built_in
 
 
@@ -48,6 +49,51 @@ def test_sigmas_and_flips_are_guessed_from_names() -> None:
     skeleton = Skeleton.from_dict({"name": "x", "keypoints": ["left_eye", "tail", "right_eye", "left_ear"]})
     assert skeleton.flip_pairs == ((0, 2),)
     assert skeleton.sigmas == (DEFAULT_SIGMA,) * 4
+
+
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        *[("left_eye", "right_eye"), ("eye_left", "eye_right"), ("lefteye", "righteye"), ("leftEye", "rightEye")],
+        *[("Left_Eye", "Right_Eye"), ("LEFT_EYE", "RIGHT_EYE"), ("Left Eye", "Right Eye"), ("EyeLeft", "EyeRight")],
+        *[("L_Eye", "R_Eye"), ("l_eye", "r_eye"), ("eye_l", "eye_r"), ("eyeL", "eyeR"), ("eye.L", "eye.R")],
+        *[("LEye", "REye"), ("Leye", "Reye"), ("leye", "reye"), ("eye (L)", "eye (R)"), ("L-eye", "R-eye")],
+        *[("forelegL1", "forelegR1"), ("eye.L.001", "eye.R.001"), ("hand_l_thumb", "hand_r_thumb")],
+        *[("mixamorig:LeftArm", "mixamorig:RightArm"), ("左眼", "右眼"), ("Left_eye", "right_eye")],
+    ],
+)
+def test_left_and_right_are_recognised_however_they_are_spelled(left: str, right: str) -> None:
+    for keypoints in ([left, "nose", right], [right, "nose", left]):
+        pairs = find_flip_pairs(keypoints)
+        assert pairs == ((keypoints.index(left), keypoints.index(right)),)
+
+
+@pytest.mark.parametrize(
+    "keypoints",
+    [["nose", "tail", "skull", "lip"], ["left_eye", "nose"], ["L1", "L2", "L5"], ["heel", "knee"], ["lower", "upper"]],
+)
+def test_names_without_a_counterpart_are_no_pair(keypoints: list[str]) -> None:
+    assert find_flip_pairs(keypoints) == ()
+
+
+def test_a_keypoint_is_in_one_pair_even_if_its_name_could_be_read_twice() -> None:
+    keypoints = ["left_l", "right_l", "left_r", "right_r", "L_eye", "l_eye", "r_eye"]
+    pairs = find_flip_pairs(keypoints)
+    assert pairs[:2] == ((0, 1), (2, 3))
+    assert len({index for pair in pairs for index in pair}) == 2 * len(pairs) == 6
+
+
+def test_pairs_and_links_may_be_given_by_name() -> None:
+    by_name = make(keypoints=["head", "paw a", "paw b"], flip_pairs=[["paw a", "paw b"]], links=[["head", "paw a"]])
+    assert (by_name.flip_pairs, by_name.links) == (((1, 2),), ((0, 1),))
+    with pytest.raises(InvalidSkeleton, match="paw c"):
+        make(keypoints=["head", "paw a", "paw b"], flip_pairs=[["paw a", "paw c"]])
+
+
+def test_a_skeleton_without_pairs_cannot_be_mirrored_unless_it_is_one_point() -> None:
+    assert make().can_mirror
+    assert not make(flip_pairs=[]).can_mirror
+    assert Skeleton.from_dict({"name": "x", "keypoints": ["nose"]}).can_mirror
 
 
 def test_keypoints_are_found_by_name_and_by_index() -> None:

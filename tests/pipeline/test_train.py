@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
-from clickpose.checkpoints.model_folder import load_model
+from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig
@@ -122,6 +122,17 @@ def test_nobody_to_learn_from_is_an_error_that_names_the_file(job, tmp_path) -> 
         train(
             dataclasses.replace(job, annotations=str(tmp_path / "tails.json")), tmp_path / "out", run=tmp_path / "run"
         )
+
+
+def test_training_tells_when_it_cannot_mirror(job, tmp_path, caplog) -> None:
+    model = load_model(job.start)
+    nameless = dataclasses.replace(model.skeleton, name="mice", flip_pairs=())
+    save_model(tmp_path / "start", model.network, nameless, metrics={}, card="")
+    once = dataclasses.replace(job, config=dataclasses.replace(job.config, epochs=1))
+    train(once, tmp_path / "model", run=tmp_path / "run")
+    assert "not mirrored" not in caplog.text
+    train(dataclasses.replace(once, start=str(tmp_path / "start")), tmp_path / "model", run=tmp_path / "other")
+    assert "not mirrored: skeleton 'mice' has no pairs of left and right" in caplog.text
 
 
 def test_workers_share_an_epoch_and_epochs_differ(job, monkeypatch) -> None:
