@@ -3,7 +3,7 @@
 In reading order:
 
 annotations.py    the values that every part exchanges: a pose, a click, an annotated image
-skeleton.py       keypoint schemas as data
+skeleton.py       keypoint schemas as data; sides.py finds left and right in their names
 model/            the network, as the paper describes it
 predictor.py      encode an image once, detect its persons, refine them click by click
 training/         how the network learns: the loop, losses, denoising, simulated clicks

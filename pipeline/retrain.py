@@ -37,10 +37,11 @@ RUNS = "runs"
 
 @dataclass(frozen=True)
 class Collected:
-    """All annotations there are now, and how each keypoint came about."""
+    """All annotations there are now, how each keypoint came about, and a sentence for each that could not be read."""
 
     annotations: AnnotationSet
     provenance: Sequence[KeypointRecord] = ()
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

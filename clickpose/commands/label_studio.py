@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from integrations.label_studio.client import LabelStudio
 
 if TYPE_CHECKING:
     from pipeline.retrain import Collected
+
+logger = logging.getLogger(__name__)
 
 label_studio = typer.Typer(no_args_is_help=True, help="Set up Label Studio projects, and exchange annotations.")
 Url = Annotated[str, typer.Option(help="URL of Label Studio; its token is read from LABEL_STUDIO_TOKEN.")]
@@ -96,8 +99,10 @@ def sync(
 
     collected = collect(url, title, model)
     snapshot = take_snapshot(Store(store), collected.annotations, collected.provenance)
-    typer.echo(f"{snapshot.id}: {len(snapshot.annotations)} pictures, {snapshot.annotations.num_persons} persons")
-    write_json(json, {"snapshot": snapshot.id, "pictures": len(snapshot.annotations)})
+    left_out = list(collected.left_out)
+    counts = f"{len(snapshot.annotations)} pictures, {snapshot.annotations.num_persons} persons"
+    typer.echo(f"{snapshot.id}: {counts}" + (f"; left out, see above: {len(left_out)}" if left_out else ""))
+    write_json(json, {"snapshot": snapshot.id, "pictures": len(snapshot.annotations), "left_out": left_out})
 
 
 @label_studio.command()
@@ -133,21 +138,24 @@ def proxy(
 
 
 def collect(url: str, title: str, model: Path) -> Collected:
-    """Return every annotation of a project, in a model's skeleton.
+    """Return every annotation of a project, in a model's skeleton; log what could not be read, by task.
 
     Raises:
         LabelStudioError: there is no such project, or Label Studio does not answer.
     """
     from clickpose.checkpoints.model_folder import load_model
+    from clickpose.images import decode_image
     from integrations.label_studio.tasks import read_export, to_annotation_set
     from pipeline.retrain import Collected
 
     skeleton = load_model(model).skeleton
     with _connect(url) as client:
         tasks = client.tasks(_project(client, title), changed_since=datetime.fromtimestamp(0, UTC))
-        found = read_export(tasks, skeleton)
-    records = [record for annotation in found for record in annotation.records]
-    return Collected(to_annotation_set(found, skeleton), records)
+        export = read_export(tasks, skeleton, size_of=lambda address: decode_image(client.fetch(address), address).size)
+    for sentence in export.left_out:
+        logger.warning("left out: %s", sentence)
+    records = [record for annotation in export.annotations for record in annotation.records]
+    return Collected(to_annotation_set(export.annotations, skeleton), records, export.left_out)
 
 
 def _connect(url: str) -> LabelStudio:

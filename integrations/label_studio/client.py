@@ -109,6 +109,10 @@ class LabelStudio:
         """Return one task with annotations, drafts and predictions."""
         return self._connection.get(f"/api/tasks/{task}/")
 
+    def fetch(self, address: str) -> bytes:
+        """Return the picture, or whatever is, behind an address of this server in a task's data."""
+        return self._connection.fetch(address)
+
     def next_task(self, project: int) -> Record:
         """Return the task that an annotator would be given next."""
         return self._connection.get(f"/api/projects/{project}/next/")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, TypeAlias
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from clickpose.errors import LabelStudioError
+from integrations.redaction import redacted
 
 TIMEOUT_S = 110.0  # some answers wait for an ML backend, which Label Studio gives 100 s
+CONNECT_LIMIT_S = 10.0
 PAGE_SIZE = 100
 
 Record: TypeAlias = dict[str, Any]
@@ -27,7 +31,10 @@ class Connection:
     def __init__(self, url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
         auth: httpx.Auth = PersonalToken(url, token) if token.count(".") == 2 else LegacyToken(token)
         self.url = url
-        self._http = httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT_S, transport=transport)
+        direct = is_this_machine(url)
+        self._detour = "" if direct else _about_proxy(url)
+        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_LIMIT_S)
+        self._http = httpx.Client(base_url=url, auth=auth, timeout=timeout, transport=transport, trust_env=not direct)
 
     def close(self) -> None:
         """Close the connections."""
@@ -58,17 +65,54 @@ class Connection:
         Raises:
             LabelStudioError: the server cannot be reached, refuses, or does not answer with JSON.
         """
+        response = self._send(method, path, **options)
         try:
-            response = self._http.request(method, path, **options)
-            response.raise_for_status()
             return response.json() if response.content else None
+        except ValueError as error:
+            raise LabelStudioError(f"{self.url} did not answer {method} {path} with JSON") from error
+
+    def fetch(self, address: str) -> bytes:
+        """Return the bytes behind an address of this server, as Label Studio writes it into a task.
+
+        Raises:
+            LabelStudioError: it is an address of another server, or the server cannot be reached, or refuses.
+        """
+        return self._send("GET", self._inside(address), follow_redirects=True).content
+
+    def _inside(self, address: str) -> str:
+        """Return an address without the server's own; with a path in the server's, some start with it and some not."""
+        server = httpx.URL(self.url)
+        target = server.join(address)
+        if (target.scheme, target.host, target.port) != (server.scheme, server.host, server.port):
+            raise LabelStudioError(f"{address} is not on {self.url}, and no other server is asked for pictures")
+        return "/" + target.raw_path.decode().removeprefix(server.path.rstrip("/")).lstrip("/")
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options).raise_for_status()
         except httpx.HTTPStatusError as error:
             status, why = error.response.status_code, _explanation(error.response)
             raise LabelStudioError(f"{self.url} refused {method} {path} with status {status}: {why}") from error
         except httpx.HTTPError as error:
-            raise LabelStudioError(f"{self.url} did not answer {method} {path}: {error!r}") from error
-        except ValueError as error:
-            raise LabelStudioError(f"{self.url} did not answer {method} {path} with JSON") from error
+            raise LabelStudioError(f"{self.url} did not answer {method} {path}: {error!r}{self._detour}") from error
+
+
+def is_this_machine(url: str) -> bool:
+    """Tell whether a URL leads to this machine, which no proxy of a company reaches."""
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _about_proxy(url: str) -> str:
+    """Return what to add to an error where a proxy stands between here and the server."""
+    parts = httpx.URL(url)
+    proxy = getproxies().get(parts.scheme) or getproxies().get("all")
+    if not proxy or proxy_bypass(parts.host):
+        return ""
+    return f" (through the proxy {redacted(proxy)}; name {parts.host} in NO_PROXY to ask it directly)"
 
 
 class LegacyToken(httpx.Auth):

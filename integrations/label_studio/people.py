@@ -1,7 +1,7 @@
 """Label Studio regions read as people: whose point is this, where is it, and did a human put it there?
 
-A point belongs to the person that its ``parentID`` names, else the one that its own id names, else the one in whose
-box it lies and who lacks just this keypoint. What fits nowhere is flagged, never made into a person.
+A point belongs to the person that its ``parentID`` names, else the one that its own id names, else the one in or
+beside whose box it lies and who lacks just this keypoint. ``submitted`` decides about points that belong to nobody.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from integrations.label_studio.points import (
 from integrations.label_studio.regions import RegionIds, parse_id
 from integrations.label_studio.schemas import RawRegion, Region
 from integrations.label_studio.service import SeenKeypoint, gap
+
+REACH = 1.5  # a point beside a box is the person's up to a quarter of the box away
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,20 @@ class Person:
         if self.box is not None:
             return box_of(self.box)
         places = keypoints_px[visibility > ABSENT] if (visibility > ABSENT).any() else keypoints_px
-        return np.array([*places.min(0), *places.max(0)], np.float32)
+        low, high = places.min(0), places.max(0)
+        return np.array([*low, *np.maximum(high, low + 1)], np.float32)
 
 
 @dataclass(frozen=True)
 class People:
-    """Everybody on the screen by number, and a sentence for each region that could not be understood."""
+    """Everybody on the screen by number, and a sentence for each region that could not be understood.
+
+    ``loose`` are the points that belong to none of the persons.
+    """
 
     persons: Mapping[int, Person]
     flagged: tuple[str, ...] = ()
+    loose: tuple[Point, ...] = ()
 
     def poses(self, skeleton: Skeleton) -> list[Pose]:
         """Return the poses; a person's number is the index, and numbers without a person are gaps."""
@@ -112,11 +119,17 @@ def read_people(result: Sequence[RawRegion], skeleton: Skeleton) -> People:
     people = _People({numbers[box.id]: box for box in boxes}, numbers)
     points = [region for region in regions if region.type == "keypointlabels"]
     names = name_points(points)
+    loose: list[Point] = []
     for region in sorted(points, key=lambda point: parse_id(point.id) is None):  # ours first
         point = read_point(region, names[region.id], choices.get(region.id, VISIBLE), skeleton, flagged)
-        if point is not None and not people.take(point, region):
-            flagged.append(f"point {region.id} ({skeleton.keypoints[point.keypoint]}) belongs to nobody")
-    return People(people.persons(), tuple(flagged))
+        if point is None:
+            continue
+        number = people.owner(point, region)
+        if number is None:
+            loose.append(point)
+        elif not people.take(point, number):
+            flagged.append(f"point {region.id} is a second {skeleton.keypoints[point.keypoint]} of p{number}")
+    return People(people.persons(), tuple(flagged), tuple(loose))
 
 
 def _number_boxes(boxes: Sequence[Region], regions: Iterable[Region]) -> dict[str, int]:
@@ -140,10 +153,9 @@ class _People:
         self.numbers = numbers
         self.points: dict[int, dict[int, Point]] = {number: {} for number in boxes}
 
-    def take(self, point: Point, region: Region) -> bool:
-        """Give a point to its person; False if it has none, or that person has this keypoint already."""
-        number = self._owner(point, region)
-        if number is None or point.keypoint in self.points.get(number, {}):
+    def take(self, point: Point, number: int) -> bool:
+        """Give a point to a person; False if that person has this keypoint already."""
+        if point.keypoint in self.points.get(number, {}):
             return False
         self.points.setdefault(number, {})[point.keypoint] = point
         return True
@@ -156,7 +168,8 @@ class _People:
             for number, points in sorted(self.points.items())
         }
 
-    def _owner(self, point: Point, region: Region) -> int | None:
+    def owner(self, point: Point, region: Region) -> int | None:
+        """Return the number of the person that a point belongs to, None if there is none."""
         if region.parent_id is not None and region.parent_id in self.numbers:
             return self.numbers[region.parent_id]
         for name in (region.parent_id, region.id):
@@ -166,11 +179,11 @@ class _People:
         return self._nearest(point)
 
     def _nearest(self, point: Point) -> int | None:
-        """Return the person whose box holds the point most centrally, among those who lack this keypoint."""
+        """Return who lacks this keypoint and has it most centrally in the box, or near it; None if nobody."""
         distances = {
             number: off_centre(box_of(box), point.xy_px)
             for number, box in self.boxes.items()
             if point.keypoint not in self.points[number]
         }
-        inside = {number: distance for number, distance in distances.items() if distance <= 1}
-        return min(inside, key=inside.__getitem__) if inside else None
+        near = {number: distance for number, distance in distances.items() if distance <= REACH}
+        return min(near, key=near.__getitem__) if near else None

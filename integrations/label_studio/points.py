@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ def read_point(region: Region, label: str, visibility: int, skeleton: Skeleton, 
     """Return a region as the keypoint of that name; None, and a flag, when the skeleton has no such keypoint."""
     if label not in skeleton.keypoints:
         flagged.append(
-            f"point {region.id} is labelled {label or 'nothing'}, which skeleton {skeleton.name} does not have"
+            f"point {region.id} is labelled {label or 'nothing'}, which skeleton {skeleton.name} does not have:"
+            " give it a label of the project's interface"
         )
         return None
     at, here = region.meta.at, (region.value.x, region.value.y)
@@ -116,11 +118,14 @@ def answered_place_of(region: Region) -> tuple[float, float] | None:
 
 
 def box_of(region: Region) -> Floats:
-    """Return a box region as ``(4,)`` x0, y0, x1, y1 in pixels."""
-    size_wh = region.original_width, region.original_height
-    x, y = region.value.x, region.value.y
-    far = percent_to_px((x + region.value.width, y + region.value.height), size_wh)
-    return np.array([*percent_to_px((x, y), size_wh), *far], np.float32)
+    """Return a box region as ``(4,)`` x0, y0, x1, y1 in pixels; of a turned one, the box around it."""
+    value, size_wh = region.value, (region.original_width, region.original_height)
+    corner = np.array(percent_to_px((value.x, value.y), size_wh))
+    width, height = percent_to_px((value.width, value.height), size_wh)
+    angle = math.radians(value.rotation or 0.0)
+    sides = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))]) * ((width,), (height,))
+    corners = corner + np.array([(0, 0), sides[0], sides[1], sides[0] + sides[1]])
+    return np.array([*corners.min(0), *corners.max(0)], np.float32)
 
 
 def _contradicts_id(item: RawRegion) -> bool:

@@ -28,12 +28,16 @@ Regions = Annotated[list[RawRegion], BeforeValidator(clean_regions)]
 
 
 class RegionValue(BaseModel):
-    """Where a region is, in percent of the picture's width and height, and what it is called."""
+    """Where a region is, in percent of the picture's width and height, and what it is called.
+
+    A box may be turned: by ``rotation`` degrees, clockwise around its first corner.
+    """
 
     x: Number
     y: Number
     width: Number = 0.0
     height: Number = 0.0
+    rotation: Number | None = None
     keypointlabels: list[str] = []
     rectanglelabels: list[str] = []
 

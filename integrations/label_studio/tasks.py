@@ -5,22 +5,25 @@ Only the JSON export is read: Label Studio's COCO export merges the people of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
 from clickpose.annotations import ABSENT, AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
-from clickpose.errors import InvalidAnnotation
+from clickpose.errors import ClickPoseError, InvalidAnnotation
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.people import Person, read_people
+from integrations.label_studio.people import Person
 from integrations.label_studio.provenance import KeypointRecord, Submission
 from integrations.label_studio.regions import poses_to_result
-from integrations.label_studio.schemas import clean_regions
+from integrations.label_studio.schemas import MAX_SIDE_PX, clean_regions
 from integrations.label_studio.service import is_gap
+from integrations.label_studio.submitted import read_submitted
 from integrations.persons import area_from_box
+
+SizeOf = Callable[[str], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class TaskAnnotation:
     updated_at: str
     records: tuple[KeypointRecord, ...]
     flagged: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was read of a project.
+
+    Attributes:
+        annotations: one for each annotated task that could be read.
+        left_out: a sentence for each task, and each region of the others, that could not be, by task.
+    """
+
+    annotations: tuple[TaskAnnotation, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def make_task(
@@ -78,17 +94,34 @@ def mean_confidence(poses: Sequence[Pose]) -> float:
 
 
 def read_export(
-    tasks: Iterable[Mapping[str, Any]], skeleton: Skeleton, *, image_key: str = "image"
-) -> list[TaskAnnotation]:
+    tasks: Iterable[Mapping[str, Any]],
+    skeleton: Skeleton,
+    *,
+    image_key: str = "image",
+    size_of: SizeOf | None = None,
+) -> Export:
     """Read every task that has been annotated, from a JSON export or from the API.
 
     Of several annotations of one task the ground truth counts, else the one saved last; cancelled ones never do.
+    A task that cannot be read is set aside, and the others go on.
 
-    Raises:
-        InvalidAnnotation: a task or annotation lacks what must be there.
+    Args:
+        tasks: with their annotations.
+        skeleton: names the keypoints.
+        image_key: the key of a task's data that holds the picture.
+        size_of: tells a picture's size in pixels by its address, where neither regions nor task do.
     """
-    chosen = ((task, choose_annotation(task)) for task in tasks)
-    return [read_annotation(task, one, skeleton, image_key=image_key) for task, one in chosen if one is not None]
+    read, left_out = [], []
+    for task in tasks:
+        if (annotation := choose_annotation(task)) is None:
+            continue
+        try:
+            read.append(read_annotation(task, annotation, skeleton, image_key=image_key, size_of=size_of))
+        except InvalidAnnotation as error:
+            left_out.append(str(error))
+        else:
+            left_out += [f"task {task['id']}: {sentence}" for sentence in read[-1].flagged]
+    return Export(tuple(read), tuple(left_out))
 
 
 def choose_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -98,21 +131,28 @@ def choose_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def read_annotation(
-    task: Mapping[str, Any], annotation: Mapping[str, Any], skeleton: Skeleton, *, image_key: str = "image"
+    task: Mapping[str, Any],
+    annotation: Mapping[str, Any],
+    skeleton: Skeleton,
+    *,
+    image_key: str = "image",
+    size_of: SizeOf | None = None,
 ) -> TaskAnnotation:
-    """Read one annotation of a task.
+    """Read one annotation of a task; see ``read_export``.
 
     Raises:
         InvalidAnnotation: an id, the picture or its size is missing.
     """
     where = f"task {task.get('id')}, annotation {annotation.get('id')}"
     task_id, annotation_id = _whole(task, "id", where), _whole(annotation, "id", where)
-    people = read_people(clean_regions(annotation.get("result")), skeleton)
+    file_name = _file_name(task, image_key, where)
+    size_wh = _size_wh(task, annotation) or _size_by_opening(task, image_key, size_of, where)
+    people = read_submitted(annotation.get("result"), skeleton, size_wh)
     submission = Submission(task_id, annotation_id, annotation)
     image = AnnotatedImage(
         id=task_id,
-        file_name=_file_name(task, image_key, where),
-        size_wh=_size_wh(task, annotation, where),
+        file_name=file_name,
+        size_wh=size_wh,
         persons=tuple(_person(submission.person_id(n), p, skeleton) for n, p in people.persons.items()),
     )
     records = tuple(submission.records(people, skeleton))
@@ -156,12 +196,23 @@ def name_in_url(image_url: str) -> str:
     return local[0] if local else unquote(parts.path).lstrip("/")
 
 
-def _size_wh(task: Mapping[str, Any], annotation: Mapping[str, Any], where: str) -> tuple[int, int]:
-    """Return the picture's size as the browser saw it, else as our import noted it."""
-    for region in clean_regions(annotation.get("result")):
-        if region.get("original_width") and region.get("original_height"):
-            return int(region["original_width"]), int(region["original_height"])
+def _size_wh(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the picture's size as the browser saw it, else as our import noted it, else None."""
+    sizes = [(one.get("original_width"), one.get("original_height")) for one in clean_regions(annotation.get("result"))]
     data = task.get("data") or {}
-    if not data.get("width") or not data.get("height"):
-        raise InvalidAnnotation(f"{where}: there are no regions, and the task's data have no 'width' and 'height'")
-    return int(data["width"]), int(data["height"])
+    sizes.append((data.get("width"), data.get("height")))
+    return next(((w, h) for w, h in sizes if _is_side(w) and _is_side(h)), None)
+
+
+def _is_side(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 < value <= MAX_SIDE_PX
+
+
+def _size_by_opening(task: Mapping[str, Any], image_key: str, size_of: SizeOf | None, where: str) -> tuple[int, int]:
+    unknown = f"{where}: the picture's size is in no region, and the task's data have no 'width' and 'height'"
+    if size_of is None:
+        raise InvalidAnnotation(unknown)
+    try:
+        return size_of(str((task.get("data") or {}).get(image_key)))
+    except ClickPoseError as error:
+        raise InvalidAnnotation(f"{unknown}; {error}") from error

@@ -6,6 +6,7 @@ The clock (``lead_time``) runs while a task is open: looking, finding missed per
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -15,6 +16,8 @@ from clickpose.errors import InvalidAnnotation
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.provenance import KeypointRecord
 from integrations.label_studio.tasks import TaskAnnotation, read_export
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,10 @@ class AnnotationTimes:
 def read_times(path: str | Path, skeleton: Skeleton) -> list[AnnotationTimes]:
     """Read a JSON export of Label Studio and add up its times, as ``annotation_times`` does.
 
+    A task that cannot be read is left out, and logged.
+
     Raises:
-        InvalidAnnotation: the file is no JSON export, or a task lacks what must be there.
+        InvalidAnnotation: the file is no JSON export.
     """
     try:
         tasks = json.loads(Path(path).read_text())
@@ -75,10 +80,10 @@ def read_times(path: str | Path, skeleton: Skeleton) -> list[AnnotationTimes]:
         raise InvalidAnnotation(
             f"{path} is no JSON export of Label Studio: a list of tasks with their 'annotations' is expected"
         )
-    try:
-        return annotation_times(read_export(tasks, skeleton))
-    except InvalidAnnotation as error:
-        raise InvalidAnnotation(f"{path}: {error}") from error
+    export = read_export(tasks, skeleton)
+    for sentence in export.left_out:
+        logger.warning("%s: left out: %s", path, sentence)
+    return annotation_times(export.annotations)
 
 
 def annotation_times(annotations: Iterable[TaskAnnotation]) -> list[AnnotationTimes]:

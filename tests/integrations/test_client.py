@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -85,6 +87,58 @@ def test_server_that_is_not_there_is_named() -> None:
 
     with pytest.raises(LabelStudioError, match="http://studio did not answer GET"):
         make_client(nobody).task(1)
+
+
+@pytest.mark.parametrize("server", ["http://studio", "http://studio:8080/labels"])
+def test_pictures_are_fetched_by_the_address_that_the_task_has(server: str) -> None:
+    asked: list[str] = []
+
+    def studio(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, content=b"picture")
+
+    client = LabelStudio(server, "0" * 40, transport=httpx.MockTransport(studio))
+    path = httpx.URL(server).path.rstrip("/")
+    for address in ("/data/upload/3/a%20b.jpg", f"{path}/data/upload/3/a%20b.jpg", f"{server}/data/upload/3/a%20b.jpg"):
+        assert client.fetch(address) == b"picture"
+    assert set(asked) == {f"{server}/data/upload/3/a%20b.jpg"}
+    client.fetch("/data/local-files/?d=a%26b.jpg")
+    assert asked[-1] == f"{server}/data/local-files/?d=a%26b.jpg"
+
+
+def test_no_other_server_is_asked_for_a_picture_or_told_the_token() -> None:
+    client = make_client(lambda request: pytest.fail("somebody was asked"))
+    for address in ("http://elsewhere/data/a.jpg", "//elsewhere/a.jpg", "https://studio/a.jpg"):
+        with pytest.raises(LabelStudioError, match="no other server"):
+            client.fetch(address)
+
+
+def test_a_server_on_this_machine_is_asked_directly_whatever_proxy_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://ann:secret@127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for host in ("127.0.0.1", "localhost"):
+            assert LabelStudio(f"http://{host}:{server.server_port}", "0" * 40).task(1) == {"id": 1}
+        server.shutdown()
+    with pytest.raises(
+        LabelStudioError, match=r"through the proxy http://\.\.\.@127.0.0.1:9; name studio.invalid in NO_PROXY"
+    ):
+        LabelStudio("http://studio.invalid", "0" * 40).task(1)
+
+
+class Greeter(BaseHTTPRequestHandler):
+    """Answers every request with one task."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"id": 1}')
+
+    def log_message(self, *args: Any) -> None:
+        pass
 
 
 def test_failure_of_a_backend_is_told_although_the_status_is_200() -> None:

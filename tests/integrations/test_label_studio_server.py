@@ -98,7 +98,7 @@ def test_from_prediction_to_training_data(label_studio: LabelStudioServer, servi
         by_human = [(r.keypoint, r.source) for r in read.records if r.source != "accepted"]
         assert by_human == [("left_wrist", "placed")]
         assert {(r.model_version, r.lead_time_s) for r in read.records} == {("fake-v1", 4.5)}
-        (exported,) = read_export(client.export(project), skeleton)
+        (exported,) = read_export(client.export(project), skeleton).annotations
         assert exported.records == read.records
 
 

@@ -90,7 +90,7 @@ def test_recorded_event_is_handed_over(service: Any, name: str) -> None:
 
 
 def test_recorded_export_becomes_training_data(skeleton: Skeleton) -> None:
-    (read,) = read_export([load("exported-task")], skeleton)
+    (read,) = read_export([load("exported-task")], skeleton).annotations
     (person,) = read.image.persons
     assert (read.image.file_name, read.image.size_wh) == ("images/img0.jpg", (640, 480))
     assert person.visibility[:2].tolist() == [1, 2]

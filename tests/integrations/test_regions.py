@@ -148,9 +148,7 @@ def test_drawn_point_joins_the_person_who_lacks_it(make_pose: Any) -> None:
 @pytest.mark.parametrize(
     ("stray", "why"),
     [
-        (drawn_point("nose", (150.0, 100.0)), "belongs to nobody"),  # the one person there has a nose
-        (drawn_point("left_wrist", (600.0, 400.0)), "belongs to nobody"),
-        (drawn_point("nose", (150.0, 100.0), parentID="p0"), "belongs to nobody"),
+        (drawn_point("nose", (150.0, 100.0), parentID="p0"), "second nose of p0"),
         (drawn_point("tail", (150.0, 100.0)), "is labelled tail"),
         (drawn_point("nose", (150.0, 100.0), value={"x": None}), "is malformed: value.x"),
         (drawn_point("nose", (150.0, 100.0), original_width=None), "is malformed: original_width"),
@@ -160,6 +158,13 @@ def test_stray_point_is_flagged_and_no_person(make_pose: Any, stray: dict[str, A
     people = read_people([*screen(make_pose()), stray], COCO)
     assert len(people.persons) == 1
     assert len(people.flagged) == 1 and why in people.flagged[0]
+
+
+@pytest.mark.parametrize("xy_px", [(150.0, 100.0), (600.0, 400.0)])  # the one person there has a nose
+def test_a_point_that_nobody_lacks_is_loose(make_pose: Any, xy_px: tuple[float, float]) -> None:
+    people = read_people([*screen(make_pose()), drawn_point("nose", xy_px)], COCO)
+    assert [point.xy_px for point in people.loose] == [pytest.approx(xy_px)]
+    assert len(people.persons) == 1
 
 
 def test_a_label_put_on_everybody_names_nobody(make_pose: Any) -> None:

@@ -44,7 +44,7 @@ def test_record_of_each_keypoint_tells_who_set_it(skeleton: Skeleton, make_pose:
     items["p0_left_eye_choice"] = items["p0_left_eye"] | {"type": "choices", "value": {"choices": ["occluded"]}}
     del items["p0_right_eye"]
 
-    (read,) = read_export([task_with(list(items.values()))], skeleton)
+    (read,) = read_export([task_with(list(items.values()))], skeleton).annotations
 
     sources = {record.keypoint: record.source for record in read.records}
     assert sources.pop("left_wrist") == "placed"
@@ -60,7 +60,7 @@ def test_record_of_each_keypoint_tells_who_set_it(skeleton: Skeleton, make_pose:
 def test_annotation_becomes_a_picture_of_a_data_set(skeleton: Skeleton, make_pose: Any) -> None:
     found = [make_pose(), make_pose((340, 48, 560, 432), seed=1)]
     result = make_prediction(found, skeleton, SIZE_WH, model_version="v1")["result"]
-    annotations = to_annotation_set(read_export([task_with(result)], skeleton), skeleton)
+    annotations = to_annotation_set(read_export([task_with(result)], skeleton).annotations, skeleton)
     (image,) = annotations.images
     assert (image.id, image.file_name, image.size_wh) == (13, "images/img0.jpg", SIZE_WH)
     assert [person.id for person in image.persons] == [70000, 70001]
@@ -73,7 +73,7 @@ def test_the_annotation_that_counts(skeleton: Skeleton) -> None:
 
     def chosen(*annotations: dict[str, Any]) -> list[int]:
         made = [{"id": i, "result": [], **one} for i, one in enumerate(annotations)]
-        return [read.annotation_id for read in read_export([task | {"annotations": made}], skeleton)]
+        return [read.annotation_id for read in read_export([task | {"annotations": made}], skeleton).annotations]
 
     old, new = {"updated_at": "2026-01-01"}, {"updated_at": "2026-02-01"}
     assert chosen(old, new) == [1]
@@ -91,7 +91,7 @@ def test_picture_without_people_keeps_its_size(skeleton: Skeleton) -> None:
 @pytest.mark.parametrize(
     ("task", "annotation", "message"),
     [
-        ({"id": 1, "data": {"image": "a.jpg"}}, {"id": 2}, "task 1, annotation 2: there are no regions"),
+        ({"id": 1, "data": {"image": "a.jpg"}}, {"id": 2}, "task 1, annotation 2: the picture's size is in no region"),
         ({"id": 1, "data": {"width": 9, "height": 9}}, {"id": 2}, "task 1, annotation 2: .* no 'image'"),
         ({"data": {"image": "a.jpg"}}, {"id": 2}, "task None, annotation 2: field 'id' is None"),
         ({"id": 1, "data": {"image": "a.jpg"}}, {"id": "x"}, "task 1, annotation x: field 'id' is 'x'"),

@@ -79,9 +79,14 @@ def test_what_is_no_export_is_refused(tmp_path: Path, skeleton: Skeleton) -> Non
     for content, message in (
         ("{}", "a list of tasks"),
         ("nothing", "cannot be read"),
-        ('[{"annotations": [{}]}]', "id"),
         ('[{"id": 1, "image": "a.jpg", "keypoints": []}]', "their 'annotations'"),
     ):
         path.write_text(content)
         with pytest.raises(InvalidAnnotation, match=rf"export\.json.*{message}"):
             read_times(path, skeleton)
+
+
+def test_a_task_that_cannot_be_read_is_logged_and_left_out(tmp_path: Path, skeleton: Skeleton, caplog: Any) -> None:
+    (tmp_path / "export.json").write_text('[{"annotations": [{}]}]')
+    assert read_times(tmp_path / "export.json", skeleton) == []
+    assert "export.json: left out: task None" in caplog.text

@@ -193,7 +193,8 @@ class Demo:
 
     def _collect(self) -> Collected:
         began = datetime.fromtimestamp(0, UTC)
-        found = read_export(self.stack.label_studio.tasks(self.project, changed_since=began), self.skeleton)
+        tasks = self.stack.label_studio.tasks(self.project, changed_since=began)
+        found = read_export(tasks, self.skeleton).annotations
         self.story.exported = len(found)
         records = [record for annotation in found for record in annotation.records]
         return Collected(to_annotation_set(found, self.skeleton), records)
