@@ -9,6 +9,7 @@ import sys
 import typer
 
 from clickpose.commands.convert import convert
+from clickpose.commands.data import data
 from clickpose.commands.demo.command import demo
 from clickpose.commands.evaluate import evaluate
 from clickpose.commands.label_studio import label_studio
@@ -27,6 +28,7 @@ app = typer.Typer(
 for command in (demo, train, retrain, prelabel, serve, evaluate, convert):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(data, name="data")
 app.add_typer(label_studio, name="label-studio")
 
 

@@ -11,8 +11,11 @@ breadcrumbs.py    which image was open when a worker died
 pictures.py       images by name, here or in a bucket
 
 retrain.py        one round: collect, snapshot, train, compare, promote if better, report
+round_plan.py     what a round is about: champion, data, what both models are compared on
 snapshot.py       annotations frozen under a name that follows from their content
+gold.py           images whose labels are trusted
 compare.py        champion and challenger on the same held-back images
+gate.py           the rule: whether the challenger replaces the champion
 round_report.py   the report of a round
 
 store.py          bytes, folders and pointers below one root, a folder or a bucket

@@ -7,11 +7,13 @@ reports/current                                                   (pointer to th
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from clickpose.evaluation.plots import click_bars, click_curve
 from pipeline.compare import GOAL, Metrics
+from pipeline.gate import Check, GateRule
 from pipeline.store import Store
 
 REPORTS, CURRENT = "reports", "reports/current"
@@ -39,9 +41,12 @@ class RoundReport:
         reason: why, in one sentence.
         parent_metrics: the champion on the held-back pictures.
         challenger_metrics: the challenger on the same pictures.
-        num_trained: pictures trained on.
-        num_held_back: pictures compared on.
+        num_trained: images trained on.
+        num_held_back: images compared on.
         finished_at: ISO 8601 time in UTC.
+        num_gold: images among them whose labels are trusted.
+        rule: what the challenger had to show.
+        checks: what it did show.
     """
 
     round: str
@@ -55,6 +60,16 @@ class RoundReport:
     num_trained: int
     num_held_back: int
     finished_at: str
+    num_gold: int = 0
+    rule: GateRule | None = None
+    checks: tuple[Check, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RoundReport:
+        """Read what ``to_dict`` gave; a report of an earlier version has no rule and no checks."""
+        rule = GateRule(**values["rule"]) if values.get("rule") else None
+        checks = tuple(Check(**check) for check in values.get("checks", ()))
+        return cls(**{**values, "rule": rule, "checks": checks})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -73,15 +88,36 @@ class RoundReport:
                 "",
                 f"**{self.challenger} was {verdict}**: {self.reason}.",
                 "",
-                f"Fine-tuned from {self.parent} on {self.num_trained} pictures of {self.snapshot}, compared on"
-                f" {self.num_held_back} held-back ones. Finished {self.finished_at}.",
+                f"Fine-tuned from {self.parent} on {self.num_trained} images of {self.snapshot}, compared on"
+                f" {self.num_held_back} held-back ones, {self.num_gold} of them gold. Finished {self.finished_at}.",
                 "",
                 f"| | {self.parent} | {self.challenger} |",
                 "|---|---|---|",
                 *rows,
                 "",
+                *self._gate(),
             ]
         )
+
+    def _gate(self) -> list[str]:
+        """Return the lines about the rule and what it looked at."""
+        if self.rule is None or not self.checks:
+            return []
+        rows = [
+            f"| {check.name} | {_number(check.champion)} | {_number(check.challenger)} | {check.chance_better:.1%} |"
+            f" {check.chance_worse:.1%} | {'yes' if check.passed else '**no**'} |"
+            for check in self.checks
+        ]
+        return [
+            "## The rule",
+            "",
+            f"{self.rule.in_words()} Less is better in every row.",
+            "",
+            f"| | {self.parent} | {self.challenger} | chance better | chance worse | passed |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
 
 
 def write_report(store: Store, report: RoundReport) -> None:
@@ -100,7 +136,7 @@ def write_report(store: Store, report: RoundReport) -> None:
 def latest_report(store: Store) -> RoundReport | None:
     """Return the report of the latest round that was finished, or None before the first."""
     latest = store.read_pointer(CURRENT)
-    return RoundReport(**store.read_json(f"{REPORTS}/{latest}/report.json")) if latest else None
+    return RoundReport.from_dict(store.read_json(f"{REPORTS}/{latest}/report.json")) if latest else None
 
 
 def _number(value: float | None) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -115,12 +115,17 @@ def current_snapshot(store: Store) -> str | None:
     return store.read_pointer(CURRENT)
 
 
-def split(annotations: AnnotationSet, held_back_share: float = HELD_BACK_SHARE) -> tuple[AnnotationSet, AnnotationSet]:
-    """Return the pictures to train on and those held back, about ``held_back_share`` in [0, 1] of all."""
-    held_back = {image.file_name for image in annotations.images if is_held_back(image.file_name, held_back_share)}
-    train = tuple(image for image in annotations.images if image.file_name not in held_back)
-    rest = tuple(image for image in annotations.images if image.file_name in held_back)
-    return replace(annotations, images=train), replace(annotations, images=rest)
+def split(
+    annotations: AnnotationSet, held_back_share: float = HELD_BACK_SHARE, gold: Collection[str] = ()
+) -> tuple[AnnotationSet, AnnotationSet]:
+    """Return the images to train on and those held back: ``gold`` by file name, and a share in [0, 1] of all."""
+
+    def is_out(image: AnnotatedImage) -> bool:
+        return image.file_name in gold or is_held_back(image.file_name, held_back_share)
+
+    train = tuple(image for image in annotations.images if not is_out(image))
+    held_back = tuple(image for image in annotations.images if is_out(image))
+    return replace(annotations, images=train), replace(annotations, images=held_back)
 
 
 def is_held_back(file_name: str, share: float = HELD_BACK_SHARE) -> bool:

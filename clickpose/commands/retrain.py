@@ -23,6 +23,7 @@ def retrain(
     changes: Changes = None,
     held_back_share: Annotated[float, typer.Option(help="Share of pictures to compare on.")] = 0.2,
     min_new_pictures: Annotated[int, typer.Option(help="Newly annotated pictures that a round needs.")] = 20,
+    min_persons: Annotated[int, typer.Option(help="Persons to compare on; with fewer the champion stays.")] = 30,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
     watch: Annotated[float | None, typer.Option(help="Hours between rounds; without it there is one.", min=0)] = None,
     json: JsonFile = None,
@@ -30,6 +31,7 @@ def retrain(
     """Collect, snapshot, fine-tune, compare in clicks, promote if better; started again, it goes on."""
     from clickpose.commands.label_studio import collect
     from pipeline import retrain as rounds
+    from pipeline.gate import GateRule
     from pipeline.registry import Registry
     from pipeline.store import Store
 
@@ -41,6 +43,7 @@ def retrain(
         held_back_share=held_back_share,
         min_new_pictures=min_new_pictures,
         num_workers=workers,
+        rule=GateRule(min_persons=min_persons),
     )
     where = Store(store)
 

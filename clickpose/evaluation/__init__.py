@@ -13,6 +13,7 @@ rounds.py         rounds of clicks as the paper plays them, computed once for al
 click_curve.py    average precision after n clicks per person
 noc.py            rounds per image until its AP reaches a goal, as published
 click_cost.py     clicks per person until that person's OKS reaches a goal
+image_costs.py    the same for each image by itself, to compare two models
 corrections.py    one image corrected click by click, and what each refine did
 matching.py       which predicted pose shows which annotated person
 

@@ -23,6 +23,7 @@ from clickpose.skeleton import Skeleton
 from clickpose.training.config import fine_tuning
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.tasks import make_prediction, make_task, read_export, to_annotation_set
+from pipeline.gate import GateRule
 from pipeline.prelabel import prelabel
 from pipeline.registry import Registry
 from pipeline.retrain import Collected, RetrainConfig, retrain
@@ -184,6 +185,9 @@ class Demo:
             training=fine_tuning(),
             held_back_share=HELD_BACK_SHARE,
             num_workers=1,
+            rule=GateRule(
+                min_persons=10, min_images=4
+            ),  # there are few images; a chance of .96 is asked for all the same
         )
         with self._heartbeat():
             report = retrain(self.store, self._collect, config)

@@ -1,0 +1,106 @@
+"""What a round is about: which champion is challenged, on which data, and what both are compared on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet
+from clickpose.errors import StoreError
+from clickpose.training.config import TrainConfig
+from integrations.label_studio.provenance import KeypointRecord
+from pipeline.compare import HeldBack
+from pipeline.gate import GateRule
+from pipeline.gold import named_gold
+from pipeline.registry import Registry
+from pipeline.round_report import latest_report
+from pipeline.snapshot import HELD_BACK_SHARE, Snapshot, load_snapshot, split, take_snapshot
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All annotations there are now, how each keypoint came about, and a sentence for each that could not be read."""
+
+    annotations: AnnotationSet
+    provenance: Sequence[KeypointRecord] = ()
+    left_out: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class RetrainConfig:
+    """How a round is run.
+
+    Attributes:
+        images: folder or URI that the annotations' file names are relative to.
+        training: how the challenger is fine-tuned.
+        held_back_share: share of images in [0, 1] that is compared on and never trained on, gold images apart.
+        min_new_pictures: images that must be new or annotated anew since the last round.
+        num_workers: Ray workers that train; 0 for this process.
+        rule: what the challenger has to show.
+    """
+
+    images: str
+    training: TrainConfig
+    held_back_share: float = HELD_BACK_SHARE
+    min_new_pictures: int = 1
+    num_workers: int = 0
+    rule: GateRule = field(default_factory=GateRule)
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round before it is run.
+
+    Attributes:
+        name: follows from champion, data and settings, so that the same round has the same name.
+        champion: the version that is challenged.
+        snapshot: the data.
+        train_set: what the challenger learns from.
+        held_back: what both models are compared on.
+        num_new: images that are new or annotated anew since the last round that finished.
+    """
+
+    name: str
+    champion: str
+    snapshot: Snapshot
+    train_set: AnnotationSet
+    held_back: HeldBack
+    num_new: int
+
+
+def plan_round(store: Store, collected: Collected, config: RetrainConfig) -> Round:
+    """Freeze the data of a round and name it.
+
+    Raises:
+        StoreError: no model is current.
+    """
+    champion = Registry(store).current()
+    if champion is None:
+        raise StoreError(f"{store.uri} has no current model to start from: add one and promote it")
+    snapshot = take_snapshot(store, collected.annotations, collected.provenance)
+    named = named_gold(store)
+    train_set, held_back = split(snapshot.annotations, config.held_back_share, named)
+    new = newest_images(store, snapshot.annotations)
+    gold = named or {image.file_name for image in held_back.images} - new
+    name = f"{champion}_{snapshot.id}_{_digest(config, named)}"
+    return Round(name, champion, snapshot, train_set, HeldBack(held_back, frozenset(gold)), len(new))
+
+
+def newest_images(store: Store, annotations: AnnotationSet) -> set[str]:
+    """Return the file names of images that are new or annotated anew since the last round that finished."""
+    latest = latest_report(store)
+    known = load_snapshot(store, latest.snapshot).annotations.images if latest else ()
+    seen = {_content_of(image) for image in known}
+    return {image.file_name for image in annotations.images if _content_of(image) not in seen}
+
+
+def _content_of(image: AnnotatedImage) -> tuple[object, ...]:
+    persons = ((p.id, p.keypoints_px.tobytes(), p.visibility.tobytes(), p.is_crowd) for p in image.persons)
+    return (image.file_name, *persons)
+
+
+def _digest(config: RetrainConfig, gold: Collection[str]) -> str:
+    return hashlib.sha256(json.dumps([asdict(config), sorted(gold)]).encode()).hexdigest()[:6]
