@@ -1,4 +1,4 @@
-"""The Serve application: a thin ingress, and model replicas behind it.
+"""The Serve application: a thin ingress in front of model replicas.
 
     from ray import serve
     from serve.app import AppArgs, build_app
@@ -8,7 +8,7 @@
 or, in a Serve configuration file, ``import_path: serve.app:build_app`` with the fields of ``AppArgs`` below ``args:``.
 """
 
-# no "from __future__ import annotations" here: Serve reads build_app's annotation, and turns ``args:`` into AppArgs
+# no "from __future__ import annotations" here: Serve reads build_app's annotation to turn ``args:`` into AppArgs
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,16 +35,16 @@ __all__ = ["AppArgs", "build_app"]
 # Experimental in Ray 2.60; named by a string because a class would be pickled with the application.
 IMAGE_AFFINITY = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 INGRESS_CPUS = 0.1
-INGRESS_MAX_ONGOING = 1000  # beyond it Ray answers, and does not say when to come back
-HEALTH_CHECK_PERIOD_S = 1.0  # requests for a dead replica's pictures wait until its end is noticed
+INGRESS_MAX_ONGOING = 1000  # beyond this Ray itself rejects requests, without a Retry-After header
+HEALTH_CHECK_PERIOD_S = 1.0  # requests for a dead replica's images wait until its death is noticed
 
 
 def build_app(args: AppArgs) -> Application:
-    """Return the application; everything that can be wrong with its arguments is found here.
+    """Return the application, and check its arguments before anything starts.
 
     Raises:
-        InvalidConfig: there is no secret.
-        StoreError: the store or the model folder cannot be read, or nothing was promoted yet.
+        InvalidConfig: there is no secret, and anonymous access is not allowed.
+        StoreError: the store or the model folder cannot be read, or no model has been promoted yet.
         InvalidSkeleton: the model's skeleton is malformed.
     """
     args = args.with_secrets()
@@ -56,12 +56,12 @@ def build_app(args: AppArgs) -> Application:
 
 
 def model_source(args: AppArgs) -> ModelSource:
-    """Return where the model comes from."""
+    """Return the place that models are loaded from."""
     return ModelSource(store=args.store, folder=args.model)
 
 
 def image_source(args: AppArgs) -> ImageSource:
-    """Return where pictures come from."""
+    """Return the places that images may be read from."""
     token = args.label_studio_token.get_secret_value() if args.label_studio_token else None
     folders = [path for root in args.image_roots if (path := local_path(root))]
     return ImageSource(
@@ -75,7 +75,7 @@ def image_source(args: AppArgs) -> ImageSource:
 
 
 def load_predictor(device: str, folder: Path, version: str) -> "Predictor":
-    """Load a model folder; only replicas import torch."""
+    """Load a model folder. Only replicas call this, so only they import torch."""
     from clickpose.predictor import Predictor
 
     return Predictor.load(folder, device=device, version=version)
@@ -97,7 +97,7 @@ def _ingress_deployment(args: AppArgs) -> Any:
 
 
 def _replica_deployment(args: AppArgs) -> Any:
-    """Requests about one picture go to one replica and nowhere else: it alone knows the annotator's screen."""
+    """All requests about one image go to the same replica: only that one knows what the annotator sees."""
     affinity = {"num_virtual_nodes": 100, "num_fallback_replicas": 0}
     router = {"request_router_class": IMAGE_AFFINITY, "request_router_kwargs": affinity}
     return serve.deployment(

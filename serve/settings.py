@@ -24,7 +24,7 @@ from clickpose.images import MAX_BYTES, MAX_PIXELS
 
 
 def _absolute(uri: str) -> str:
-    """Make a local path independent of the working directory; replicas have another one."""
+    """Make a local path absolute: replicas run in another working directory."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
 
 
@@ -38,38 +38,38 @@ class AppArgs(BaseModel):
     """Arguments of the Serve application, from Python or from ``args:`` of a Serve configuration file.
 
     Attributes:
-        store: root of the store whose pointer ``models/current`` names the model; or else
-        model: a model folder, served for ever.
+        store: root of a store; its current model is served, and replaced when another is promoted. Or
+        model: a model folder; it is never reloaded.
         device: ``auto``, ``cpu`` or ``cuda``.
-        replicas: model replicas; requests about one picture always go to the same one.
+        replicas: number of model replicas; requests about one image always go to the same one.
         num_cpus: logical CPUs of each replica.
         num_gpus: GPUs of each replica.
-        max_ongoing: requests a replica works on or holds at once.
-        max_queued: requests that wait for replicas; more are turned away, those of programs earlier.
-        user: who may call, with the secret as password; Label Studio can send nothing else.
-        secret: what callers must show, as Basic password or Bearer token.
-        secret_env: the environment variable that holds the secret, if it is not given here.
-        webhook_secret: what Label Studio's webhooks show in ``X-Clickpose-Secret``; the same secret by default.
-        webhook_secret_env: the environment variable that holds it, if it is not given here.
-        open_to_anybody: serve without any secret.
-        image_roots: folders and buckets (``s3://``, ``gs://``), or folders in them, whose pictures may be read.
-        label_studio_url: the Label Studio whose pictures may be fetched.
-        label_studio_token: its token, legacy or personal.
-        label_studio_token_env: the environment variable that holds the token, if it is not given here.
+        max_ongoing: requests that one replica accepts at once.
+        max_queued: requests that may wait for replicas; more are rejected, those from programs earlier.
+        user: user name for Basic authentication, the only kind that Label Studio supports.
+        secret: secret that callers must send, as Basic password or Bearer token.
+        secret_env: environment variable that holds the secret if ``secret`` is not set.
+        webhook_secret: secret that Label Studio's webhooks send in ``X-Clickpose-Secret``; ``secret`` by default.
+        webhook_secret_env: environment variable that holds it if ``webhook_secret`` is not set.
+        allow_anonymous: disable authentication.
+        image_roots: folders, buckets (``s3://``, ``gs://``) or folders in buckets that images may be read from.
+        label_studio_url: address of the Label Studio server that images may be fetched from.
+        label_studio_token: its legacy or personal access token.
+        label_studio_token_env: environment variable that holds the token if ``label_studio_token`` is not set.
         local_files_root: Label Studio's document root for local files, if replicas can read it.
-        image_key: the field of a task's data that names the picture.
-        forward_webhooks_to: a URL that gets every webhook event of Label Studio.
-        max_image_bytes: encoded size beyond which a picture is refused.
-        max_image_pixels: width times height beyond which a picture is refused.
-        max_body_bytes: size beyond which a request is refused.
-        image_timeout_s: seconds a picture may take to arrive.
-        request_timeout_s: seconds a request may take in all.
-        loading_patience_s: seconds a request waits for a replica that loads its first model.
-        poll_s: seconds between two looks at the pointer.
-        cache_mib: memory for encoded pictures in each replica, on its device.
-        upload_mib: memory for pictures that programs send, in the ingress and in each replica.
-        sessions: annotators' screens each replica remembers.
-        log_requests: write a line for each request to the ingress's stderr, which Ray keeps in its log folder.
+        image_key: field of a task's data that contains the image's address.
+        forward_webhooks_to: URL that every webhook event of Label Studio is forwarded to.
+        max_image_bytes: maximum size of an image file.
+        max_image_pixels: maximum width times height of an image.
+        max_body_bytes: maximum size of a request's body.
+        image_timeout_s: seconds until fetching an image is given up.
+        request_timeout_s: seconds until a request is given up.
+        loading_timeout_s: seconds a request waits for a replica that is loading its first model.
+        poll_s: seconds between two checks for a newly promoted model.
+        cache_mib: memory for encoded images in each replica, on its device.
+        upload_mib: memory for uploaded images, in the ingress and in each replica.
+        sessions: number of annotators' sessions that each replica keeps.
+        log_requests: write one line per request to the ingress's stderr, which Ray keeps in its log folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,7 +88,7 @@ class AppArgs(BaseModel):
     secret_env: str = "CLICKPOSE_SECRET"
     webhook_secret: SecretStr | None = None
     webhook_secret_env: str = "CLICKPOSE_WEBHOOK_SECRET"
-    open_to_anybody: bool = False
+    allow_anonymous: bool = False
 
     image_roots: tuple[Uri, ...] = ()
     label_studio_url: str | None = None
@@ -103,7 +103,7 @@ class AppArgs(BaseModel):
     max_body_bytes: PositiveInt = 32 * 2**20
     image_timeout_s: PositiveFloat = 20.0
     request_timeout_s: PositiveFloat = 60.0
-    loading_patience_s: float = Field(20.0, ge=0)
+    loading_timeout_s: float = Field(20.0, ge=0)
     poll_s: PositiveFloat = 5.0
     cache_mib: PositiveInt = 2048
     upload_mib: PositiveInt = 256
@@ -116,22 +116,22 @@ class AppArgs(BaseModel):
             raise ValueError("give either a store or a model folder")
         for url in (self.label_studio_url, self.forward_webhooks_to):
             if url is not None and not SERVER.match(url):
-                raise ValueError(f"{url!r} is not the address of a server: give it as http://HOST:PORT")
+                raise ValueError(f"{url!r} is not a server address: write it as http://HOST:PORT")
         for root in self.image_roots:
             if (scheme := urlsplit(root).scheme) and scheme not in IMAGE_SCHEMES:
-                raise ValueError(f"pictures cannot be read from {scheme}://, only from {', '.join(IMAGE_SCHEMES)}")
+                raise ValueError(f"images cannot be read from {scheme}://, only from {', '.join(IMAGE_SCHEMES)}")
         return self
 
     def with_secrets(self) -> Self:
         """Return these arguments with the secrets filled in from this process's environment.
 
         Raises:
-            InvalidConfig: there is no secret, and the service is not meant to be open.
+            InvalidConfig: there is no secret, and anonymous access is not allowed.
         """
         secret = self.secret or _from_environment(self.secret_env)
-        if secret is None and not self.open_to_anybody:
+        if secret is None and not self.allow_anonymous:
             raise InvalidConfig(
-                f"the service has no secret: set {self.secret_env}, or open_to_anybody if that is meant"
+                f"the service has no secret: set {self.secret_env}, or allow_anonymous to disable authentication"
             )
         webhook_secret = self.webhook_secret or _from_environment(self.webhook_secret_env)
         token = self.label_studio_token or _from_environment(self.label_studio_token_env)
@@ -139,7 +139,7 @@ class AppArgs(BaseModel):
         return self.model_copy(update=secrets)
 
     def max_programs(self) -> int:
-        """Return how many requests of programs may be in progress: half of what replicas hold and the queue takes."""
+        """Return how many requests of programs are accepted at once: half of what the replicas and the queue hold."""
         return max(1, (self.max_queued + self.replicas * self.max_ongoing) // 2)
 
 

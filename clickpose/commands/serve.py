@@ -16,22 +16,27 @@ from clickpose.errors import InvalidConfig
 
 
 def serve(
-    store: Annotated[str | None, typer.Option(help="Store whose current model is served, and followed.")] = None,
-    model: Annotated[str | None, typer.Option(help="A model folder, served for ever.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Store whose current model is served; newly promoted models are loaded automatically."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder to serve; it is never reloaded.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9090,
-    replicas: Annotated[int, typer.Option(help="Model replicas.", min=1)] = 1,
+    replicas: Annotated[int, typer.Option(help="Number of model replicas.", min=1)] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs of each replica.", min=0)] = 0.0,
     image_root: Annotated[
-        list[str] | None, typer.Option(help="Folder or URI of a bucket whose pictures may be read; may repeat.")
+        list[str] | None, typer.Option(help="Folder or bucket URI that images may be read from; may be repeated.")
     ] = None,
     label_studio: Annotated[
-        str | None, typer.Option(help="URL of Label Studio; its token: LABEL_STUDIO_TOKEN.")
+        str | None, typer.Option(help="URL of Label Studio; set its token in LABEL_STUDIO_TOKEN.")
     ] = None,
-    forward_webhooks_to: Annotated[str | None, typer.Option(help="URL that gets every annotation event.")] = None,
-    open_to_anybody: Annotated[bool, typer.Option(help="Ask for no secret.")] = False,
+    forward_webhooks_to: Annotated[
+        str | None, typer.Option(help="URL that annotation events are forwarded to.")
+    ] = None,
+    allow_anonymous: Annotated[bool, typer.Option(help="Disable authentication.")] = False,
 ) -> None:
-    """Serve a model to Label Studio and any other client; callers show the secret in CLICKPOSE_SECRET."""
+    """Serve a model to Label Studio and other clients; they authenticate with the secret in CLICKPOSE_SECRET."""
     from clickpose.commands.serving import running_service
     from serve.settings import AppArgs
 
@@ -43,21 +48,21 @@ def serve(
         "image_roots": image_root or [],
         "label_studio_url": label_studio,
         "forward_webhooks_to": forward_webhooks_to,
-        "open_to_anybody": open_to_anybody,
+        "allow_anonymous": allow_anonymous,
     }
     try:
         args = AppArgs.model_validate(settings)
     except ValidationError as error:
         raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
     _check_folders(args.image_roots)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that all is stopped then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     with suppress(KeyboardInterrupt), running_service(args, host=host, port=port) as url:
         typer.echo(f"serving at {url}; Ctrl-C stops it")
         threading.Event().wait()
 
 
 def _check_folders(roots: tuple[str, ...]) -> None:
-    """Refuse a folder that is not there; on a cluster only its machines know."""
+    """Reject a folder that does not exist, unless Ray runs on other machines."""
     missing = [root for root in roots if "://" not in root and not Path(root).is_dir()]
     if missing and not os.environ.get("RAY_ADDRESS"):
-        raise InvalidConfig(f"there is no folder {missing[0]} to read pictures from")
+        raise InvalidConfig(f"folder {missing[0]} does not exist: give --image-root a folder with images")

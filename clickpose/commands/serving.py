@@ -34,7 +34,7 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
     from pipeline.cluster import connect
     from serve.app import build_app
 
-    app = build_app(args)  # what is wrong with the arguments is found before anything is started
+    app = build_app(args)  # finds wrong arguments before anything is started
     connect()
     quiet = {"enable_access_log": False, "log_level": "WARNING"}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -53,7 +53,7 @@ def wait_until_ready(url: str) -> None:
     """Wait until the service's model is loaded.
 
     Raises:
-        NotReady: it was not in time; the message holds its last answer.
+        NotReady: it was not loaded in time; the message contains the last answer.
     """
     deadline, answer = time.monotonic() + READY_LIMIT_S, "no answer"
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Pictures in buckets: ``s3://bucket/folder``, ``gs://bucket/folder``, whatever ``pyarrow.fs`` knows."""
+"""Images in buckets: ``s3://bucket/folder``, ``gs://bucket/folder``, or any other URI that ``pyarrow.fs`` supports."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ READERS = 8
 
 
 class BucketFiles:
-    """Reads what lies below one URI, and nothing else.
+    """Reads files below one URI, and no others.
 
     Args:
-        root: the URI; keys in it (``s3://key:secret@bucket``) and settings (``?endpoint_override=...``) are no part of
-            names, nor of messages.
+        root: the URI; its credentials (``s3://key:secret@bucket``) and settings (``?endpoint_override=...``) never
+            appear in names or messages.
     """
 
     def __init__(self, root: str) -> None:
@@ -28,23 +28,23 @@ class BucketFiles:
         self._uri = root
 
     def has(self, name: str) -> bool:
-        """Tell whether a name means something below the root; percent-encoding hides no step upwards."""
+        """Return whether a name is below the root; a percent-encoded ``..`` is detected, too."""
         return name.startswith(f"{self.root}/") and ".." not in unquote(name).split("/")
 
     def fetch(self, name: str, *, max_bytes: int, timeout_s: float) -> bytes:
-        """Return the bytes of a file, or one byte more than allowed of a file that is too long.
+        """Return a file's bytes; of a file that is too long, one byte more than allowed.
 
         Raises:
-            ImageError: it is not there, cannot be read, or takes too long.
+            ImageError: the file does not exist, cannot be read, or takes too long.
         """
         try:
             return self._readers.submit(self._read, name, max_bytes).result(timeout_s)
         except TimeoutError as error:
-            raise ImageError(f"{name} cannot be read: it takes too long") from error
+            raise ImageError(f"{name} could not be read within {timeout_s:g} s") from error
         except FileNotFoundError as error:
-            raise ImageError(f"{name} is not there") from error
+            raise ImageError(f"{name} does not exist") from error
         except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise ImageError(f"{name} cannot be read: {error}") from error
+            raise ImageError(f"{name} could not be read: {error}") from error
 
     def _read(self, name: str, max_bytes: int) -> bytes:
         filesystem, path = self._opened
@@ -53,18 +53,18 @@ class BucketFiles:
 
     @cached_property
     def _readers(self) -> ThreadPoolExecutor:
-        """Made on first use: until then this object can be sent to another process."""
+        """Threads that read; made on first use, since they cannot be sent to another process."""
         return ThreadPoolExecutor(READERS, thread_name_prefix="bucket")
 
     @cached_property
     def _opened(self) -> tuple[fs.FileSystem, str]:
-        """The file system and the root's path on it; opening one may ask the network for its region."""
+        """The file system and the root's path on it; opening it may look up the bucket's region."""
         filesystem, path = fs.FileSystem.from_uri(self._uri)
         return filesystem, path.rstrip("/")
 
 
 def local_path(name: str) -> str | None:
-    """Return the path that a name without a scheme, or a ``file:///`` URI, means on this machine; else None."""
+    """Return the local path of a name without a scheme, or of a ``file:///`` URI; None for other URIs."""
     parts = urlsplit(name)
     if parts.scheme == "file" and not parts.netloc:
         return unquote(parts.path)

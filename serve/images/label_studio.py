@@ -1,7 +1,7 @@
-"""Pictures that only Label Studio can hand out.
+"""Images that only Label Studio can deliver.
 
-No other host is ever asked, or so much as looked up: a name that leads elsewhere is refused before any connection, and
-so is a redirect. Whatever address Label Studio has, a private one too, is what the operator configured.
+No other host is ever contacted or even looked up: a name or redirect that leads elsewhere is rejected before any
+connection. Label Studio itself may have a private address, since the operator has configured it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ import httpx
 from clickpose.errors import ImageError
 
 MAX_REDIRECTS = 3
-ACCESS_TOKEN_S = 120.0  # Label Studio's live for five minutes
-AS_IT_IS = {"Accept-Encoding": "identity"}  # pictures are compressed already, and what unfolds may unfold without end
+ACCESS_TOKEN_S = 120.0  # Label Studio's tokens are valid for five minutes
+UNCOMPRESSED = {
+    "Accept-Encoding": "identity"
+}  # images are compressed already, and a small answer may expand without end
 
 
 class LabelStudioFiles:
-    """Fetches files from one Label Studio with its token, and never follows it to another host.
+    """Fetches files from one Label Studio with its token, and follows no redirect to another host.
 
     Args:
-        url: where Label Studio answers, e.g. ``http://127.0.0.1:8080``.
-        token: a legacy token, or a personal access token, which is exchanged for short-lived ones; none if files
-            are open to anybody.
+        url: address of Label Studio, e.g. ``http://127.0.0.1:8080``.
+        token: a legacy token, or a personal access token, which is exchanged for short-lived ones; None if files
+            are public.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -35,42 +37,42 @@ class LabelStudioFiles:
         self._access = ("", 0.0)  # short-lived token, time.monotonic() at which it is renewed
 
     def has(self, name: str) -> bool:
-        """Tell whether a name means a file of this server: a path below ``/data/``, or a URL of it with such a path."""
+        """Return whether a name is a file of this server: a path below ``/data/``, or the URL of such a path."""
         return self._has(httpx.URL(self._url_of(name)))
 
     def fetch(self, name: str, *, max_bytes: int, timeout_s: float) -> bytes:
-        """Return the bytes of a file, or one byte more than allowed of a file that is too long.
+        """Return a file's bytes; of a file that is too long, one byte more than allowed.
 
         Raises:
-            ImageError: it is not there, takes too long, or is on another host.
+            ImageError: the file does not exist, takes too long, or is on another host.
         """
         try:
             return asyncio.run(self._fetch_in_time(name, max_bytes, timeout_s))
         except TimeoutError as error:
-            raise ImageError(f"{name} cannot be had from {self.url}: it takes too long") from error
+            raise ImageError(f"{name} could not be fetched from {self.url} within {timeout_s:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError) as error:
-            raise ImageError(f"{name} cannot be had from {self.url}: {error or type(error).__name__}") from error
+            raise ImageError(f"{name} could not be fetched from {self.url}: {error or type(error).__name__}") from error
 
     async def _fetch_in_time(self, name: str, max_bytes: int, timeout_s: float) -> bytes:
-        """Fetch within one limit on all of it; the client's own start anew with each byte of a server that dawdles."""
+        """Fetch within one time limit for everything; the client's own limits restart with every byte that arrives."""
         async with asyncio.timeout(timeout_s), httpx.AsyncClient(verify=self._tls, timeout=timeout_s) as client:
             return await self._follow(client, name, max_bytes)
 
     async def _follow(self, client: httpx.AsyncClient, name: str, max_bytes: int) -> bytes:
         url = httpx.URL(self._url_of(name))
-        headers = AS_IT_IS | await self._authorization(client)
+        headers = UNCOMPRESSED | await self._authorization(client)
         for _ in range(1 + MAX_REDIRECTS):
             async with client.stream("GET", url, headers=headers) as response:
                 if not response.has_redirect_location:
                     return await _read(response, max_bytes)
                 url = url.join(response.headers["location"])
             if not self._has(url):
-                raise ImageError(f"{name} is no file of {self.url}, which points to {_origin(url)}{url.path}")
-        raise ImageError(f"{name} cannot be had from {self.url}: it redirects in circles")
+                raise ImageError(f"{name} is not a file of {self.url}, which redirects to {_origin(url)}{url.path}")
+        raise ImageError(f"{name} could not be fetched from {self.url}: too many redirects")
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Made once, since it costs more than a request, and on first use: it cannot be sent to another process."""
+        """Settings for TLS; slow to make, so made once, and on first use, since they cannot be pickled."""
         return httpx.create_ssl_context()
 
     def _has(self, url: httpx.URL) -> bool:
@@ -97,10 +99,10 @@ class LabelStudioFiles:
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:
-    """Return the bytes of an answer, one more than allowed at most."""
+    """Return the bytes of an answer, at most one more than allowed."""
     response.raise_for_status()
     if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
-        raise ValueError(f"it is encoded as {encoding}, which was not asked for")
+        raise ValueError(f"the answer is compressed with {encoding}, which was not requested")
     data = bytearray()
     async for chunk in response.aiter_raw():
         data += chunk
@@ -110,6 +112,6 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes:
 
 
 def _origin(url: httpx.URL | str) -> str:
-    """Return scheme, host and port as the client understands them: what is compared is what is asked."""
+    """Return scheme, host and port as the client parses them, so that what is compared is what is contacted."""
     parts = httpx.URL(url)
     return f"{parts.scheme}://{parts.host}:{parts.port or {'http': 80, 'https': 443}.get(parts.scheme)}"

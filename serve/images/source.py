@@ -1,11 +1,11 @@
-"""Pictures named by strangers: read only from where the operator said pictures are.
+"""Read images that callers name, but only from the places that the operator has configured.
 
 photos/7.jpg, /srv/photos/7.jpg      a file below one of the configured folders; file:///srv/photos/7.jpg is the same
-s3://bucket/photos/7.jpg             an object below one of the configured buckets, or folders in one
-/data/local-files/?d=photos/7.jpg    Label Studio's local files: read from its document root if that is here
-/data/upload/3/9f-7.jpg              anything else of the configured Label Studio, asked for with its token
-http://labels.example.com/data/...   likewise, if that is the configured Label Studio; no other host is asked
-upload:5f1c...                       a picture that was sent to this service
+s3://bucket/photos/7.jpg             an object below one of the configured buckets, or folders in a bucket
+/data/local-files/?d=photos/7.jpg    Label Studio's local files: read from its document root if that is on this machine
+/data/upload/3/9f-7.jpg              any other file of the configured Label Studio, fetched with its token
+http://labels.example.com/data/...   the same, if that is the configured Label Studio; no other host is contacted
+upload:5f1c...                       an image that was uploaded to this service
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_NAME_CHARS = 4096
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a picture may cost: encoded bytes, pixels, and seconds to fetch it."""
+    """Limits per image: file size, pixels, and seconds to fetch it."""
 
     max_bytes: int = MAX_BYTES
     max_pixels: int = MAX_PIXELS
@@ -38,15 +38,15 @@ class ImageLimits:
 
 
 class ImageSource:
-    """Reads pictures by URL or path.
+    """Reads images by URL or path.
 
     Args:
-        folders: pictures are read from these folders and what is below them; nowhere else on this machine.
-        buckets: likewise.
-        label_studio: the Label Studio whose pictures may be asked for, if any.
+        folders: folders on this machine that images may be read from, including their subfolders.
+        buckets: buckets, or folders in buckets, that images may be read from.
+        label_studio: Label Studio server that images may be fetched from.
         local_files_root: Label Studio's document root for local files, if it is on this machine.
-        uploads: pictures that were sent here.
-        limits: beyond these a picture is refused.
+        uploads: uploaded images.
+        limits: images beyond these limits are rejected.
     """
 
     def __init__(
@@ -63,21 +63,21 @@ class ImageSource:
         self.buckets = list(buckets)
         self.label_studio = label_studio
         self.local_files_root = local_files_root.resolve() if local_files_root else None
-        self.uploads = Uploads(0) if uploads is None else uploads  # an empty one is false
+        self.uploads = Uploads(0) if uploads is None else uploads  # an empty Uploads is falsy
         self.limits = limits or ImageLimits()
 
     def read(self, name: str) -> Image.Image:
-        """Return a picture, upright and RGB.
+        """Return an upright RGB image.
 
         Raises:
-            ImageError: the picture is outside every configured place, missing, broken or beyond a limit.
+            ImageError: the image is missing, broken, beyond a limit, or not in a configured place.
         """
         if not name or len(name) > MAX_NAME_CHARS or "\0" in name:
-            raise ImageError(f"{name[:100]!r} is no name of a picture")
+            raise ImageError(f"{name[:100]!r} is not a valid image name")
         try:
             data = self._read_bytes(name)
         except (ValueError, httpx.InvalidURL) as error:
-            raise ImageError(f"{name} is no address of a picture: {error}") from error
+            raise ImageError(f"{name} is not a valid image address: {error}") from error
         return decode_image(data, name, max_bytes=self.limits.max_bytes, max_pixels=self.limits.max_pixels)
 
     def _read_bytes(self, name: str) -> bytes:
@@ -95,25 +95,25 @@ class ImageSource:
             raise ImageError(f"{name} is not in Label Studio's document root {self.local_files_root}")
         if self.label_studio and self._is_label_studio(name):
             return self.label_studio.fetch(name, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
-        raise ImageError(f"{name} is in none of the places where pictures may be read: {self._places()}")
+        raise ImageError(f"{name} is not in any place that images may be read from: {self._places()}")
 
     def _find(self, name: str, folders: Sequence[Path]) -> Path | None:
-        """Return the file that a path means, absolute or below one of the folders, or None if they do not have it."""
+        """Return the file for a path, absolute or relative to one of the folders; None if no folder contains it."""
         if ".." in PurePosixPath(name).parts:
             return None
         found = (self._resolve(folder, name) for folder in folders)
         return next((path for path in found if path is not None), None)
 
     def _resolve(self, folder: Path, name: str) -> Path | None:
-        """Return a file below a folder, with every link followed, or None if it is not below it."""
+        """Return a file with all links resolved, or None if it is not below the folder."""
         try:
             path = (folder / name).resolve(strict=True)
-        except (OSError, RuntimeError):  # RuntimeError: a ring of links
+        except (OSError, RuntimeError):  # RuntimeError: links that form a loop
             return None
         return path if path.is_relative_to(folder) and path.is_file() else None
 
     def _read_file(self, path: Path, name: str) -> bytes:
-        """Read one byte more than allowed at most; the decoder refuses what is too long."""
+        """Read at most one byte more than allowed; the decoder rejects files that are too long."""
         try:
             with path.open("rb") as file:
                 return file.read(self.limits.max_bytes + 1)
@@ -121,7 +121,7 @@ class ImageSource:
             raise ImageError(f"{name} cannot be read: {error.strerror}") from error
 
     def _is_label_studio(self, name: str) -> bool:
-        """Tell whether a name means something of the configured Label Studio, by its host or for want of one."""
+        """Return whether a name refers to a file of the configured Label Studio."""
         if self.label_studio is not None:
             return self.label_studio.has(name)
         return name.startswith(LOCAL_FILES)
@@ -129,4 +129,4 @@ class ImageSource:
     def _places(self) -> str:
         places = [*map(str, self.folders), *(bucket.root for bucket in self.buckets)]
         places += [self.label_studio.url] if self.label_studio else []
-        return ", ".join(places) or "none is configured"
+        return ", ".join(places) or "no place is configured"

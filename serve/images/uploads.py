@@ -1,7 +1,7 @@
-"""Pictures that a program sends instead of naming: kept for a while under the name of their own content.
+"""Uploaded images, stored in memory and named by a hash of their content.
 
-The front door keeps them and so does the replica that was asked first. A replica that is asked later, because the
-picture became another one's or was forgotten, says so (``UploadMissing``) and is sent it again.
+The ingress stores them, and so does the replica that receives the first request. A replica that lacks one, because it
+took over the image or has removed it, raises ``UploadMissing`` and receives it again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ PREFIX = "upload:"
 
 
 class UploadMissing(ImageError):
-    """The picture was sent to somebody else, or too long ago: it must be sent again."""
+    """The image is not stored here, or has expired; upload it again."""
 
 
 class Uploads:
-    """Encoded pictures by name; the least recently used is forgotten first.
+    """Image files by name; the least recently used one is removed first.
 
     Args:
-        max_bytes: what all of them may take together.
+        max_bytes: maximum size of all files together.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -30,16 +30,16 @@ class Uploads:
         self._data: OrderedDict[str, bytes] = OrderedDict()
 
     def __len__(self) -> int:
-        """Number of pictures kept."""
+        """Number of images."""
         return len(self._data)
 
     @property
     def num_bytes(self) -> int:
-        """Memory that they take."""
+        """Size of all files in bytes."""
         return sum(map(len, self._data.values()))
 
     def keep(self, data: bytes) -> str:
-        """Keep a picture and return its name, the same for the same bytes."""
+        """Store an image file and return its name, which depends only on its bytes."""
         name = name_of(data)
         self._data[name] = data
         self._data.move_to_end(name)
@@ -48,26 +48,26 @@ class Uploads:
         return name
 
     def forget(self, name: str) -> None:
-        """Keep a picture no longer."""
+        """Remove an image."""
         self._data.pop(name, None)
 
     def read(self, name: str) -> bytes:
-        """Return a picture's bytes.
+        """Return an image file.
 
         Raises:
-            UploadMissing: it is not kept, or not any more.
+            UploadMissing: it is not stored here, or has expired.
         """
         if name not in self._data:
-            raise UploadMissing(f"{name} is not kept here, or not any more: upload it again")
+            raise UploadMissing(f"{name} is not stored here, or has expired: upload it again")
         self._data.move_to_end(name)
         return self._data[name]
 
 
 def name_of(data: bytes) -> str:
-    """Return the name of an uploaded picture, which nobody guesses who does not have it."""
+    """Return the name of an uploaded image; only the owner of the file can know it."""
     return PREFIX + hashlib.sha256(data).hexdigest()
 
 
 def is_upload(name: str) -> bool:
-    """Tell whether a name is that of an uploaded picture."""
+    """Return whether a name is that of an uploaded image."""
     return name.startswith(PREFIX)

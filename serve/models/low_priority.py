@@ -1,4 +1,4 @@
-"""Threads for work that others do not wait for: what a click needs goes first."""
+"""Threads of low priority, for work that must not delay clicks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ NICENESS = 5
 
 
 def low_priority_thread(name: str) -> ThreadPoolExecutor:
-    """Return an executor of one thread that gives way to all others; Linux, unlike others, can say so of a thread."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=_give_way)
+    """Return an executor with one thread of low priority; only Linux can set the priority of a single thread."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=_lower_priority)
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     if sys.platform == "linux":
         os.nice(NICENESS)

@@ -1,4 +1,4 @@
-"""A new model and its trial: every step of the method once, on a made-up picture."""
+"""Smoke test of a new model: every step of the method once, on a synthetic image."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CLICK_XY_PX = (80.0, 30.0)
 
 
 def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleton) -> Predictor:
-    """Load a model, detect, add a person and click on it.
+    """Load a model, detect persons, add one and click on it.
 
     Raises:
-        InvalidModel: it has other keypoints than ``skeleton``, a step fails, an answer is not finite, or a clicked
-            keypoint is not where it was clicked.
+        InvalidModel: the model has other keypoints than ``skeleton``, a step fails, coordinates are not finite, or a
+            clicked keypoint is not where it was clicked.
     """
     try:
         predictor = load(folder, version)
@@ -38,7 +38,7 @@ def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleto
         poses = predictor.refine(encoded, poses, [Click(len(poses) - 1, 0, CLICK_XY_PX)])
     except InvalidModel:
         raise
-    except Exception as error:  # whatever a new model raises must not stop the one being served
+    except Exception as error:  # no error of a new model may stop the current one
         raise InvalidModel(f"model {version} cannot be served: {error}") from error
     _check_poses(poses, len(skeleton), version)
     return predictor
@@ -47,8 +47,8 @@ def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleto
 def _check_skeleton(found: Skeleton, wanted: Skeleton, version: str) -> None:
     if found.keypoints != wanted.keypoints:
         raise InvalidModel(
-            f"model {version} knows the keypoints of {found.name!r}, this service those of {wanted.name!r}: "
-            "start a new service for it"
+            f"model {version} has the keypoints of {found.name!r}, but this service those of {wanted.name!r}: "
+            "start a new service for this model"
         )
 
 

@@ -1,8 +1,8 @@
-"""Where a replica finds its model: one folder, or the store whose pointer ``models/current`` names the version.
+"""Where models are loaded from: one folder, or a store whose file ``models/current`` contains the version.
 
-models/<version>/     a model folder, never changed
-models/current        a file with the name of a version, replaced as a whole at each promotion and rollback
-models/history.json   every promotion and rollback, oldest first; "line" lists the versions that led to the current one
+models/<version>/     a model folder; it never changes
+models/current        the current version; promotion and rollback replace this file atomically
+models/history.json   every promotion and rollback, oldest first; "line" lists the versions up to the current one
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MAX_POINTER_BYTES = 1000
 
 
 class ModelSource:
-    """Reads which model is wanted, and brings it here.
+    """Reads the current version, and copies models to this machine.
 
     Args:
-        store: root of a store, a path or a URI that ``pyarrow.fs`` knows.
-        folder: a model folder; takes the place of a store, and its version never changes.
+        store: root of a store, as a path or a URI that ``pyarrow.fs`` supports.
+        folder: a model folder instead of a store; its version never changes.
     """
 
     def __init__(self, *, store: str | None = None, folder: str | None = None) -> None:
@@ -40,17 +40,19 @@ class ModelSource:
         """Return the version to serve.
 
         Raises:
-            StoreError: the store cannot be read, or nothing was promoted yet.
+            StoreError: the store cannot be read, or no model has been promoted yet.
         """
         if self._version is not None:
             return self._version
         text = _read(f"{self.uri}/current", MAX_POINTER_BYTES).decode(errors="replace").strip()
         if not VERSION.fullmatch(text):
-            raise StoreError(f"{self.uri}/current names no version but {text[:50]!r}; promote a model first")
+            raise StoreError(
+                f"{self.uri}/current does not contain a valid version: {text[:50]!r}; promote a model first"
+            )
         return text
 
     def versions_before(self, version: str) -> list[str]:
-        """Return what was current before a version, latest first; empty if the store tells no history of it."""
+        """Return the versions that were current before this one, newest first; empty if the history does not tell."""
         if self._version is not None:
             return []
         try:
@@ -75,7 +77,7 @@ class ModelSource:
 
     @contextmanager
     def local_folder(self, version: str) -> Iterator[Path]:
-        """Lend a version's folder: itself if it is on this machine, else a copy that is removed afterwards.
+        """Yield a version's folder, or a temporary copy if it is not on this machine.
 
         Raises:
             StoreError: the store cannot be read, or has no such model.
@@ -107,7 +109,7 @@ def _open(uri: str) -> tuple[fs.FileSystem, str]:
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    """Turn whatever a file system raises into one sentence that names the object."""
+    """Turn errors of the file system into a ``StoreError`` with the URI."""
     try:
         yield
     except FileNotFoundError as error:

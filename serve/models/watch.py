@@ -1,9 +1,8 @@
-"""The model being served, and the watch for its successor.
+"""The model that is served, and the check for newly promoted ones.
 
-A promotion only moves a pointer. Each replica notices by itself, loads and tries the new model in a thread while the
-old one answers, and then rebinds one attribute: no request waits, none fails, and what is cached for other pictures
-stays where it is. A model that cannot be served is refused, and the old one goes on; a replica that starts just then
-takes the one that was current before.
+A promotion only changes the store's pointer. Each replica notices this, loads and tests the new model in a thread while
+the old one answers, and then replaces one attribute: no request waits or fails. If the new model cannot be served, the
+old one stays. A replica that starts at that moment loads the previous model instead.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A predictor and the version that its answers carry."""
+    """A predictor and its version."""
 
     predictor: Predictor
     version: str
 
 
 class ModelWatch:
-    """Holds the model to answer with.
+    """Holds the current model, and replaces it when another one is promoted.
 
     Args:
-        source: where models come from.
-        skeleton: the one schema that this service speaks; a model of another one is refused.
-        load: makes a predictor from a local folder and a version.
+        source: place that models are loaded from.
+        skeleton: skeleton of the service; models with other keypoints are rejected.
+        load: loads a predictor from a local folder, with a version.
 
     Attributes:
-        refused: a version that cannot be served, until another one is wanted.
-        problem: why the wanted version is not served, empty if it is.
-        on_swap: called with the new version after each change of model.
+        refused: version that cannot be served, until another one is promoted.
+        problem: why the promoted version is not served; empty if it is.
+        on_swap: called with the new version after the model was replaced.
     """
 
     def __init__(self, source: ModelSource, skeleton: Skeleton, load: LoadModel) -> None:
@@ -62,30 +61,30 @@ class ModelWatch:
 
     @property
     def version(self) -> str | None:
-        """The version being served, or None while the first one loads."""
+        """The version that is served, or None while the first one loads."""
         return self._model.version if self._model else None
 
-    async def model(self, patience_s: float) -> ServedModel:
-        """Return the model to answer with, after at most some seconds of waiting for the first one.
+    async def model(self, timeout_s: float) -> ServedModel:
+        """Return the current model; wait for the first one at most ``timeout_s``.
 
         Raises:
-            NotReady: there is none yet.
+            NotReady: the first model is still loading.
         """
         if self._model is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._loaded.wait(), patience_s)
+                await asyncio.wait_for(self._loaded.wait(), timeout_s)
         if self._model is None:
             raise NotReady(f"the model is still loading: {self.problem or 'try again in a moment'}")
         return self._model
 
     async def watch(self, poll_s: float) -> None:
-        """Follow the pointer until cancelled."""
+        """Check for new models until cancelled."""
         while True:
             await self.follow()
             await asyncio.sleep(poll_s)
 
     async def follow(self) -> None:
-        """Serve the wanted version, if it is another one and can be served."""
+        """Serve the promoted version, if it is new and can be served."""
         try:
             wanted = await asyncio.to_thread(self.source.wanted_version)
             if wanted == self.refused:
@@ -94,7 +93,7 @@ class ModelWatch:
             if wanted != self.version:
                 self._swap(await self._load(wanted))
         except StoreError as error:
-            self._report(str(error))  # a store that cannot be reached may be back at the next look
+            self._report(str(error))  # the store may be reachable again at the next check
         except InvalidModel as error:
             if self._model is None:
                 await self._fall_back(wanted)
@@ -102,13 +101,13 @@ class ModelWatch:
             self._report(str(error))
 
     async def _fall_back(self, refused: str) -> None:
-        """Serve the latest version before a refused one that can be served, if there is any."""
+        """Serve the newest earlier version that can be served, if there is one."""
         for version in await asyncio.to_thread(self.source.versions_before, refused):
             with suppress(InvalidModel, StoreError):
                 return self._swap(await self._load(version))
 
     async def _load(self, version: str) -> ServedModel:
-        """Load a model beside the one that answers, and more patiently, as is all that a new replica starts with."""
+        """Load a model in a thread of low priority, while the current one answers."""
         return await asyncio.get_running_loop().run_in_executor(self._loading, self._load_now, version)
 
     def _load_now(self, version: str) -> ServedModel:
@@ -123,5 +122,5 @@ class ModelWatch:
 
     def _report(self, problem: str) -> None:
         if problem != self.problem:
-            logger.error("model %s stays: %s", self.version, problem)
+            logger.error("model %s is still served: %s", self.version, problem)
         self.problem = problem

@@ -1,4 +1,4 @@
-"""What one replica says of itself, and of an answer."""
+"""What a replica reports: its status, and with each answer how it was obtained."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ STATM = Path("/proc/self/statm")
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and how it came about.
+    """A replica's answer.
 
     Attributes:
-        answer: for whoever asked.
-        found_encoded: whether the picture was encoded already.
-        number: of an edit's answer within its session.
+        answer: the answer for the caller.
+        found_encoded: whether the image was encoded already.
+        number: number of an edit's answer within its session.
     """
 
     answer: PoseAnswer
@@ -29,21 +29,21 @@ class Reply:
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """A replica's model, and what it holds.
+    """A replica's model and memory.
 
     Attributes:
-        version: the model version being served, None while the first one loads.
-        refused: a version that was wanted and cannot be served.
-        problem: why the wanted version is not served, empty if it is.
-        cached_images: encoded pictures held.
-        cached_bytes: memory that they keep.
-        cache_hits: requests that found their picture encoded.
-        cache_misses: requests whose picture had to be encoded.
-        sessions: annotators' screens remembered.
-        queue: steps that wait for the model, or run.
-        replica: names it: its machine and process.
-        pid: its process.
-        memory_bytes: resident memory of the process; 0 where that cannot be told.
+        version: version of the current model, None while the first one loads.
+        refused: promoted version that cannot be served.
+        problem: why the promoted version is not served; empty if it is.
+        cached_images: number of encoded images.
+        cached_bytes: their memory.
+        cache_hits: requests whose image was encoded already.
+        cache_misses: requests whose image had to be encoded.
+        sessions: number of annotators' sessions.
+        queue: steps that run or wait for the model.
+        replica: its machine and process.
+        pid: its process id.
+        memory_bytes: resident memory of the process; 0 where it is unknown.
     """
 
     version: str | None
@@ -61,10 +61,10 @@ class ReplicaStatus:
 
 
 def name_of_process() -> str:
-    """Return a name that no other live replica has."""
+    """Return a name that is unique among running replicas."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process; 0 where the system does not tell."""
+    """Return the resident memory of this process; 0 where it is unknown."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if STATM.exists() else 0

@@ -1,7 +1,7 @@
-"""One line of JSON for each request: what happened, how long it took, and nothing of what was in it.
+"""One line of JSON per request: what happened and how long it took, but nothing of its content.
 
-A line names the route, never the address: an address may name a picture, or hold what a caller should not have put
-there. No header but the request's id is read, and that only if it looks like one.
+A line contains the route, never the full address, which may contain an image's name or a misplaced password. Of the
+headers only the request's id is logged, if it is a valid one.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ REASONS = {
 _facts: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
 
 
-def tell(**facts: Any) -> None:
-    """Add facts to the line of the request being answered, if it is one that gets a line."""
+def add_facts(**facts: Any) -> None:
+    """Add facts to the log line of the current request; without a current request, do nothing."""
     known = _facts.get()
     if known is not None:
         known.update(facts)
 
 
 class RequestLog:
-    """Writes the line once a request is answered, however that ends.
+    """Writes one line for each request when it ends, successfully or not.
 
     Args:
-        app: answers it.
-        count_rejected: told the reason why a request was turned away, where nobody else tells it.
+        app: answers the requests.
+        count_rejected: called with the reason of a rejection that has not been counted elsewhere.
     """
 
     def __init__(self, app: ASGIApp, count_rejected: Callable[[str], None]) -> None:
@@ -55,7 +55,7 @@ class RequestLog:
         self.count_rejected = count_rejected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and write its line."""
+        """Pass a request on, then write its line."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = time.perf_counter(), 500
@@ -88,9 +88,9 @@ def write_line(scope: Scope, facts: dict[str, Any]) -> None:
 
 
 def log_to_stderr() -> None:
-    """Let the lines appear in this process's stderr, which Ray keeps as a file; once is enough.
+    """Write the lines to this process's stderr, which Ray keeps as a file; further calls do nothing.
 
-    It is the process's own: what Serve puts in the place of ``sys.stderr`` drops or decorates lines.
+    This uses the original stderr: Serve's replacement of ``sys.stderr`` drops or decorates lines.
     """
     if not logger.handlers:
         handler = logging.StreamHandler(sys.__stderr__)
@@ -101,12 +101,12 @@ def log_to_stderr() -> None:
 
 
 def _route(scope: Scope) -> str:
-    """Return the route that answered or, for who was turned away before, would have; "none" for any other address."""
+    """Return the route that answered, or would have answered a rejected request; "none" for unknown addresses."""
     if "route" in scope:
         return str(scope["route"].path)
     return str(scope["path"]) if scope["path"] in scope["app"].openapi()["paths"] else "none"
 
 
 def _request_id(headers: Headers) -> str:
-    told = headers.get("x-request-id", "")
-    return told if REQUEST_ID.fullmatch(told) else secrets.token_hex(8)
+    request_id = headers.get("x-request-id", "")
+    return request_id if REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)

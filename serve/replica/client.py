@@ -1,4 +1,4 @@
-"""How the ingress calls replicas: typed methods, one retry policy, and errors as the replica raised them."""
+"""Client of the replicas, used by the ingress: typed methods, one retry policy, the replica's own errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen
 from serve.images.uploads import UploadMissing, Uploads
 from serve.monitoring.metrics import ServiceMetrics
 from serve.monitoring.replica_status import ReplicaStatus, Reply
-from serve.monitoring.request_log import tell
+from serve.monitoring.request_log import add_facts
 from serve.replica.replica import PoseReplica, Step
 from serve.sessions.recovery import Backup
 
@@ -30,20 +30,20 @@ PAUSE_S = 0.1
 
 
 class Busy(NotReady):
-    """More requests are waiting than the service takes; the same request will succeed later."""
+    """Too many requests are waiting; the same request will succeed later."""
 
 
 class ReplicaClient:
-    """Calls the replica that is responsible for a picture, and its successor if it dies during the call.
+    """Calls the replica that is responsible for an image, and its successor if it dies during the call.
 
-    Every method raises what the replica's method of that name raises, ``Busy`` if too many requests wait, and
-    ``NotReady`` if there is no replica, or no answer in time.
+    Every method raises what the replica's method of the same name raises, ``Busy`` if too many requests are waiting,
+    and ``NotReady`` if there is no replica or no answer in time.
 
     Args:
         handle: handle of the ``PoseReplica`` deployment.
-        uploads: pictures that were sent; a replica that lacks one is sent it again.
-        metrics: counts whether a picture was encoded already.
-        timeout_s: seconds that a call may take in all.
+        uploads: uploaded images; a replica that lacks one receives it again.
+        metrics: counts cache hits and misses.
+        timeout_s: seconds until a call is given up.
     """
 
     def __init__(
@@ -55,26 +55,26 @@ class ReplicaClient:
         self._handle = handle
 
     async def detect(self, image_url: str) -> Reply:
-        """Predict every person of a picture."""
+        """Detect every person in an image."""
         return await self._call(image_url, partial(PoseReplica.detect, image_url=image_url))
 
     async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> Reply:
-        """Refine poses that the caller keeps."""
+        """Refine the caller's poses."""
         step = partial(PoseReplica.refine, image_url=image_url, poses=poses, clicks=clicks, hold=hold)
         return await self._call(image_url, step)
 
     async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> Reply:
-        """Add a person to poses that the caller keeps."""
+        """Add a person to the caller's poses."""
         step = partial(PoseReplica.add_person, image_url=image_url, poses=poses, box_px=box_px)
         return await self._call(image_url, step)
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, backup: Backup) -> Reply:
-        """Apply an edit to the poses on an annotator's screen."""
+        """Apply an edit to the poses that an annotator sees."""
         step = partial(PoseReplica.edit, screen=screen, edit=edit, backup=backup)
         return await self._call(screen.image_url, step)
 
     async def take_upload(self, image_url: str, data: bytes) -> Reply:
-        """Send a picture."""
+        """Send an image file to the replica."""
         return await self._call_once(image_url, partial(PoseReplica.take_upload, image_url=image_url, data=data))
 
     async def statuses(self) -> list[ReplicaStatus]:
@@ -85,7 +85,7 @@ class ReplicaClient:
         return [answer for answer in answers if isinstance(answer, ReplicaStatus)]
 
     async def _call(self, image_url: str, step: Step) -> Reply:
-        """Run a step on a replica; a replica that lacks an uploaded picture is sent it first."""
+        """Run a step on a replica; send the uploaded image first if the replica lacks it."""
         try:
             return await self._call_once(image_url, step)
         except UploadMissing:
@@ -99,11 +99,11 @@ class ReplicaClient:
         except (TimeoutError, RequestCancelledError) as error:  # Serve may turn one into the other
             raise NotReady(f"no answer within {self.timeout_s:g} s; try again") from error
         self.metrics.count_encoded(reply.found_encoded)
-        tell(encoded=reply.found_encoded, model_version=reply.answer.model_version)
+        add_facts(encoded=reply.found_encoded, model_version=reply.answer.model_version)
         return reply
 
     async def _call_with_retries(self, image_url: str, step: Step) -> Reply:
-        """Call again when a replica dies, but only a few times: the request itself may be what kills them."""
+        """Retry when a replica dies, but only a few times: the request itself may be what kills it."""
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._send(image_url, step)

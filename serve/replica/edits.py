@@ -1,4 +1,4 @@
-"""What an edit on the annotator's screen means to the predictor."""
+"""Translate an edit on the annotator's screen into calls of the predictor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clickpose.predictor import EncodedImage, Predictor
 
 SAME_BOX_PX = 1e-3
-SAME_PLACE = 0.05  # of a person's size: a click so near to a placed keypoint corrects it once more
+SAME_PLACE = 0.05  # of a person's size: a click this close to a placed keypoint corrects it again
 
 
 def apply_edit(
@@ -27,19 +27,19 @@ def apply_edit(
     edit: KeypointEdit | PersonEdit,
     present: Set[int] = frozenset(),
 ) -> tuple[list[Pose], int | None]:
-    """Return the poses after one edit, and the number of the person edited.
+    """Return the poses after one edit, and the number of the edited person.
 
-    The poses are unchanged, and the number is None, if the picture has nobody whose keypoint it could be.
+    If there is no person that the keypoint could belong to, the poses are unchanged and the number is None.
 
     Args:
         predictor: the model.
-        encoded: the picture.
-        poses: everybody on the annotator's screen, with gaps.
-        edit: what she did.
-        present: numbers of those who certainly are on her screen.
+        encoded: the image.
+        poses: all persons on the annotator's screen, with gaps.
+        edit: what the annotator did.
+        present: numbers of persons that are certainly on the screen.
 
     Raises:
-        InvalidClick: the edit lies outside the picture or names a person who is not there.
+        InvalidClick: the edit lies outside the image, or refers to a person that does not exist.
     """
     if isinstance(edit, PersonEdit):
         return _add_person(predictor, encoded, poses, edit)
@@ -51,7 +51,7 @@ def apply_edit(
 
 
 def _before_drag(poses: Sequence[Pose], edit: KeypointEdit, person: int) -> list[Pose]:
-    """Return the poses with a keypoint that was dragged where it came from, so that a drag is read as a click is."""
+    """Put a dragged keypoint back where it came from, so that a drag is handled like a click."""
     before = list(poses)
     if edit.from_px is not None and 0 <= person < len(before):
         keypoints_px = before[person].keypoints_px.copy()
@@ -63,7 +63,7 @@ def _before_drag(poses: Sequence[Pose], edit: KeypointEdit, person: int) -> list
 def _add_person(
     predictor: Predictor, encoded: EncodedImage, poses: Sequence[Pose], edit: PersonEdit
 ) -> tuple[list[Pose], int]:
-    """Add the person in a box. Nobody draws the very same box twice: that is the same edit, sent once more."""
+    """Add the person in a box. A box that exists already is the same edit sent again, and adds no one."""
     x0, y0, x1, y1 = (float(value) for value in edit.box_px)
     for person, pose in enumerate(poses):
         if not is_gap(pose) and np.allclose(pose.box_px, edit.box_px, rtol=0, atol=SAME_BOX_PX):
@@ -72,12 +72,13 @@ def _add_person(
 
 
 def choose_person(poses: Sequence[Pose], edit: KeypointEdit, present: Set[int], skeleton: Skeleton) -> int | None:
-    """Return whom a click means, or None if there is nobody.
+    """Return the person that a click refers to, or None if there are no persons.
 
-    Those whose box holds the click come first, then those who are certainly on the screen, those whose same keypoint
-    no human has settled elsewhere, and those who show it right beside the click. Among equals it is the one whose
-    limbs end nearest: the clicked keypoint itself is where it should not be, the other ends of its limbs tell better
-    whose it is. To say that a keypoint is absent she clicks on the very one.
+    Preferred are, in this order: persons whose box contains the click, persons that are certainly on the screen,
+    persons whose keypoint was not placed elsewhere by a human, and persons who have the keypoint right beside the
+    click. Among equals it is the person with the nearest neighbouring keypoints: the clicked keypoint itself is
+    misplaced, its neighbours in the skeleton are more reliable. An edit that marks a keypoint as absent refers to the
+    nearest one.
     """
     k, linked = edit.keypoint, skeleton.linked(edit.keypoint)
 
@@ -87,7 +88,7 @@ def choose_person(poses: Sequence[Pose], edit: KeypointEdit, present: Set[int], 
         elsewhere = distance > SAME_PLACE * math.dist(*pose.box_px.reshape(2, 2))
         return (
             distance if edit.visibility == ABSENT else 0.0,
-            not _holds(pose, edit.xy_px),
+            not _contains(pose, edit.xy_px),
             person not in present,
             elsewhere and bool(pose.held[k]),
             elsewhere,
@@ -99,19 +100,19 @@ def choose_person(poses: Sequence[Pose], edit: KeypointEdit, present: Set[int], 
 
 
 def _visibility(edit: KeypointEdit, poses: Sequence[Pose], person: int) -> int:
-    """What the edit says, or else as before: a keypoint that is occluded stays so, any other becomes visible."""
+    """Return the visibility that the edit sets; by default an occluded keypoint stays occluded, others are visible."""
     if edit.visibility is not None:
         return edit.visibility
     was_occluded = person < len(poses) and poses[person].visibility[edit.keypoint] == OCCLUDED
     return OCCLUDED if was_occluded else VISIBLE
 
 
-def _holds(pose: Pose, xy_px: tuple[float, float]) -> bool:
-    """Tell whether a person's box contains a point."""
+def _contains(pose: Pose, xy_px: tuple[float, float]) -> bool:
+    """Return whether a person's box contains a point."""
     return bool((pose.box_px[:2] <= xy_px).all() and (pose.box_px[2:] >= xy_px).all())
 
 
 def _mean_distance(pose: Pose, keypoints: Sequence[int], xy_px: tuple[float, float]) -> float:
-    """Mean distance in pixels to those of the keypoints that are shown; infinite if none is."""
-    shown = [k for k in keypoints if pose.visibility[k] != ABSENT]
-    return float(np.linalg.norm(pose.keypoints_px[shown] - xy_px, axis=1).mean()) if shown else math.inf
+    """Return the mean distance in pixels to the keypoints that are present; infinite if none is."""
+    present = [k for k in keypoints if pose.visibility[k] != ABSENT]
+    return float(np.linalg.norm(pose.keypoints_px[present] - xy_px, axis=1).mean()) if present else math.inf

@@ -1,4 +1,4 @@
-"""Encoded pictures, the costliest thing a replica makes: made once, shared, and forgotten when memory runs short."""
+"""Cache of encoded images, the most expensive step: encoded once, shared, and evicted when memory runs short."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Key: TypeAlias = tuple[str, str]
 
 
 class Sized(Protocol):
-    """A value that knows how much memory it keeps."""
+    """A value that knows its size."""
 
     @property
     def num_bytes(self) -> int:
-        """Memory it keeps."""
+        """Memory in bytes."""
         ...
 
 
@@ -23,16 +23,16 @@ T = TypeVar("T", bound=Sized)
 
 
 class EncodedCache(Generic[T]):
-    """Values by (image, model version); the least recently used one is forgotten first.
+    """Values by (image, model version); the least recently used one is evicted first.
 
-    Requests that ask for the same value at the same time wait for the same work. A failure is not remembered.
+    Concurrent requests for the same value share the work. Failures are not cached.
 
     Args:
-        max_bytes: memory that all values may keep together; the latest one always stays.
+        max_bytes: maximum memory of all values together; the newest one always stays.
 
     Attributes:
-        hits: requests that found their value, or found it in the making.
-        misses: requests that had to make it.
+        hits: requests whose value existed or was being computed.
+        misses: requests whose value had to be computed.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -42,20 +42,20 @@ class EncodedCache(Generic[T]):
         self._tasks: OrderedDict[Key, asyncio.Task[T]] = OrderedDict()
 
     def __len__(self) -> int:
-        """Number of values held or in the making."""
+        """Number of values, including those being computed."""
         return len(self._tasks)
 
     def __contains__(self, key: Key) -> bool:
-        """Tell whether a value is held or in the making."""
+        """Return whether a value exists or is being computed."""
         return key in self._tasks
 
     @property
     def num_bytes(self) -> int:
-        """Memory that the values keep."""
-        return sum(task.result().num_bytes for task in self._tasks.values() if _is_made(task))
+        """Memory of all values in bytes."""
+        return sum(task.result().num_bytes for task in self._tasks.values() if _is_computed(task))
 
     async def get(self, key: Key, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the value of a key, made now unless it is at hand."""
+        """Return the value of a key; compute it if necessary."""
         task = self._tasks.get(key)
         if task is None:
             self.misses += 1
@@ -64,27 +64,27 @@ class EncodedCache(Generic[T]):
         else:
             self.hits += 1
             self._tasks.move_to_end(key)
-        return await asyncio.shield(task)  # a client that goes away must not take the others' value along
+        return await asyncio.shield(task)  # a client that disconnects must not cancel the work that others wait for
 
     def keep_only(self, version: str) -> None:
-        """Forget what was encoded by any other model version."""
+        """Remove values of all other model versions."""
         for key in [key for key in self._tasks if key[1] != version]:
             del self._tasks[key]
 
     def _settle(self, key: Key, task: asyncio.Task[T]) -> None:
-        """Forget a failure; make room for a value."""
-        if not _is_made(task):
+        """Remove a failed task; evict old values to make room for a new one."""
+        if not _is_computed(task):
             if self._tasks.get(key) is task:
                 del self._tasks[key]
             return
-        oldest_first = [key for key, known in self._tasks.items() if _is_made(known) and known is not task]
+        oldest_first = [key for key, known in self._tasks.items() if _is_computed(known) and known is not task]
         for key in oldest_first:
             if self.num_bytes <= self.max_bytes:
                 return
             del self._tasks[key]
 
 
-def _is_made(task: asyncio.Task[T]) -> bool:
+def _is_computed(task: asyncio.Task[T]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
 
 

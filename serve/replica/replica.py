@@ -1,4 +1,4 @@
-"""One replica: a model, the pictures it has encoded, and the screens of the annotators who work on them."""
+"""One replica: a model, the images it has encoded, and the sessions of annotators who work on them."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ NO_BACKUP = Backup()
 
 
 class PoseReplica:
-    """Answers every request about the pictures that are routed to it.
+    """Answers every request about the images that are routed to it.
 
-    The model runs in two threads of its own: one encodes pictures, and one does all the rest, so that a click waits
-    for clicks only, not for the pictures that others open meanwhile. The first one gives way to the second.
+    The model runs in two threads: one encodes images, the other does everything else. So a click waits only for other
+    clicks, not for images that are being opened. The first thread has a lower priority than the second.
 
     Args:
         args: the application's arguments.
-        skeleton: the schema that the application speaks.
-        models: where models come from.
-        images: where pictures come from.
-        load: makes a predictor from a local folder and a version.
+        skeleton: skeleton of every model that is served.
+        models: place that models are loaded from.
+        images: places that images may be read from.
+        load: loads a predictor from a local folder, with a version.
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class PoseReplica:
         self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
 
     async def answer(self, step: Step) -> Reply | ClickPoseError:
-        """Run a step; return an error that is meant for the caller: Serve would log all that a raised one says."""
+        """Run a step; return errors meant for the caller, since Serve would log the message of a raised one."""
         try:
             return await step(self)
         except ClickPoseError as error:
             return error
 
     async def detect(self, image_url: str) -> Reply:
-        """Predict every person of a picture."""
+        """Detect every person in an image."""
         model = await self._model()
         encoded, found = await self._encode(model, image_url)
         return Reply(_answer(await self._run(model.predictor.detect, encoded), encoded, model), found)
 
     async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> Reply:
-        """Refine poses that the caller keeps; nothing is remembered here."""
+        """Refine the caller's poses; the replica does not store them."""
         self._check(poses)
         model = await self._model()
         encoded, found = await self._encode(model, image_url)
@@ -88,7 +88,7 @@ class PoseReplica:
         return Reply(_answer(await self._run(refine), encoded, model), found)
 
     async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> Reply:
-        """Add a person the model missed to poses that the caller keeps."""
+        """Add a person that the model missed to the caller's poses."""
         self._check(poses)
         model = await self._model()
         encoded, found = await self._encode(model, image_url)
@@ -96,7 +96,7 @@ class PoseReplica:
         return Reply(_answer(added, encoded, model), found)
 
     async def take_upload(self, image_url: str, data: bytes) -> Reply:
-        """Keep a picture that was sent, and predict it; one that cannot be decoded is not kept."""
+        """Store an uploaded image, and detect every person in it; an image that cannot be decoded is not stored."""
         self.images.uploads.keep(data)
         try:
             return await self.detect(image_url)
@@ -105,10 +105,10 @@ class PoseReplica:
             raise
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, backup: Backup = NO_BACKUP) -> Reply:
-        """Apply an edit to the poses on an annotator's screen, and remember the answer; nothing of a refused one.
+        """Apply an edit to the poses that an annotator sees, and store the answer; an edit that fails changes nothing.
 
         Raises:
-            StatesMissing: the front door recalls more of the session than is known here.
+            StatesMissing: the ingress has answers of this session that this replica lacks.
         """
         self._check(screen.saved)
         model = await self._model()
@@ -128,7 +128,7 @@ class PoseReplica:
         return Reply(_answer(after, encoded, model, edited), found, number)
 
     async def status(self) -> ReplicaStatus:
-        """Return what this replica does and holds."""
+        """Return this replica's status."""
         models, cache = self.models, self.encoded
         return ReplicaStatus(
             version=models.version,
@@ -146,22 +146,22 @@ class PoseReplica:
         )
 
     def check_health(self) -> None:
-        """Let Serve replace this replica if it can no longer follow the pointer."""
+        """Make Serve replace this replica if it no longer checks for new models."""
         if self._watching.done():
-            raise RuntimeError("the watch for new models has ended")
+            raise RuntimeError("the check for new models has stopped")
 
     async def _first_poses(self, model: ServedModel, encoded: EncodedImage, edit: KeypointEdit | PersonEdit) -> State:
-        """Return the poses for an empty screen: none for who draws a box, all that are found for who clicks."""
+        """Return the poses for an empty screen: none if the edit draws a box, detected ones if it is a click."""
         if isinstance(edit, PersonEdit):
             return ()
         return tuple(await self._run(model.predictor.detect, encoded))
 
     async def _model(self) -> ServedModel:
-        """Return the model to answer one request with, from its first step to its last."""
-        return await self.models.model(self.args.loading_patience_s)
+        """Return the model that answers one request from start to end."""
+        return await self.models.model(self.args.loading_timeout_s)
 
     async def _encode(self, model: ServedModel, image_url: str) -> tuple[EncodedImage, bool]:
-        """Return a picture encoded, and whether it was so already, or was in the making."""
+        """Return an encoded image, and whether it was in the cache or already being encoded."""
 
         async def make() -> EncodedImage:
             image = await asyncio.to_thread(self.images.read, image_url)
@@ -172,7 +172,7 @@ class PoseReplica:
         return await self.encoded.get(key, make), found
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a step that needs an encoded picture."""
+        """Run a step on an encoded image."""
         return await self._run_in(self._posing, function, *arguments)
 
     async def _run_in(self, thread: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
@@ -183,17 +183,17 @@ class PoseReplica:
             self._queue -= 1
 
     def _check(self, poses: Sequence[Pose]) -> None:
-        """Refuse poses of another skeleton."""
+        """Reject poses of another skeleton."""
         for person, pose in enumerate(poses):
             if len(pose.keypoints_px) != len(self.skeleton):
                 raise InvalidAnnotation(
-                    f"person {person} has {len(pose.keypoints_px)} keypoints, "
+                    f"person {person} has {len(pose.keypoints_px)} keypoints, but "
                     f"skeleton {self.skeleton.name!r} has {len(self.skeleton)}"
                 )
 
 
 def _recall(sessions: Sessions, screen: Screen, *, overlaps: bool) -> State | None:
-    """Return the poses to edit; an edit that overlaps another builds on it, since the screen cannot show it yet."""
+    """Return the poses to edit; an edit that overlaps an earlier one builds on its answer, not yet on the screen."""
     newest = sessions.newest(screen.session) if overlaps else None
     return sessions.recall(screen) if newest is None else newest
 

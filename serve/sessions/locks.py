@@ -1,4 +1,4 @@
-"""Edits of one session, one after the other."""
+"""Locks that make edits of one session run one after the other."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from weakref import WeakValueDictionary
 
 
 class SessionLocks:
-    """A lock for each session, kept as long as somebody holds it or waits for it."""
+    """A lock per session, which exists while it is held or waited for."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def take(self, session: str) -> AsyncIterator[bool]:
-        """Wait for the session's earlier edits; yield whether there was one to wait for.
+        """Wait for earlier edits of the session; yield whether there were any.
 
-        If there was, this edit was made before the browser knew the earlier one's answer.
+        If so, this edit was made before the browser received their answers.
         """
         lock = self._locks.get(session)
         overlaps = lock is not None

@@ -1,9 +1,9 @@
-"""What the front door remembers of each annotator's screen, so that a replica's end takes no keypoint along.
+"""Backups of sessions in the ingress, so that no keypoint is lost when a replica dies.
 
-A replica keeps the states of its sessions (``sessions``), and drafts would bring them back after its end; but drafts
-lag seconds behind the hand. So the front door keeps the latest answers of each session, too. With an edit it only
-tells how many answers there were. A replica that knows fewer, because it is new or the picture was another one's for
-a while, asks for the states and goes on from there.
+A replica keeps its sessions in memory, and drafts restore them only up to some seconds before its death. So the
+ingress keeps the latest answers of each session until a draft stores them. With each edit it sends only the number of
+answers so far. A replica that has fewer, because it is new or has taken over the image, requests the states and
+continues from there.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from clickpose.errors import ClickPoseError
 from integrations.label_studio.service import Screen
 from serve.sessions.sessions import Sessions, State
 
-MAX_STATES = 16  # longer than any draft lags, even behind fast hands
+MAX_STATES = 16  # more than any annotator clicks between two drafts
 
 
 class StatesMissing(ClickPoseError):
-    """The replica knows less of a session than the front door; asked again with the states, it can answer."""
+    """The replica has fewer answers of a session than the ingress; repeat the call with the states."""
 
 
 @dataclass(frozen=True)
 class Backup:
-    """What the front door knows of the session that an edit belongs to.
+    """What the ingress knows about the session of an edit.
 
     Attributes:
-        numbers: how many answers there were so far, by session.
-        states: the latest of them, oldest first, by session; only for who asks.
+        numbers: number of answers so far, by session.
+        states: the latest answers, oldest first, by session; empty unless the replica requested them.
     """
 
     numbers: Mapping[str, int] = field(default_factory=dict)
@@ -38,11 +38,11 @@ class Backup:
 
 
 class Backups:
-    """The latest answers of each session, as the front door saw them; the least recent session is forgotten first.
+    """The latest answers of each session; the least recently used session is removed first.
 
     Args:
-        max_sessions: how many sessions are remembered.
-        max_states: how many answers of a session are remembered.
+        max_sessions: maximum number of sessions.
+        max_states: maximum number of answers per session.
     """
 
     def __init__(self, max_sessions: int, max_states: int = MAX_STATES) -> None:
@@ -51,7 +51,7 @@ class Backups:
         self._answers: OrderedDict[str, list[tuple[int, State]]] = OrderedDict()
 
     def record(self, screen: Screen, number: int, poses: Sequence[Pose]) -> None:
-        """Remember the answer of a number; answers to edits that overlap may come in any order."""
+        """Store the answer with this number; answers to overlapping edits may arrive in any order."""
         answers = [*self._answers.get(self._name(screen), ()), (number, tuple(poses))]
         self._answers[screen.session] = sorted(answers, key=lambda answer: answer[0])[-self.max_states :]
         self._answers.move_to_end(screen.session)
@@ -59,7 +59,7 @@ class Backups:
             self._answers.popitem(last=False)
 
     def of(self, screen: Screen, *, with_states: bool = False) -> Backup:
-        """Return what is known of a screen's session."""
+        """Return the backup of a screen's session."""
         name = self._name(screen)
         answers = self._answers.get(name)
         if not answers:
@@ -68,19 +68,19 @@ class Backups:
         return Backup({name: answers[-1][0]}, states)
 
     def num_held(self) -> int:
-        """Count the keypoints that humans placed, on all screens remembered."""
+        """Count the keypoints that humans placed, in all sessions."""
         return sum(int(pose.held.sum()) for answers in self._answers.values() for pose in answers[-1][1])
 
     def _name(self, screen: Screen) -> str:
-        """Return the session's name, or the one it had before the user was known if nothing was answered since."""
+        """Return the session's name, or its name from before the user was known if it has no answers yet."""
         return screen.session if screen.session in self._answers else screen.earlier_session
 
 
 class AnswerCounts:
-    """How many answers of each session a replica knows of.
+    """Number of answers of each session that a replica has.
 
     Args:
-        sessions: the replica's sessions, brought up to date where they are behind.
+        sessions: the replica's sessions; they are updated from backups.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -88,22 +88,22 @@ class AnswerCounts:
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
     def catch_up(self, backup: Backup) -> None:
-        """Make sure that every answer the front door has seen is known here.
+        """Restore answers that the ingress has and this replica lacks.
 
         Raises:
-            StatesMissing: some are not, and were not sent along.
+            StatesMissing: answers are missing, and the backup does not contain them.
         """
         for session, number in backup.numbers.items():
             if self.sessions.newest(session) is not None and self._numbers.get(session, 0) >= number:
                 continue
             if session not in backup.states:
-                raise StatesMissing(f"there were {number} answers, and not all of them are known here")
+                raise StatesMissing(f"this replica does not have all {number} answers of the session")
             for state in backup.states[session]:
                 self.sessions.record(session, state)
             self._numbers[session] = number
 
     def advance(self, session: str, backup: Backup) -> int:
-        """Count one more answer of a session, under this or an earlier name; return its number."""
+        """Count one more answer of a session, under its current or earlier name; return its number."""
         number = 1 + max(self._numbers.get(session, 0), *backup.numbers.values(), 0)
         self._numbers[session] = number
         self._numbers.move_to_end(session)

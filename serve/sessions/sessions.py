@@ -1,10 +1,12 @@
-"""What a replica remembers of each annotator's screen, so that edits build on each other.
+"""The poses that each annotator sees, so that edits build on each other.
 
-A browser tells little with a click: the picture, some keypoints that are on the screen right now (``Screen.fresh``)
-and poses saved some seconds ago (``Screen.saved``). A session therefore keeps the states that were sent to the
-browser. The state to continue from is the newest one that the screen agrees with, so an undo is noticed. What a
-human did meanwhile without a call is taken over from what the browser shows or saved and was never sent to it: a
-dragged keypoint stays where it is, a deleted person stays deleted. What the saved poses merely lag behind is not.
+With a click, the browser sends only the image, some keypoints that are on the screen right now (``Screen.fresh``) and
+poses that were saved some seconds ago (``Screen.saved``). A session therefore keeps the states that were sent to the
+browser, and continues from the newest one that agrees with the screen; so an undo is noticed.
+
+Changes that the annotator made without a call are found by comparison: whatever the browser shows or has saved but was
+never sent to it is new. A dragged keypoint stays where it is, a deleted person stays deleted. Saved poses that are
+merely older than the answers change nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +22,18 @@ from numpy.typing import ArrayLike, NDArray
 from clickpose.annotations import Pose
 from integrations.label_studio.service import Screen, SeenKeypoint, is_gap
 
-TOLERANCE_PX = 0.5  # percent and back costs far less, a hand that drags moves further
+TOLERANCE_PX = 0.5  # larger than the rounding of percent, smaller than any drag
 
 State: TypeAlias = tuple[Pose, ...]
-History: TypeAlias = list[State]  # in the order in which they were last known to be on the screen
+History: TypeAlias = list[State]  # in the order in which they were last on the screen
 
 
 class Sessions:
-    """Histories by session; the least recently used session is forgotten first.
+    """Histories by session; the least recently used session is removed first.
 
     Args:
-        max_sessions: how many sessions are remembered.
-        max_states: how many states of a session are remembered, undone ones included.
+        max_sessions: maximum number of sessions.
+        max_states: maximum number of states per session, including undone ones.
     """
 
     def __init__(self, max_sessions: int = 1000, max_states: int = 50) -> None:
@@ -40,14 +42,14 @@ class Sessions:
         self._histories: OrderedDict[str, History] = OrderedDict()
 
     def __len__(self) -> int:
-        """Number of sessions remembered."""
+        """Number of sessions."""
         return len(self._histories)
 
     def recall(self, screen: Screen) -> State | None:
         """Return the poses that are on the screen, and continue the session from there.
 
-        Persons keep their numbers. Held keypoints stay held and where they are, unless the browser itself shows
-        one elsewhere. None if neither this session nor the screen knows of any pose.
+        Persons keep their numbers. Held keypoints stay held and in place, unless the browser shows them elsewhere.
+        None if neither this session nor the screen has any poses.
         """
         history = self._history_of(screen)
         base = _closest(history, screen)
@@ -59,32 +61,32 @@ class Sessions:
         return state
 
     def newest(self, session: str) -> State | None:
-        """Return the latest state of a session, or None."""
+        """Return the newest state of a session, or None."""
         history = self._histories.get(session)
         return history[-1] if history else None
 
     def record(self, session: str, answer: Sequence[Pose]) -> None:
-        """Remember an answer as the session's newest state."""
+        """Store an answer as the session's newest state."""
         self._keep(session, self._histories.get(session, []), tuple(answer))
 
     def draft(self, screen: Screen) -> Sessions:
-        """Return a copy of what is known of one screen, to work on until it is certain that the work succeeds."""
+        """Return a copy of one session, to be changed and then adopted if everything succeeds."""
         draft = Sessions(2, self.max_states)
         known = {name: self._histories.get(name) for name in (screen.earlier_session, screen.session)}
         draft._histories.update({name: history for name, history in known.items() if history is not None})
         return draft
 
     def adopt(self, draft: Sessions, session: str) -> None:
-        """Take over what a draft knows of a session."""
+        """Replace a session by its draft."""
         history = draft._histories[session]
         self._keep(session, history, history[-1])
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all sessions."""
         self._histories.clear()
 
     def _keep(self, session: str, history: History, newest: State) -> None:
-        """Keep a history with one state as its newest, wherever in it that was."""
+        """Store a history, with one of its states moved to the end as the newest."""
         others = [state for state in history if state is not newest]
         self._histories[session] = [*others, newest][-self.max_states :]
         self._histories.move_to_end(session)
@@ -92,7 +94,7 @@ class Sessions:
             self._histories.popitem(last=False)
 
     def _history_of(self, screen: Screen) -> History:
-        """Return the session's history, or that of the time before its user was known if the screen agrees with it."""
+        """Return the session's history, or the one from before its user was known if it agrees with the screen."""
         if (history := self._histories.get(screen.session)) is not None:
             return history
         earlier = self._histories.get(screen.earlier_session, [])
@@ -101,27 +103,27 @@ class Sessions:
 
 
 def _closest(history: History, screen: Screen) -> State | None:
-    """Return the newest state that disagrees least with the screen; the saved poses are the last candidate."""
+    """Return the state that disagrees least with the screen, newest first; the saved poses come last."""
     saved = [tuple(screen.saved)] if screen.saved else []
     candidates = [*reversed(history), *saved]
     return min(candidates, key=lambda state: _disagreements(state, screen.fresh), default=None)
 
 
 def _disagreements(state: State, fresh: Sequence[SeenKeypoint]) -> tuple[int, int, int]:
-    """Count the fresh keypoints that a state shows elsewhere, those otherwise held, and persons no longer there."""
+    """Count fresh keypoints that a state has elsewhere, those whose ``held`` differs, and persons not on the screen."""
     there = [point for point in fresh if _shows(state, point)]
-    otherwise_held = sum(bool(state[point.person].held[point.keypoint]) != point.held for point in there)
-    return len(fresh) - len(there), otherwise_held, _num_unseen(state, fresh)
+    differently_held = sum(bool(state[point.person].held[point.keypoint]) != point.held for point in there)
+    return len(fresh) - len(there), differently_held, _num_unseen(state, fresh)
 
 
 def _num_unseen(state: State, fresh: Sequence[SeenKeypoint]) -> int:
-    """Count the persons of whom nothing is on the screen though others show that same keypoint."""
+    """Count persons that are not on the screen although the same keypoints of others are."""
     persons, keypoints = {point.person for point in fresh}, sorted({point.keypoint for point in fresh})
     return sum(person not in persons and bool(pose.visibility[keypoints].any()) for person, pose in enumerate(state))
 
 
 def _shows(state: State, point: SeenKeypoint) -> bool:
-    """Tell whether a state has a keypoint where it is on the screen."""
+    """Return whether a state has a keypoint where the screen shows it."""
     if not 0 <= point.person < len(state):
         return False
     x, y = state[point.person].keypoints_px[point.keypoint]
@@ -129,7 +131,7 @@ def _shows(state: State, point: SeenKeypoint) -> bool:
 
 
 def _with_fresh(state: State, base: State, history: History, fresh: Sequence[SeenKeypoint]) -> State:
-    """Put keypoints where the screen shows them, with the digits they were sent with if they were."""
+    """Put keypoints where the screen shows them; one that was sent there gets back its exact coordinates."""
     poses, likeliest = list(state), [base, *reversed(history)]
     for point in fresh:
         if 0 <= point.person < len(poses) and not is_gap(poses[point.person]):
@@ -147,7 +149,7 @@ def _with_point(pose: Pose, point: SeenKeypoint, sent: Pose | None) -> Pose:
 
 
 def _with_saved_work(state: State, history: History, saved: Sequence[Pose]) -> State:
-    """Take over what a human did without a call, as far as the saved poses show it."""
+    """Apply what the annotator did without a call, as far as the saved poses show it."""
     poses = list(state)
     for person, pose in enumerate(saved):
         sent = [known[person] for known in history if person < len(known)]
@@ -163,7 +165,7 @@ def _with_saved_work(state: State, history: History, saved: Sequence[Pose]) -> S
 
 
 def _was_held(pose: Pose, sent: Sequence[Pose]) -> NDArray[np.bool_]:
-    """Return ``(K,)`` whether each keypoint was sent as held, there and so visible, in any of the forms sent."""
+    """Return ``(K,)``: whether any sent state had the keypoint held, at this place, with this visibility."""
     was_held = np.zeros(len(pose.held), np.bool_)
     for known in sent:
         moved_px = np.abs(known.keypoints_px - pose.keypoints_px).max(-1)
@@ -172,7 +174,7 @@ def _was_held(pose: Pose, sent: Sequence[Pose]) -> NDArray[np.bool_]:
 
 
 def _place(pose: Pose, k: int, xy_px: ArrayLike, *, held: bool, visibility: int) -> Pose:
-    """Return the pose with one keypoint set; the very same pose if nothing changes."""
+    """Return the pose with one keypoint set; the same object if nothing changes."""
     same = np.array_equal(pose.keypoints_px[k], np.asarray(xy_px, np.float32))
     if same and pose.held[k] == held and pose.visibility[k] == visibility:
         return pose
@@ -184,6 +186,6 @@ def _place(pose: Pose, k: int, xy_px: ArrayLike, *, held: bool, visibility: int)
 
 
 def _same_or(state: State, poses: Sequence[Pose]) -> State:
-    """Return the state itself if nothing changed: a state is recognised by identity."""
+    """Return the state itself if nothing changed: states are compared by identity."""
     unchanged = len(poses) == len(state) and all(one is other for one, other in zip(state, poses, strict=True))
     return state if unchanged else tuple(poses)

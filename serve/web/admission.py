@@ -1,7 +1,7 @@
-"""Who may come in while much is going on: programs, as long as enough of the queue stays free for people.
+"""Admission control: programs may fill half of the queue, annotators all of it.
 
-A program that is turned away before its body is read costs next to nothing, and knows when to come back. Label Studio
-does not: it shows its annotators no error and asks no second time. So they may fill the whole queue, programs half.
+Rejecting a program before its body is read costs almost nothing, and the program can retry. Label Studio cannot: it
+shows annotators no error and never retries.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ RETRY_AFTER_S = 1
 
 
 class Admission:
-    """Answers 429 to programs while as many of their requests are in progress as may be.
+    """Answers 429 to programs while the maximum number of their requests is in progress.
 
     Args:
-        app: answers the others.
-        most: requests of programs in progress at once.
-        count_rejected: told the reason why a request was turned away.
+        app: answers all other requests.
+        max_requests: maximum number of requests of programs in progress.
+        count_rejected: called with the reason when a request is rejected.
     """
 
-    def __init__(self, app: ASGIApp, most: int, count_rejected: Callable[[str], None]) -> None:
+    def __init__(self, app: ASGIApp, max_requests: int, count_rejected: Callable[[str], None]) -> None:
         self.app = app
-        self.most = most
+        self.max_requests = max_requests
         self.count_rejected = count_rejected
         self.in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or turn it away."""
-        if not _is_program_at_work(scope):
+        """Pass a request on, or reject it."""
+        if not _is_from_program(scope):
             return await self.app(scope, receive, send)
-        if self.in_progress >= self.most:
+        if self.in_progress >= self.max_requests:
             self.count_rejected("busy")
             detail, headers = "too many requests are waiting; try again", {"Retry-After": str(RETRY_AFTER_S)}
             return await JSONResponse({"detail": detail}, 429, headers)(scope, receive, send)
@@ -45,7 +45,7 @@ class Admission:
             self.in_progress -= 1
 
 
-def _is_program_at_work(scope: Scope) -> bool:
+def _is_from_program(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "POST":
         return False
     return str(scope["path"].removeprefix(scope.get("root_path", ""))).startswith(PROGRAMS)

@@ -8,19 +8,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class BodyLimit:
-    """Refuses requests whose body is longer than a limit, before anybody reads it."""
+    """Rejects requests whose body is too long, before the body is read."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 413; one that does not tell its length is told to."""
+        """Pass a request on, or answer 413; answer 411 if its length is not given."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             length = headers.get("content-length", "0")
             if "transfer-encoding" in headers and "content-length" not in headers:
-                return await JSONResponse({"detail": "the body must tell its length"}, 411)(scope, receive, send)
+                return await JSONResponse({"detail": "Content-Length is required"}, 411)(scope, receive, send)
             if not length.isdecimal() or int(length) > self.max_bytes:
                 detail = f"the body is longer than {self.max_bytes} bytes"
                 return await JSONResponse({"detail": detail}, 413)(scope, receive, send)

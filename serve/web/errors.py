@@ -1,4 +1,4 @@
-"""Answers to requests that are not done as asked: one sentence, whose fault it is, and a count by reason."""
+"""How errors are answered: a status code, one sentence, and a count by reason."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Kind:
     """How one kind of error is answered.
 
     Attributes:
-        status: the status code.
-        reason: the name under which it is counted.
-        retry_after_s: when the same request may succeed, None if never.
+        status: HTTP status code.
+        reason: label under which it is counted.
+        retry_after_s: seconds until a retry may succeed; None if a retry is useless.
     """
 
     status: int
@@ -41,10 +41,10 @@ class Kind:
 
 
 UNKNOWN = Kind(500, "error")
-KINDS: dict[type, Kind] = {  # an error is answered as its nearest base class in here
-    ImageError: Kind(422, "picture"),
-    UploadMissing: Kind(404, "not kept"),
-    NotOpen: Kind(404, "not kept"),
+KINDS: dict[type, Kind] = {  # an error is answered like its nearest base class in this table
+    ImageError: Kind(422, "image"),
+    UploadMissing: Kind(404, "expired"),
+    NotOpen: Kind(404, "expired"),
     InvalidClick: Kind(422, "click"),
     InvalidAnnotation: Kind(422, "annotation"),
     Unauthorized: Kind(401, "unauthorized"),
@@ -55,37 +55,37 @@ KINDS: dict[type, Kind] = {  # an error is answered as its nearest base class in
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem} for code in sorted({401, 411, 413, 500, *(kind.status for kind in KINDS.values())})
 }
-MAX_DETAIL_CHARS = 200  # a field's name may be as long as a body
+MAX_DETAIL_CHARS = 200  # a field's name may be as long as the body
 
 
 class ErrorAnswers:
-    """Knows the answer to each kind of error.
+    """Turns errors into answers.
 
     Args:
-        metrics: counts them.
+        metrics: counts the errors.
     """
 
     def __init__(self, metrics: ServiceMetrics) -> None:
         self.metrics = metrics
 
     def install(self, api: FastAPI) -> None:
-        """Answer the errors of an application."""
+        """Handle the errors of an application."""
         api.add_exception_handler(ClickPoseError, self.explain)
         api.add_exception_handler(RequestValidationError, self.explain_invalid)
 
     def count(self, error: Exception) -> None:
-        """Count what went wrong."""
+        """Count an error."""
         self.metrics.count_rejected(kind_of(error).reason)
 
     async def explain(self, request: Request, error: Exception) -> JSONResponse:
-        """Answer with an error's one sentence; the status code says whose fault it is, and whether to try again."""
+        """Answer with the error's message."""
         self.count(error)
         kind = kind_of(error)
         headers = {"Retry-After": str(kind.retry_after_s)} if kind.retry_after_s else None
         return JSONResponse({"detail": str(error)}, kind.status, headers)
 
     async def explain_invalid(self, request: Request, error: Exception) -> JSONResponse:
-        """Answer with the first thing that is wrong with a body, without repeating it: it may be huge, or no JSON."""
+        """Answer with the first problem of a body, without quoting it: it may be huge, or not JSON."""
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where, why = ".".join(map(str, first["loc"])), first.get("ctx", {}).get("error", first["msg"])
@@ -93,5 +93,5 @@ class ErrorAnswers:
 
 
 def kind_of(error: Exception) -> Kind:
-    """Return how an error is answered: as its nearest base class that has an answer."""
+    """Return how an error is answered: like its nearest base class in the table."""
     return next((KINDS[base] for base in type(error).__mro__ if base in KINDS), UNKNOWN)

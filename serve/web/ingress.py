@@ -1,4 +1,4 @@
-"""The front door: one thin web application that holds no model, so that it answers whatever the replicas do."""
+"""The ingress: a thin web application without a model, so that it always answers, whatever the replicas do."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
             yield
 
     api = FastAPI(
-        title="clickpose", lifespan=lifespan, middleware=_doors(service, args), responses=PROBLEMS,
+        title="clickpose", lifespan=lifespan, middleware=_checks(service, args), responses=PROBLEMS,
         docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
     errors = ErrorAnswers(service.metrics)
@@ -48,19 +48,19 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
     return api
 
 
-def _doors(service: RemotePoseService, args: AppArgs) -> list[Middleware]:
-    """Return what a request has to pass, from outside in."""
+def _checks(service: RemotePoseService, args: AppArgs) -> list[Middleware]:
+    """Return the checks that a request passes through, outermost first."""
     count = service.metrics.count_rejected
     return [
         Middleware(RequestLog, count_rejected=count),
         *_guards(args),
-        Middleware(Admission, most=args.max_programs(), count_rejected=count),
+        Middleware(Admission, max_requests=args.max_programs(), count_rejected=count),
         Middleware(BodyLimit, max_bytes=args.max_body_bytes),
     ]
 
 
 def _guards(args: AppArgs) -> list[Middleware]:
-    """Return the check of the secret, if there is one."""
+    """Return the check of the secret; none if anonymous access is allowed."""
     if args.secret is None:
         return []
     secret = args.secret.get_secret_value()
@@ -75,8 +75,8 @@ class PoseIngress:
     Args:
         replicas: handle of the model replicas.
         args: the application's arguments, secrets filled in.
-        skeleton: the schema the application speaks.
-        first_version: the model version that was wanted when the application was built.
+        skeleton: skeleton of every model that is served.
+        first_version: model version to report until the replicas report theirs.
     """
 
     def __init__(self, replicas: DeploymentHandle[Any], args: AppArgs, skeleton: Skeleton, first_version: str) -> None:
@@ -93,5 +93,5 @@ class PoseIngress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Build the web application once the service exists; Serve calls this."""
+        """Build the web application; Serve calls this after ``__init__``."""
         return build_api(self.service, self.args)

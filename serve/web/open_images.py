@@ -1,6 +1,6 @@
-"""Pictures that programs annotate step by step: the service keeps the poses, and every state before, for undo.
+"""Images that programs annotate step by step. The service keeps the poses, and earlier states for undo.
 
-A program that would rather keep its poses itself uses the stateless routes (``rest``); the predictor is the same.
+Programs that keep poses themselves use the stateless routes (``rest``).
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ MAX_STATES = 100
 
 
 class NotOpen(ClickPoseError):
-    """No picture is open under this name: it was closed, or not used for too long."""
+    """No image is open under this key: it was closed, or has expired."""
 
 
 @dataclass
 class OpenImage:
-    """A picture being annotated.
+    """An image that is being annotated.
 
     Attributes:
         image: its name.
-        states: the answers so far, oldest first; the last one is the current one.
+        states: the answers so far, oldest first; the last one is current.
     """
 
     image: str
@@ -43,7 +43,7 @@ class OpenImage:
 
     @property
     def poses(self) -> Sequence[Pose]:
-        """Everybody in the picture now."""
+        """All persons in the image now."""
         return self.states[-1].poses
 
     def advance(self, answer: PoseAnswer) -> PoseAnswer:
@@ -53,11 +53,11 @@ class OpenImage:
 
 
 class OpenImages:
-    """Open pictures by key; the least recently used is closed first.
+    """Open images by key; the least recently used one is closed first.
 
     Args:
-        service: refines.
-        max_open: how many pictures may be open.
+        service: detects and refines.
+        max_open: maximum number of open images.
     """
 
     def __init__(self, service: StatelessPoseService, max_open: int = 1000) -> None:
@@ -67,7 +67,7 @@ class OpenImages:
         self._locks = SessionLocks()
 
     async def open(self, image: str, poses: Sequence[Pose] | None = None) -> tuple[str, PoseAnswer]:
-        """Open a picture, with its predicted poses or with those given; return its key and the first state."""
+        """Open an image, with detected poses or with the given ones; return its key and the first state."""
         predict = self.service.predict(image) if poses is None else self.service.refine(image, poses, [], "all")
         answer = await predict
         key = secrets.token_urlsafe(12)
@@ -77,50 +77,50 @@ class OpenImages:
         return key, answer
 
     async def current(self, key: str) -> PoseAnswer:
-        """Return the current state of a picture."""
+        """Return the current state of an image."""
         return self._find(key).states[-1]
 
     async def click(self, key: str, clicks: Sequence[Click], hold: str) -> PoseAnswer:
         """Apply clicks."""
-        async with self._turn(key) as opened:
+        async with self._locked(key) as opened:
             return opened.advance(await self.service.refine(opened.image, opened.poses, clicks, hold))
 
     async def add_person(self, key: str, box_px: Sequence[float]) -> PoseAnswer:
         """Add the person inside a box, as the last one."""
-        async with self._turn(key) as opened:
+        async with self._locked(key) as opened:
             return opened.advance(await self.service.add_person(opened.image, opened.poses, box_px))
 
     async def remove_person(self, key: str, person: int) -> PoseAnswer:
-        """Remove a person; those after it move up by one."""
-        async with self._turn(key) as opened:
+        """Remove a person; the numbers of later persons decrease by one."""
+        async with self._locked(key) as opened:
             if not 0 <= person < len(opened.poses):
                 raise InvalidClick(f"person {person} is outside 0..{len(opened.poses) - 1}")
             others = [pose for index, pose in enumerate(opened.poses) if index != person]
             return opened.advance(replace(opened.states[-1], poses=others))
 
     async def undo(self, key: str) -> PoseAnswer:
-        """Go back to the state before the last step; the first state stays."""
-        async with self._turn(key) as opened:
+        """Return to the state before the last step; the first state cannot be undone."""
+        async with self._locked(key) as opened:
             opened.states = opened.states[:-1] or opened.states
             return opened.states[-1]
 
     def close(self, key: str) -> None:
-        """Forget a picture.
+        """Close an image.
 
         Raises:
-            NotOpen: there is none under this key.
+            NotOpen: no image is open under this key.
         """
         self._find(key)
         del self._open[key]
 
     @asynccontextmanager
-    async def _turn(self, key: str) -> AsyncIterator[OpenImage]:
-        """Wait until earlier steps on this picture are done; a step that fails changes nothing."""
+    async def _locked(self, key: str) -> AsyncIterator[OpenImage]:
+        """Wait until earlier steps on this image are done; a step that fails changes nothing."""
         async with self._locks.take(key):
             yield self._find(key)
 
     def _find(self, key: str) -> OpenImage:
         if key not in self._open:
-            raise NotOpen(f"no picture is open under {key[:40]!r}: open it again, with the poses of the last answer")
+            raise NotOpen(f"no image is open under {key[:40]!r}: open it again with the poses of the last answer")
         self._open.move_to_end(key)
         return self._open[key]

@@ -1,4 +1,4 @@
-"""The pose service as the ingress sees it: replicas behind a handle."""
+"""The pose service in the ingress: it keeps what must survive a replica, and lets replicas do the work."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ BATCH_PAUSE_S = 0.5
 
 
 class RemotePoseService:
-    """A ``PoseService`` whose work is done by model replicas; requests about one picture go to the same replica.
+    """A ``PoseService`` whose work is done by model replicas.
 
     Args:
         replicas: handle of the ``PoseReplica`` deployment.
-        skeleton: the schema the replicas speak.
-        first_version: the version that was wanted when the service was built.
-        timeout_s: seconds a request may take in all.
-        max_sessions: annotators' screens remembered here, too.
-        max_upload_bytes: memory for pictures that programs send.
+        skeleton: skeleton of every model that is served.
+        first_version: model version to report until the replicas report theirs.
+        timeout_s: seconds until a request is given up.
+        max_sessions: number of sessions that are backed up here.
+        max_upload_bytes: memory for uploaded images.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class RemotePoseService:
         self._statuses: list[ReplicaStatus] = []
 
     async def model_version(self) -> str:
-        """Return the version that every replica served when last asked; during a change, the one before."""
+        """Return the model version that all replicas last reported; while they change, the previous one."""
         return self._version
 
     async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
-        """Predict every person of a picture from scratch; in a batch, be patient when others are being served."""
+        """Detect every person in an image; a request in a batch waits while the service is busy."""
         with self.metrics.timed("batch" if in_batch else "open"):
             deadline = time.monotonic() + self._timeout_s
             while in_batch and time.monotonic() < deadline:
@@ -72,7 +72,7 @@ class RemotePoseService:
             return (await self._replicas.detect(image_url)).answer
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
-        """Apply one edit to the poses on an annotator's screen."""
+        """Apply one edit to the poses that an annotator sees."""
         with self.metrics.timed("add_person" if isinstance(edit, PersonEdit) else "refine"):
             backup = self.backups.of(screen)
             try:
@@ -84,23 +84,23 @@ class RemotePoseService:
             return reply.answer
 
     async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
-        """Refine poses that the caller keeps."""
+        """Refine the caller's poses."""
         with self.metrics.timed("refine"):
             return (await self._replicas.refine(image_url, poses, clicks, hold)).answer
 
     async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> PoseAnswer:
-        """Add a person to poses that the caller keeps."""
+        """Add a person to the caller's poses."""
         with self.metrics.timed("add_person"):
             return (await self._replicas.add_person(image_url, poses, box_px)).answer
 
     async def upload(self, data: bytes) -> str:
-        """Keep an encoded picture for a while, and return its name."""
+        """Store an image file until memory runs short, and return its name."""
         name = name_of(data)
         await self._replicas.take_upload(name, data)
         return self.uploads.keep(data)
 
     async def status(self) -> dict[str, Any]:
-        """Return whether every replica has a model, and which, as of the last look; wait for nobody."""
+        """Return whether every replica has a model, and which, as last reported; this never waits."""
         versions = sorted({status.version for status in self._statuses if status.version})
         return {
             "ready": bool(versions) and all(status.version for status in self._statuses),
@@ -110,23 +110,23 @@ class RemotePoseService:
         }
 
     async def details(self) -> dict[str, Any]:
-        """Return what every replica said of itself at the last look, and the number of webhook events so far."""
+        """Return what every replica last reported, and the number of webhook events so far."""
         replicas = [asdict(status) for status in self._statuses]
         return await self.status() | {"replicas": replicas, "webhook_events": self.metrics.webhook_events}
 
     @asynccontextmanager
     async def watching(self, every_s: float) -> AsyncIterator[None]:
-        """Keep an eye on the replicas while the service is up."""
+        """Ask the replicas for their status regularly until the block ends."""
         stopped = asyncio.Event()
         task = asyncio.create_task(self._watch(every_s, stopped))
         try:
             yield
         finally:
             stopped.set()
-            task.cancel()  # Serve's responses swallow a cancellation, hence the event
+            task.cancel()  # a pending call to Serve may swallow the cancellation, hence the event
             await asyncio.wait([task], timeout=STATUS_TIMEOUT_S)
 
-    async def look(self) -> None:
+    async def update_status(self) -> None:
         """Ask every replica for its status."""
         self._statuses = await self._replicas.statuses()
         versions = {status.version for status in self._statuses}
@@ -138,7 +138,7 @@ class RemotePoseService:
     async def _watch(self, every_s: float, stopped: asyncio.Event) -> None:
         while not stopped.is_set():
             try:
-                await self.look()
-            except Exception:  # Serve raises many kinds while replicas come and go; the next look will do
+                await self.update_status()
+            except Exception:  # Serve raises many kinds while replicas start and stop; the next attempt will do
                 logger.warning("the replicas could not be asked for their status", exc_info=True)
             await asyncio.sleep(every_s)

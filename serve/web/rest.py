@@ -1,14 +1,14 @@
-"""The REST interface: stateless, for programs; Label Studio has routes of its own.
+"""The stateless REST interface for programs; Label Studio has its own routes.
 
-    POST /v1/detect        picture                     every person
-    POST /v1/refine        picture, poses, clicks      the same persons, refined; clicked keypoints are held
-    POST /v1/add-person    picture, poses, box         the same persons and one more
-    GET  /v1/skeleton                                  names and order of the keypoints
-    GET  /v1/status                                    every replica's model and cache, webhook events so far
-    GET  /metrics                                      the same for Prometheus
-    GET  /docs, /openapi.json                          all of this, to read and for programs
+    POST /v1/detect        image                     every person
+    POST /v1/refine        image, poses, clicks      the same persons, refined; clicked keypoints are held
+    POST /v1/add-person    image, poses, box         the same persons and one more
+    GET  /v1/skeleton                                names and order of the keypoints
+    GET  /v1/status                                  every replica's model and cache, webhook events so far
+    GET  /metrics                                    the same for Prometheus
+    GET  /docs, /openapi.json                        this interface, for people and for programs
 
-Every answer carries the version of the model that gave it.
+Every answer contains the version of the model that produced it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class StatelessPoseService(PoseService, Protocol):
-    """What the REST routes need on top of a ``PoseService``: steps on poses that the caller keeps."""
+    """What the REST routes need besides a ``PoseService``: steps on the caller's poses."""
 
     metrics: ServiceMetrics
 
@@ -43,21 +43,21 @@ class StatelessPoseService(PoseService, Protocol):
         ...
 
     async def upload(self, data: bytes) -> str:
-        """Keep an encoded picture for a while, and return its name."""
+        """Store an image file until memory runs short, and return its name."""
         ...
 
     async def details(self) -> dict[str, Any]:
-        """Return what every replica does and holds."""
+        """Return every replica's status."""
         ...
 
 
 def build_rest_router(service: StatelessPoseService) -> APIRouter:
-    """Return the routes for programs."""
+    """Return the stateless routes."""
     router = APIRouter(route_class=StrictRoute)
 
     @router.post("/v1/detect")
     async def detect(request: DetectRequest) -> PosesResponse:
-        """Predict every person of a picture."""
+        """Detect every person in an image."""
         return PosesResponse.of(await service.predict(request.image))
 
     @router.post("/v1/refine")
@@ -68,32 +68,32 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
 
     @router.post("/v1/add-person")
     async def add_person(request: AddPersonRequest) -> PosesResponse:
-        """Add a person the model missed."""
+        """Add a person that the model missed."""
         return PosesResponse.of(await service.add_person(request.image, to_poses(request.poses), request.box_px))
 
     @router.get("/v1/skeleton")
     async def skeleton() -> dict[str, Any]:
-        """Tell the names and the order of the keypoints."""
+        """Return the names and the order of the keypoints."""
         return service.skeleton.to_dict()
 
     @router.get("/v1/status")
     async def status() -> dict[str, Any]:
-        """Tell what every replica does and holds."""
+        """Return every replica's model, cache and queue."""
         return await service.details()
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        """Tell Prometheus what the service did."""
+        """Return metrics in Prometheus' text format."""
         return Response(service.metrics.text(), media_type=METRICS_TYPE)
 
     @router.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> dict[str, Any]:
-        """Tell programs what there is to ask."""
+        """Return the description of this interface for programs."""
         return dict(request.app.openapi())
 
     @router.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
-        """Tell people what there is to ask."""
+        """Return the description of this interface as a page."""
         return HTMLResponse(write_page(request.app.openapi()))
 
     return router

@@ -1,13 +1,13 @@
-"""The REST interface for programs that leave the poses to the service.
+"""The REST interface for programs that let the service keep the poses.
 
-POST   /v1/uploads                          a picture's bytes     its name, to use wherever a picture is named
-POST   /v1/open                             picture (and poses)   a key, and everybody in the picture
-GET    /v1/open/{key}                                             everybody, as they are now
-POST   /v1/open/{key}/clicks                clicks                everybody after them
-POST   /v1/open/{key}/persons               box                   everybody and one more
-DELETE /v1/open/{key}/persons/{person}                            everybody else
-POST   /v1/open/{key}/undo                                        everybody before the last step
-DELETE /v1/open/{key}                                             closed
+POST   /v1/uploads                          an image file         its name, accepted wherever an image is named
+POST   /v1/open                             image (and poses)     a key, and all persons
+GET    /v1/open/{key}                                             all persons as they are now
+POST   /v1/open/{key}/clicks                clicks                all persons after these clicks
+POST   /v1/open/{key}/persons               box                   all persons and one more
+DELETE /v1/open/{key}/persons/{person}                            all other persons
+POST   /v1/open/{key}/undo                                        all persons before the last step
+DELETE /v1/open/{key}                                             nothing: the image is closed
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from serve.web.schemas import (
 )
 
 Key = Annotated[str, Path(max_length=64)]
-PICTURE = {
+IMAGE_FILE = {
     "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
 Person = Annotated[int, Path(ge=0, le=1_000_000)]
 
 
 def build_open_router(images: OpenImages) -> APIRouter:
-    """Return the routes for programs that leave the poses to the service."""
+    """Return the routes for images whose poses the service keeps."""
     router = APIRouter(route_class=StrictRoute)
 
     @router.post("/v1/open")
     async def open_image(request: OpenRequest) -> OpenedResponse:
-        """Open a picture, with its predicted poses or with those given."""
+        """Open an image, with detected poses or with the given ones."""
         poses = None if request.poses is None else to_poses(request.poses)
         return OpenedResponse.opened(*await images.open(request.image, poses))
 
     @router.get("/v1/open/{key}")
     async def current(key: Key) -> PosesResponse:
-        """Return everybody in an open picture."""
+        """Return all persons in an open image."""
         return PosesResponse.of(await images.current(key))
 
     @router.post("/v1/open/{key}/clicks")
@@ -59,22 +59,22 @@ def build_open_router(images: OpenImages) -> APIRouter:
 
     @router.post("/v1/open/{key}/persons")
     async def add_person(key: Key, request: BoxBody) -> PosesResponse:
-        """Add a person the model missed."""
+        """Add a person that the model missed."""
         return PosesResponse.of(await images.add_person(key, request.box_px))
 
     @router.delete("/v1/open/{key}/persons/{person}")
     async def remove_person(key: Key, person: Person) -> PosesResponse:
-        """Remove a person; those after it move up by one."""
+        """Remove a person; the numbers of later persons decrease by one."""
         return PosesResponse.of(await images.remove_person(key, person))
 
     @router.post("/v1/open/{key}/undo")
     async def undo(key: Key) -> PosesResponse:
-        """Go back to before the last step."""
+        """Undo the last step."""
         return PosesResponse.of(await images.undo(key))
 
     @router.delete("/v1/open/{key}", status_code=204)
     async def close(key: Key) -> Response:
-        """Close a picture."""
+        """Close an image."""
         images.close(key)
         return Response(status_code=204)
 
@@ -82,12 +82,12 @@ def build_open_router(images: OpenImages) -> APIRouter:
 
 
 def build_upload_router(service: StatelessPoseService) -> APIRouter:
-    """Return the route that takes pictures themselves."""
+    """Return the route for uploads."""
     router = APIRouter()
 
-    @router.post("/v1/uploads", openapi_extra=PICTURE)
+    @router.post("/v1/uploads", openapi_extra=IMAGE_FILE)
     async def upload(request: Request) -> UploadedResponse:
-        """Take a picture, and return the name by which the other routes know it."""
+        """Store an image file, and return the name that the other routes accept."""
         return UploadedResponse(image=await service.upload(await request.body()))
 
     return router

@@ -1,4 +1,4 @@
-"""The bodies of the REST interface: poses and clicks in pixels, lists in the order of the service's skeleton."""
+"""Request and response bodies of the REST interface: pixels, and lists in the order of the skeleton's keypoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from integrations.label_studio.service import PoseAnswer
 
 MAX_PERSONS = 1000
 MAX_CLICKS = 1000
-MAX_PX = 1e9  # no picture comes near, and float32 still holds its square
+MAX_PX = 1e9  # no image is that large, and its square still fits float32
 
 Px = Annotated[float, Field(ge=-MAX_PX, le=MAX_PX)]
 XY = tuple[Px, Px]
@@ -27,7 +27,7 @@ class _Body(BaseModel):
 
 
 class Problem(_Body):
-    """Why a request is refused, in one sentence."""
+    """Why a request failed, in one sentence."""
 
     detail: str
 
@@ -49,7 +49,7 @@ class PoseBody(_Body):
         return self
 
     def to_pose(self) -> Pose:
-        """Return the value that the predictor works with."""
+        """Convert to the value that the predictor uses."""
         return Pose(
             np.array(self.keypoints_px, np.float32).reshape(-1, 2),
             np.array(self.visibility, np.int64),
@@ -61,7 +61,7 @@ class PoseBody(_Body):
 
     @classmethod
     def of(cls, pose: Pose) -> Self:
-        """Write a pose."""
+        """Convert a pose."""
         return cls(
             keypoints_px=pose.keypoints_px.tolist(),
             visibility=pose.visibility.tolist(),
@@ -81,18 +81,18 @@ class ClickBody(_Body):
     visibility: Literal[0, 1, 2] = 2
 
     def to_click(self) -> Click:
-        """Return the value that the predictor works with."""
+        """Convert to the value that the predictor uses."""
         return Click(self.person, self.keypoint, self.xy_px, self.visibility)
 
 
 class DetectRequest(_Body):
-    """Predict every person of a picture, named by URL or path."""
+    """Detect every person in an image, given by URL or path."""
 
     image: ImageName
 
 
 class RefineRequest(_Body):
-    """Refine poses by clicks; the caller keeps the poses, held keypoints included."""
+    """Refine the caller's poses by clicks; send held keypoints back as they were returned."""
 
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)]
@@ -101,7 +101,7 @@ class RefineRequest(_Body):
 
 
 class AddPersonRequest(_Body):
-    """Add the person inside a box to poses that the caller keeps."""
+    """Add the person inside a box to the caller's poses."""
 
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] = []
@@ -109,33 +109,33 @@ class AddPersonRequest(_Body):
 
 
 class OpenRequest(_Body):
-    """Open a picture, with its predicted poses or with those given."""
+    """Open an image, with detected poses or with the given ones."""
 
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] | None = None
 
 
 class ClicksBody(_Body):
-    """Clicks on an open picture."""
+    """Clicks on an open image."""
 
     clicks: Annotated[list[ClickBody], Field(max_length=MAX_CLICKS)]
     hold: Literal["all", "current", "none"] = "all"
 
 
 class BoxBody(_Body):
-    """A box around somebody."""
+    """A box around a person."""
 
     box_px: Box
 
 
 class UploadedResponse(_Body):
-    """The name by which every route knows an uploaded picture."""
+    """The name of an uploaded image, accepted by every route."""
 
     image: str
 
 
 class PosesResponse(_Body):
-    """All persons, the picture's width and height in pixels, and the model version that answered."""
+    """All persons, the image's width and height in pixels, and the version of the model that answered."""
 
     poses: list[PoseBody]
     size_wh: tuple[int, int]
@@ -143,22 +143,22 @@ class PosesResponse(_Body):
 
     @classmethod
     def of(cls, answer: PoseAnswer) -> Self:
-        """Write an answer."""
+        """Convert an answer."""
         poses = [PoseBody.of(pose) for pose in answer.poses]
         return cls(poses=poses, size_wh=answer.size_wh, model_version=answer.model_version)
 
 
 class OpenedResponse(PosesResponse):
-    """The same of a picture just opened, and the key for its next steps."""
+    """All persons in the image that was opened, and the key for the next steps."""
 
     key: str
 
     @classmethod
     def opened(cls, key: str, answer: PoseAnswer) -> Self:
-        """Write the first answer."""
+        """Convert the first answer."""
         return cls(key=key, **dict(PosesResponse.of(answer)))
 
 
 def to_poses(bodies: Sequence[PoseBody]) -> list[Pose]:
-    """Return the values that the predictor works with."""
+    """Convert to the values that the predictor uses."""
     return [body.to_pose() for body in bodies]

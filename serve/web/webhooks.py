@@ -1,6 +1,6 @@
-"""What becomes of Label Studio's events: counted, and passed on once to whoever retrains.
+"""Label Studio's events: counted, and forwarded once to the retraining process.
 
-An event is a wake-up call and nothing more. It may be lost; who needs the truth asks Label Studio.
+An event is only a wake-up call and may be lost. The annotations themselves are read from Label Studio.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TIMEOUT_S = 2.0
 
 
 class WebhookForwarder:
-    """Counts events, and posts each one unchanged to a URL if there is one."""
+    """Counts events, and forwards each one unchanged to a URL if one is configured."""
 
     def __init__(self, url: str | None, metrics: ServiceMetrics, client: httpx.AsyncClient | None = None) -> None:
         self.url = url
@@ -27,7 +27,7 @@ class WebhookForwarder:
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S)
 
     async def __call__(self, action: str, event: dict[str, Any]) -> None:
-        """Take one event."""
+        """Handle one event."""
         self.metrics.count_webhook(action)
         if self.url is None:
             return

@@ -1,3 +1,5 @@
+"""A fake model, a store for it, and a service in this process."""
+
 from __future__ import annotations
 
 import json
@@ -42,7 +44,7 @@ class FakeEncoded:
 
 @dataclass
 class FakePredictor:
-    """Finds two people in every picture; a refine moves every free keypoint of the person who was clicked."""
+    """Finds two people in every image; a refine moves every free keypoint of the person who was clicked."""
 
     version: str = "v1"
     skeleton: Skeleton = SKELETON
@@ -60,7 +62,7 @@ class FakePredictor:
         refined = list(poses)
         for click in clicks:
             if not all(0 <= at <= size for at, size in zip(click.xy_px, encoded.size_wh, strict=True)):
-                raise InvalidClick(f"{click.xy_px} lies outside the picture")
+                raise InvalidClick(f"{click.xy_px} lies outside the image")
             refined[click.person] = self._follow(refined[click.person], click)
         return refined
 
@@ -156,12 +158,12 @@ def write_model() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def point_to() -> Callable[[Path, str], None]:
-    """Let the pointer of a store name a version, in one step."""
+    """Set a store's current version atomically."""
     return _point_to
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image_file(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
     Image.new("RGB", (160, 120), "teal").save(folder / "one.png")

@@ -36,7 +36,7 @@ CLIENT = Path(__file__).parents[2] / "examples" / "rest_client.py"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton, point_to: Any) -> Path:
-    """A store with two small random models and a broken one, and two pictures beside it."""
+    """A store with two small random models and a broken one, and two images beside it."""
     root = tmp_path_factory.mktemp("store")
     for seed in (1, 2, 3):
         torch.manual_seed(seed)
@@ -60,7 +60,7 @@ def client(serve_url: str, store: Path) -> Iterator[httpx.Client]:
 
 
 class Load:
-    """Somebody who asks for predictions and refinements of both pictures all the time."""
+    """A client that continually requests predictions and refinements of both images."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
@@ -97,7 +97,9 @@ def wait_for(condition: Callable[[], bool], limit_s: float = 120) -> None:
 
 
 @pytest.mark.cluster
-def test_annotate_promote_and_refuse(client: httpx.Client, store: Path, point_to: Any) -> None:
+def test_annotation_continues_through_a_promotion_and_a_broken_model(
+    client: httpx.Client, store: Path, point_to: Any
+) -> None:
     def status() -> dict[str, Any]:
         return dict(client.get("/v1/status").json())
 
@@ -129,7 +131,7 @@ def test_annotate_promote_and_refuse(client: httpx.Client, store: Path, point_to
 
 
 @pytest.mark.cluster
-def test_a_replica_killed_in_the_middle_of_an_annotation_takes_no_placed_keypoint_along(
+def test_killing_a_replica_during_an_annotation_loses_no_placed_keypoint(
     client: httpx.Client, skeleton: Skeleton
 ) -> None:
     editor, task = open_task(client, "1.png", skeleton)
@@ -141,14 +143,16 @@ def test_a_replica_killed_in_the_middle_of_an_annotation_takes_no_placed_keypoin
     os.kill(pid, signal.SIGKILL)
 
     places["left_foot"] = (80.0, 90.0)
-    click(client, editor, task, "left_foot", places["left_foot"])  # no draft was saved, nor does a click tell of others
+    click(
+        client, editor, task, "left_foot", places["left_foot"]
+    )  # no draft was saved, and a click does not contain the others
     held = {(k, *pose.keypoints_px[k].round(2).tolist()) for pose in editor.poses() for k in np.flatnonzero(pose.held)}
     assert held == {(skeleton.index(keypoint), *xy_px) for keypoint, xy_px in places.items()}
     wait_for(lambda: len(replicas(client)) == 2 and pid not in {replica["pid"] for replica in replicas(client)})
 
 
 @pytest.mark.cluster
-def test_too_many_requests_are_told_to_come_back_and_the_service_recovers(client: httpx.Client) -> None:
+def test_excess_requests_are_rejected_with_retry_after_and_the_service_recovers(client: httpx.Client) -> None:
     log = Log()
 
     async def ask_all() -> int:
@@ -174,7 +178,7 @@ def test_the_example_client_finds_and_refines(client: httpx.Client, skeleton: Sk
 
 
 @pytest.mark.cluster
-def test_a_picture_that_was_sent_is_annotated_step_by_step_and_outlives_the_replicas(
+def test_an_uploaded_image_is_annotated_step_by_step_and_survives_the_replicas(
     client: httpx.Client, store: Path, skeleton: Skeleton
 ) -> None:
     sent = client.post("/v1/uploads", content=(store / NAMES[0]).read_bytes()).json()
@@ -202,7 +206,7 @@ def replicas(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def open_task(client: httpx.Client, image: str, skeleton: Skeleton) -> tuple[Editor, dict[str, Any]]:
-    """Open a picture as Label Studio does."""
+    """Open an image as Label Studio does."""
     task = {"id": 7, "data": {"image": image}}
     (prediction,) = client.post("/predict", json={"tasks": [task], "project": "1.1"}).json()["results"]
     return Editor(prediction["result"], (160, 120), skeleton), task | {"predictions": [prediction]}

@@ -1,4 +1,4 @@
-"""The files that operators start from say what this version understands."""
+"""The example files for operators are valid for this version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["serve.yaml", "rayservice.yaml"])
-def test_a_configuration_file_is_one_that_serve_and_the_application_take(name: str) -> None:
+def test_example_configuration_files_are_valid(name: str) -> None:
     config = yaml.safe_load(read(name)["spec"]["serveConfigV2"]) if name == "rayservice.yaml" else read(name)
     (application,) = ServeDeploySchema.model_validate(config).applications
     module, builder = application.import_path.split(":")
@@ -33,7 +33,7 @@ def test_a_configuration_file_is_one_that_serve_and_the_application_take(name: s
         AppArgs.model_validate(application.args | {"replica_count": 4})
 
 
-def test_every_node_is_told_to_put_haproxy_before_the_service() -> None:
+def test_every_node_enables_haproxy() -> None:
     cluster = read("rayservice.yaml")["spec"]["rayClusterConfig"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     for container in [one for group in groups for one in group["template"]["spec"]["containers"]]:
@@ -44,7 +44,7 @@ def test_every_node_is_told_to_put_haproxy_before_the_service() -> None:
         assert starts[command][-1].startswith(f"{told} ray start")
 
 
-def test_the_kubernetes_cluster_has_room_for_every_replica_and_this_ray() -> None:
+def test_the_kubernetes_cluster_has_room_for_every_replica_and_uses_this_ray_version() -> None:
     cluster, args = read("rayservice.yaml")["spec"]["rayClusterConfig"], read("serve.yaml")["applications"][0]["args"]
     (workers,) = cluster["workerGroupSpecs"]
     (container,) = workers["template"]["spec"]["containers"]

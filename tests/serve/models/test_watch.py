@@ -1,3 +1,5 @@
+"""A service follows its store's current model."""
+
 from __future__ import annotations
 
 import asyncio
@@ -29,7 +31,7 @@ def store(tmp_path: Path, write_model: WriteModel, point_to: PointTo) -> Path:
     return tmp_path
 
 
-def test_the_pointer_names_the_version(store: Path, skeleton: Skeleton) -> None:
+def test_the_pointer_contains_the_version(store: Path, skeleton: Skeleton) -> None:
     source = ModelSource(store=str(store))
     assert source.wanted_version() == "v1"
     assert source.read_skeleton("v1") == skeleton
@@ -37,27 +39,27 @@ def test_the_pointer_names_the_version(store: Path, skeleton: Skeleton) -> None:
         assert folder == store / "models" / "v1"
 
 
-def test_a_store_by_uri_is_the_same_store(store: Path) -> None:
+def test_a_store_can_be_given_as_a_uri(store: Path) -> None:
     source = ModelSource(store=f"file://{store}")
     assert source.wanted_version() == "v1"
     with source.local_folder("v1") as folder:
         assert (folder / "skeleton.json").is_file()
 
 
-def test_a_folder_is_its_own_version(store: Path, skeleton: Skeleton) -> None:
+def test_the_version_of_a_folder_is_its_name(store: Path, skeleton: Skeleton) -> None:
     source = ModelSource(folder=str(store / "models" / "v2"))
     assert source.wanted_version() == "v2"
     assert source.read_skeleton("v2") == skeleton
 
 
 @pytest.mark.parametrize("content", ["", "../v1", "/etc", "two words", "x" * 5000, "\xff"])
-def test_a_pointer_that_names_no_version_is_refused(store: Path, content: str) -> None:
+def test_a_pointer_without_a_valid_version_is_rejected(store: Path, content: str) -> None:
     (store / "models" / "current").write_text(content, encoding="latin-1")
-    with pytest.raises(StoreError, match="names no version"):
+    with pytest.raises(StoreError, match="does not contain a valid version"):
         ModelSource(store=str(store)).wanted_version()
 
 
-def test_what_is_not_there_is_told_by_name(tmp_path: Path) -> None:
+def test_errors_name_what_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"models/current does not exist"):
         ModelSource(store=str(tmp_path)).wanted_version()
     with pytest.raises(StoreError, match=r"skeleton\.json does not exist"):
@@ -68,7 +70,7 @@ def watch(store: Path, skeleton: Skeleton, load: Load) -> ModelWatch:
     return ModelWatch(ModelSource(store=str(store)), skeleton, load)
 
 
-def test_a_moved_pointer_changes_the_model(store: Path, skeleton: Skeleton, load_fake: Load, point_to: PointTo) -> None:
+def test_a_promotion_replaces_the_model(store: Path, skeleton: Skeleton, load_fake: Load, point_to: PointTo) -> None:
     async def story() -> None:
         models, swaps = watch(store, skeleton, load_fake), []
         models.on_swap = swaps.append
@@ -82,7 +84,7 @@ def test_a_moved_pointer_changes_the_model(store: Path, skeleton: Skeleton, load
 
 
 @pytest.mark.parametrize(("version", "why"), [("broken", "is broken"), ("other", "keypoints of 'two'")])
-def test_a_model_that_cannot_be_served_is_refused_once(
+def test_a_model_that_cannot_be_served_is_loaded_only_once(
     store: Path, skeleton: Skeleton, load_fake: Load, point_to: PointTo, version: str, why: str
 ) -> None:
     tried: list[str] = []
@@ -106,7 +108,7 @@ def test_a_model_that_cannot_be_served_is_refused_once(
     asyncio.run(story())
 
 
-def test_a_replica_that_starts_while_the_wanted_model_is_broken_serves_the_one_before(
+def test_a_replica_that_starts_while_the_promoted_model_is_broken_serves_the_previous_one(
     store: Path, skeleton: Skeleton, load_fake: Load, point_to: PointTo
 ) -> None:
     async def story() -> None:
@@ -122,14 +124,14 @@ def test_a_replica_that_starts_while_the_wanted_model_is_broken_serves_the_one_b
 
 
 @pytest.mark.parametrize("history", [None, "no JSON", "{}", '[{"line": []}]', '[{"line": ["../v1", "broken"]}]'])
-def test_without_a_usable_history_there_is_no_model_before(store: Path, history: str | None) -> None:
+def test_without_a_valid_history_there_is_no_previous_model(store: Path, history: str | None) -> None:
     (store / "models" / "history.json").unlink()
     if history is not None:
         (store / "models" / "history.json").write_text(history)
     assert ModelSource(store=str(store)).versions_before("broken") == []
 
 
-def test_a_store_out_of_reach_is_asked_again(store: Path, skeleton: Skeleton, load_fake: Load) -> None:
+def test_an_unreachable_store_is_tried_again(store: Path, skeleton: Skeleton, load_fake: Load) -> None:
     async def story() -> None:
         models = watch(store, skeleton, load_fake)
         await models.follow()
@@ -143,7 +145,7 @@ def test_a_store_out_of_reach_is_asked_again(store: Path, skeleton: Skeleton, lo
     asyncio.run(story())
 
 
-def test_who_asks_too_early_waits_a_little(store: Path, skeleton: Skeleton, load_fake: Load) -> None:
+def test_early_requests_wait_for_the_first_model(store: Path, skeleton: Skeleton, load_fake: Load) -> None:
     async def story() -> None:
         models = watch(store, skeleton, load_fake)
         with pytest.raises(NotReady):
@@ -155,7 +157,7 @@ def test_who_asks_too_early_waits_a_little(store: Path, skeleton: Skeleton, load
     asyncio.run(story())
 
 
-def test_a_model_must_pass_a_trial(predictor: Any, make_pose: Any) -> None:
+def test_a_model_must_pass_the_smoke_test(predictor: Any, make_pose: Any) -> None:
     class Drifts(type(predictor)):  # type: ignore[misc]
         def refine(self, *arguments: Any, **options: Any) -> Any:
             return [make_pose() for _ in range(3)]

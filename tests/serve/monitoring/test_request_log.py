@@ -1,4 +1,4 @@
-"""What operators see: numbers for Prometheus, and a line for each request that gives nothing away."""
+"""What operators see: metrics, and one log line per request that contains nothing private."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def click(poses: Any, skeleton: Any) -> dict[str, Any]:
     return {"tasks": [task], "project": "1.1", "params": {"context": {"result": [drawn]}}}
 
 
-def test_a_line_tells_what_happened(client: TestClient, lines: Any, make_pose: Any, skeleton: Any) -> None:
+def test_a_log_line_contains_what_happened(client: TestClient, lines: Any, make_pose: Any, skeleton: Any) -> None:
     task = {"data": {"image": "private.png"}}
     client.post("/predict", json={"tasks": [task]}, headers={"X-Request-ID": "abc-1"})
     client.post("/predict", json={"tasks": [task, task]})
@@ -68,11 +68,11 @@ def test_a_line_tells_what_happened(client: TestClient, lines: Any, make_pose: A
         True,
         "v1",
     )
-    assert (missing["status"], missing["outcome"], missing["rejected"]) == (422, "ImageError", "picture")
+    assert (missing["status"], missing["outcome"], missing["rejected"]) == (422, "ImageError", "image")
     assert all(line["ms"] > 0 and line["request_id"] for line in lines())
 
 
-def test_no_line_holds_a_secret_a_picture_or_what_a_stranger_chose(
+def test_no_log_line_contains_secrets_image_names_or_text_from_callers(
     client: TestClient, caplog: pytest.LogCaptureFixture, lines: Any
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -88,18 +88,18 @@ def test_no_line_holds_a_secret_a_picture_or_what_a_stranger_chose(
     assert not any(word in ours for word in (SECRET, "hunter2", "private", '"c"'))
 
 
-def test_what_is_not_done_as_asked_is_counted_by_reason(
+def test_rejections_and_failures_are_counted_by_reason(
     client: TestClient, service: RemotePoseService, make_pose: Any, skeleton: Any
 ) -> None:
     client.post("/v1/detect", json={"image": "missing.png"})
-    client.post("/v1/detect", json={"picture": "private.png"})
+    client.post("/v1/detect", json={"file": "private.png"})
     client.post("/v1/detect", json={"image": "private.png"}, headers={"Authorization": ""})
     client.post("/v1/detect", content=b"x" * 20_000)
     outside = click([make_pose()], skeleton)
     outside["params"]["context"]["result"][0]["value"]["x"] = 140.0
     assert client.post("/predict", json=outside).status_code == 200
     text = client.get("/metrics").text
-    for reason in ("picture", "malformed", "unauthorized", "too long", "click"):
+    for reason in ("image", "malformed", "unauthorized", "too long", "click"):
         assert f'clickpose_rejected_total{{reason="{reason}"}} 1.0' in text
 
 
@@ -107,11 +107,13 @@ def test_held_keypoints_are_counted(
     client: TestClient, service: RemotePoseService, make_pose: Any, skeleton: Any
 ) -> None:
     client.post("/predict", json=click([make_pose(), make_pose(60)], skeleton))
-    client.portal.call(service.look)  # type: ignore[union-attr]
+    client.portal.call(service.update_status)  # type: ignore[union-attr]
     assert "clickpose_held_keypoints 1.0" in client.get("/metrics").text
 
 
-def test_lines_go_to_stderr_once(capfd: pytest.CaptureFixture[str], service: RemotePoseService, args: AppArgs) -> None:
+def test_log_lines_are_written_to_stderr_once(
+    capfd: pytest.CaptureFixture[str], service: RemotePoseService, args: AppArgs
+) -> None:
     logger = logging.getLogger("serve.requests")
     try:
         log_to_stderr()

@@ -1,4 +1,4 @@
-"""Whom an edit means, and what the predictor is told."""
+"""Which person an edit refers to, and what the predictor is called with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOSE, WRIST, ELBOW = (COCO.index(name) for name in ("nose", "left_wrist", "left_
 
 
 def person(box_px: tuple[float, float, float, float], **places_px: tuple[float, float]) -> Pose:
-    """A person with every keypoint in the middle of the box, but those that are given."""
+    """A person with all keypoints in the middle of the box, except the given ones."""
     keypoints_px: Floats = np.tile(np.array([box_px[:2], box_px[2:]], np.float32).mean(0), (len(COCO), 1))
     for name, xy_px in places_px.items():
         keypoints_px[COCO.index(name)] = xy_px
@@ -40,47 +40,47 @@ def meant(
     return choose_person(poses, KeypointEdit(keypoint, xy_px, visibility), set(present), COCO)
 
 
-def test_a_click_means_who_holds_it_in_the_box_before_who_is_nearest() -> None:
+def test_the_person_whose_box_contains_the_click_comes_before_the_nearest_one() -> None:
     around = person((0, 0, 200, 400), nose=(100, 390))
     beside = person((210, 0, 400, 400), nose=(211, 50))
     assert meant([around, beside], NOSE, (195, 50)) == 0
     assert meant([around, beside], NOSE, (215, 50)) == 1
 
 
-def test_a_click_means_whose_limb_ends_there_not_whose_keypoint_went_astray_there() -> None:
+def test_neighbouring_keypoints_decide_whose_keypoint_was_clicked() -> None:
     mistaken = person((0, 0, 200, 400), left_wrist=(20, 300), left_elbow=(120, 100), left_shoulder=(110, 60))
     neighbour = person((0, 0, 200, 400), left_wrist=(160, 170), left_elbow=(40, 300), left_shoulder=(60, 290))
     assert meant([mistaken, neighbour], WRIST, (130, 130)) == 0
     assert meant([mistaken, neighbour], WRIST, (155, 165)) == 1  # a small correction
 
 
-def test_a_click_means_whose_keypoint_is_not_settled_yet_unless_it_is_beside_the_settled_one() -> None:
+def test_persons_whose_keypoint_was_placed_come_last_unless_the_click_is_beside_it() -> None:
     settled, unsettled = person((0, 0, 200, 400), nose=(100, 100)), person((0, 0, 200, 400), nose=(100, 300))
     settled.held[NOSE] = True
     assert meant([settled, unsettled], NOSE, (100, 180)) == 1
     assert meant([settled, unsettled], NOSE, (100, 110)) == 0
 
 
-def test_absent_is_said_of_the_keypoint_that_was_clicked_on() -> None:
+def test_marking_as_absent_refers_to_the_nearest_keypoint() -> None:
     around, reaching_in = person((0, 0, 200, 400)), person((210, 0, 400, 400), nose=(190, 200))
     assert meant([around, reaching_in], NOSE, (190, 201)) == 0
     assert meant([around, reaching_in], NOSE, (190, 201), visibility=ABSENT) == 1
 
 
-def test_who_is_certainly_on_the_screen_comes_before_who_may_be_gone() -> None:
+def test_persons_that_are_certainly_on_the_screen_come_first() -> None:
     twins = [person((0, 0, 200, 400)), person((0, 0, 200, 400))]
     assert meant(twins, NOSE, (100, 100), present=(1,)) == 1
     assert meant(twins, NOSE, (100, 100), present=(0, 1)) == 0
 
 
-def test_nobody_is_meant_where_nobody_is() -> None:
+def test_without_persons_a_click_refers_to_none() -> None:
     assert meant([], NOSE, (1, 1)) is None
     assert meant([gap(len(COCO))], NOSE, (1, 1)) is None
     assert meant([gap(len(COCO)), person((0, 0, 9, 9))], NOSE, (1, 1)) == 1
 
 
 @pytest.mark.parametrize(("was", "said", "becomes"), [(OCCLUDED, None, OCCLUDED), (OCCLUDED, 2, 2), (ABSENT, None, 2)])
-def test_an_occluded_keypoint_stays_so_unless_the_click_says_otherwise(
+def test_an_occluded_keypoint_stays_occluded_unless_the_click_says_otherwise(
     predictor: Any, make_pose: Any, encoded: Any, was: int, said: int | None, becomes: int
 ) -> None:
     pose = make_pose()
@@ -89,7 +89,7 @@ def test_an_occluded_keypoint_stays_so_unless_the_click_says_otherwise(
     assert (after[0].visibility[1], edited) == (becomes, 0)
 
 
-def test_a_drag_is_answered_as_a_click_in_its_place_would_be() -> None:
+def test_a_drag_has_the_same_answer_as_a_click() -> None:
     predictor = Predictor(build_model(reconsider=True), CROWDPOSE)
     encoded = predictor.encode(np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8))
     shown = encoded.hypotheses[0]
@@ -105,16 +105,16 @@ def test_a_drag_is_answered_as_a_click_in_its_place_would_be() -> None:
     assert not np.allclose(answer(dropped), answer([shown]), atol=1)
 
 
-def test_who_was_added_is_who_was_edited(predictor: Any, make_pose: Any, encoded: Any) -> None:
+def test_the_added_person_is_the_edited_person(predictor: Any, make_pose: Any, encoded: Any) -> None:
     poses, edited = apply_edit(predictor, encoded, [make_pose()], PersonEdit(np.array([5, 5, 50, 50], np.float32)))
     assert (len(poses), edited) == (2, 1)
 
 
-def test_a_box_that_is_sent_once_more_adds_nobody_again(predictor: Any, encoded: Any) -> None:
+def test_a_box_that_is_sent_twice_adds_one_person(predictor: Any, encoded: Any) -> None:
     known = [gap(len(COCO)), person((5, 5, 50, 50))]
     assert apply_edit(predictor, encoded, known, PersonEdit(np.array([5, 5, 50, 50], np.float32))) == (known, 1)
     assert len(apply_edit(predictor, encoded, known, PersonEdit(np.array([5, 5, 50, 51], np.float32)))[0]) == 3
 
 
-def test_a_click_on_an_empty_picture_changes_nothing(predictor: Any, encoded: Any) -> None:
+def test_a_click_on_an_image_without_persons_changes_nothing(predictor: Any, encoded: Any) -> None:
     assert apply_edit(predictor, encoded, [], KeypointEdit(0, (1.0, 1.0))) == ([], None)

@@ -1,3 +1,5 @@
+"""The cache of encoded images, and the locks of sessions."""
+
 from __future__ import annotations
 
 import asyncio
@@ -19,7 +21,7 @@ async def value(num_bytes: int = 10) -> Value:
     return Value(num_bytes)
 
 
-def test_what_is_asked_for_at_the_same_time_is_made_once() -> None:
+def test_concurrent_requests_compute_a_value_once() -> None:
     async def story() -> None:
         cache: EncodedCache[Value] = EncodedCache(100)
         answers = await asyncio.gather(*(cache.get(("a", "v1"), value) for _ in range(5)))
@@ -29,7 +31,7 @@ def test_what_is_asked_for_at_the_same_time_is_made_once() -> None:
     asyncio.run(story())
 
 
-def test_the_least_recently_used_is_forgotten_when_memory_runs_short() -> None:
+def test_the_least_recently_used_value_is_evicted_first() -> None:
     async def story() -> None:
         cache: EncodedCache[Value] = EncodedCache(25)
         for name in "abac":
@@ -42,7 +44,7 @@ def test_the_least_recently_used_is_forgotten_when_memory_runs_short() -> None:
     asyncio.run(story())
 
 
-def test_a_value_larger_than_the_memory_is_kept_until_the_next() -> None:
+def test_a_value_larger_than_the_cache_is_kept_until_the_next() -> None:
     async def story() -> None:
         cache: EncodedCache[Value] = EncodedCache(5)
         assert (await cache.get(("a", "v1"), value)).num_bytes == 10
@@ -52,7 +54,7 @@ def test_a_value_larger_than_the_memory_is_kept_until_the_next() -> None:
     asyncio.run(story())
 
 
-def test_a_failure_is_tried_again() -> None:
+def test_failures_are_not_cached() -> None:
     async def fail() -> Value:
         raise OSError("no")
 
@@ -65,7 +67,7 @@ def test_a_failure_is_tried_again() -> None:
     asyncio.run(story())
 
 
-def test_a_client_that_goes_away_does_not_take_the_value_along() -> None:
+def test_a_client_that_disconnects_does_not_cancel_the_work() -> None:
     async def story() -> None:
         cache: EncodedCache[Value] = EncodedCache(100)
         impatient = asyncio.create_task(cache.get(("a", "v1"), value))
@@ -78,7 +80,7 @@ def test_a_client_that_goes_away_does_not_take_the_value_along() -> None:
     asyncio.run(story())
 
 
-def test_a_new_model_makes_old_values_useless() -> None:
+def test_values_of_an_old_model_are_removed() -> None:
     async def story() -> None:
         cache: EncodedCache[Value] = EncodedCache(100)
         for version in ("v1", "v2"):
@@ -89,7 +91,7 @@ def test_a_new_model_makes_old_values_useless() -> None:
     asyncio.run(story())
 
 
-def test_edits_of_one_session_take_turns_and_know_of_each_other() -> None:
+def test_edits_of_one_session_run_one_after_the_other() -> None:
     events: list[tuple[str, bool]] = []
 
     async def edit(locks: SessionLocks, session: str) -> None:

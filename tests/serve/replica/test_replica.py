@@ -1,3 +1,5 @@
+"""A replica with a fake model."""
+
 from __future__ import annotations
 
 import asyncio
@@ -35,9 +37,9 @@ def store(tmp_path: Path, write_model: Any, point_to: Any) -> Path:
 
 
 @pytest.fixture
-def tell(store: Path, picture: Path, skeleton: Skeleton, load_fake: Any) -> Tell:
+def tell(store: Path, image_file: Path, skeleton: Skeleton, load_fake: Any) -> Tell:
     """Run a story on a replica."""
-    args = AppArgs(store=str(store), image_roots=(str(picture.parent),), poll_s=0.02, loading_patience_s=5)
+    args = AppArgs(store=str(store), image_roots=(str(image_file.parent),), poll_s=0.02, loading_timeout_s=5)
 
     def run(story: Story, load: Any = load_fake, **changes: Any) -> None:
         async def main() -> None:
@@ -49,7 +51,7 @@ def tell(store: Path, picture: Path, skeleton: Skeleton, load_fake: Any) -> Tell
     return run
 
 
-def test_a_picture_is_encoded_once(tell: Tell) -> None:
+def test_an_image_is_encoded_once(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         answers = [reply.answer for reply in await asyncio.gather(*(replica.detect("one.png") for _ in range(3)))]
         assert {answer.model_version for answer in answers} == {"v1"}
@@ -60,7 +62,7 @@ def test_a_picture_is_encoded_once(tell: Tell) -> None:
     tell(story)
 
 
-def test_a_click_holds_and_the_next_click_remembers(tell: Tell) -> None:
+def test_the_next_click_keeps_what_was_clicked_before(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         screen = Screen("ann", "one.png")
         await replica.edit(screen, KeypointEdit(1, (33.25, 44.5), 2, 0))
@@ -71,11 +73,11 @@ def test_a_click_holds_and_the_next_click_remembers(tell: Tell) -> None:
     tell(story)
 
 
-def test_a_click_does_not_wait_for_a_picture_that_another_opens(
-    tell: Tell, picture: Path, load_fake: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_click_does_not_wait_for_an_image_that_is_being_opened(
+    tell: Tell, image_file: Path, load_fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening, clicked, niceness = threading.Event(), threading.Event(), {}
-    Image.new("RGB", (200, 100)).save(picture.parent / "slow.png")
+    Image.new("RGB", (200, 100)).save(image_file.parent / "slow.png")
 
     def load(folder: Path, version: str) -> Any:
         predictor = load_fake(folder, version)
@@ -108,7 +110,7 @@ def test_a_click_does_not_wait_for_a_picture_that_another_opens(
     assert niceness["encode"] > niceness["refine"] or sys.platform != "linux"
 
 
-def test_a_click_that_overtakes_the_answer_of_another_keeps_both(tell: Tell) -> None:
+def test_overlapping_clicks_are_all_kept(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         shown = (await replica.detect("one.png")).answer.poses
         fresh = [SeenKeypoint(0, k, tuple(shown[0].keypoints_px[k].tolist())) for k in range(5)]
@@ -120,7 +122,7 @@ def test_a_click_that_overtakes_the_answer_of_another_keeps_both(tell: Tell) -> 
     tell(story)
 
 
-def test_a_box_on_an_empty_screen_means_one_person(tell: Tell) -> None:
+def test_a_box_on_an_empty_screen_adds_one_person(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         box_px = np.array([5, 5, 50, 50], np.float32)
         assert len((await replica.edit(Screen("ann", "one.png"), PersonEdit(box_px))).answer.poses) == 1
@@ -129,7 +131,7 @@ def test_a_box_on_an_empty_screen_means_one_person(tell: Tell) -> None:
     tell(story)
 
 
-def test_a_refused_edit_changes_nothing(tell: Tell) -> None:
+def test_an_edit_that_fails_changes_nothing(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         screen = Screen("ann", "one.png")
         await replica.edit(screen, KeypointEdit(1, (33.0, 44.0), 2, 0))
@@ -146,7 +148,7 @@ def test_a_refused_edit_changes_nothing(tell: Tell) -> None:
     tell(story)
 
 
-def test_who_keeps_the_poses_gets_them_back_refined(tell: Tell, make_pose: Callable[..., Pose]) -> None:
+def test_the_callers_poses_are_refined_and_not_stored(tell: Tell, make_pose: Callable[..., Pose]) -> None:
     async def story(replica: PoseReplica) -> None:
         poses = [make_pose(held=[4])]
         answer = (await replica.refine("one.png", poses, [Click(0, "left_hand", (3.0, 4.0))], "all")).answer
@@ -157,7 +159,7 @@ def test_who_keeps_the_poses_gets_them_back_refined(tell: Tell, make_pose: Calla
     tell(story)
 
 
-def test_poses_of_another_skeleton_are_refused(tell: Tell, make_pose: Callable[..., Pose]) -> None:
+def test_poses_of_another_skeleton_are_rejected(tell: Tell, make_pose: Callable[..., Pose]) -> None:
     async def story(replica: PoseReplica) -> None:
         pose = make_pose()
         short = Pose(pose.keypoints_px[:3], pose.visibility[:3], pose.scores[:3], pose.box_px, 1.0, pose.held[:3])
@@ -167,7 +169,7 @@ def test_poses_of_another_skeleton_are_refused(tell: Tell, make_pose: Callable[.
     tell(story)
 
 
-def test_an_error_meant_for_the_caller_is_an_answer_and_no_failure(tell: Tell) -> None:
+def test_errors_meant_for_the_caller_are_returned_not_raised(tell: Tell) -> None:
     async def story(replica: PoseReplica) -> None:
         assert isinstance(await replica.answer(partial(PoseReplica.detect, image_url="missing.png")), ImageError)
         assert isinstance(await replica.answer(partial(PoseReplica.detect, image_url="one.png")), Reply)
@@ -177,7 +179,7 @@ def test_an_error_meant_for_the_caller_is_an_answer_and_no_failure(tell: Tell) -
     tell(story)
 
 
-def test_a_promotion_reaches_the_replica_and_sessions_go_on(tell: Tell, store: Path, point_to: Any) -> None:
+def test_sessions_continue_after_a_promotion(tell: Tell, store: Path, point_to: Any) -> None:
     async def story(replica: PoseReplica) -> None:
         screen = Screen("ann", "one.png")
         await replica.edit(screen, KeypointEdit(1, (33.0, 44.0), 2, 0))
@@ -192,7 +194,7 @@ def test_a_promotion_reaches_the_replica_and_sessions_go_on(tell: Tell, store: P
     tell(story)
 
 
-def test_a_replica_whose_model_does_not_load_says_so(tell: Tell) -> None:
+def test_a_replica_reports_why_its_model_does_not_load(tell: Tell) -> None:
     def load(folder: Path, version: str) -> Any:
         raise RuntimeError("out of memory")
 
@@ -201,4 +203,4 @@ def test_a_replica_whose_model_does_not_load_says_so(tell: Tell) -> None:
             await replica.detect("one.png")
         replica.check_health()
 
-    tell(story, load, loading_patience_s=0.3)
+    tell(story, load, loading_timeout_s=0.3)

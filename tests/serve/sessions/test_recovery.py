@@ -1,3 +1,5 @@
+"""Clicks survive the death of a replica."""
+
 from __future__ import annotations
 
 import asyncio
@@ -19,34 +21,34 @@ from serve.settings import AppArgs
 PLACES = [(33.25, 44.5), (50.0, 60.0), (20.0, 80.5), (70.5, 15.0)]
 
 
-class Door:
-    """A front door with as many replicas as a test wants; it decides itself who is asked."""
+class Ingress:
+    """An ingress with several replicas; the test decides which one is called."""
 
     def __init__(self, make: Callable[[], PoseReplica]) -> None:
         self.make = make
         self.backups = Backups(100)
-        self.asked_twice = 0
+        self.retries = 0
 
     async def edit(self, replica: PoseReplica, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
         try:
             reply = await replica.edit(screen, edit, self.backups.of(screen))
         except StatesMissing:
-            self.asked_twice += 1
+            self.retries += 1
             reply = await replica.edit(screen, edit, self.backups.of(screen, with_states=True))
         self.backups.record(screen, reply.number, reply.answer.poses)
         return reply.answer
 
 
 @pytest.fixture
-def tell(tmp_path: Path, picture: Path, skeleton: Skeleton, load_fake: Any, write_model: Any, point_to: Any) -> Any:
-    """Run a story in front of a door."""
+def tell(tmp_path: Path, image_file: Path, skeleton: Skeleton, load_fake: Any, write_model: Any, point_to: Any) -> Any:
+    """Run a story with an ingress."""
     write_model(tmp_path / "models" / "v1")
     point_to(tmp_path, "v1")
-    args = AppArgs(store=str(tmp_path), image_roots=(str(picture.parent),), poll_s=0.02)
+    args = AppArgs(store=str(tmp_path), image_roots=(str(image_file.parent),), poll_s=0.02)
 
-    def run(story: Callable[[Door], Awaitable[None]]) -> None:
+    def run(story: Callable[[Ingress], Awaitable[None]]) -> None:
         async def main() -> None:
-            await story(Door(lambda: PoseReplica(args, skeleton, model_source(args), image_source(args), load_fake)))
+            await story(Ingress(lambda: PoseReplica(args, skeleton, model_source(args), image_source(args), load_fake)))
 
         asyncio.run(main())
 
@@ -63,68 +65,68 @@ def assert_placed(answer: PoseAnswer, keypoints: list[int]) -> None:
     assert [tuple(pose.keypoints_px[k].tolist()) for k in keypoints] == [PLACES[k] for k in keypoints]
 
 
-def test_a_replica_that_takes_over_knows_what_no_draft_tells(tell: Any) -> None:
-    async def story(door: Door) -> None:
-        screen, first = Screen("ann", "one.png"), door.make()
+def test_a_replica_that_takes_over_restores_clicks_that_no_draft_contains(tell: Any) -> None:
+    async def story(ingress: Ingress) -> None:
+        screen, first = Screen("ann", "one.png"), ingress.make()
         for k in range(3):
-            await door.edit(first, screen, place(k))
-        assert door.asked_twice == 0
-        second = door.make()
-        assert_placed(await door.edit(second, screen, place(3)), [0, 1, 2, 3])
-        await door.edit(second, screen, place(2))
-        assert door.asked_twice == 1
+            await ingress.edit(first, screen, place(k))
+        assert ingress.retries == 0
+        second = ingress.make()
+        assert_placed(await ingress.edit(second, screen, place(3)), [0, 1, 2, 3])
+        await ingress.edit(second, screen, place(2))
+        assert ingress.retries == 1
 
     tell(story)
 
 
-def test_a_draft_that_lags_does_not_bring_an_old_place_back(tell: Any) -> None:
-    async def story(door: Door) -> None:
-        first = door.make()
-        draft = (await door.edit(first, Screen("ann", "one.png"), KeypointEdit(0, (5.0, 6.0), 2, 0))).poses
-        await door.edit(first, Screen("ann", "one.png"), place(0))
-        answer = await door.edit(door.make(), Screen("ann", "one.png", saved=draft), place(1))
+def test_an_old_draft_does_not_move_a_keypoint_back(tell: Any) -> None:
+    async def story(ingress: Ingress) -> None:
+        first = ingress.make()
+        draft = (await ingress.edit(first, Screen("ann", "one.png"), KeypointEdit(0, (5.0, 6.0), 2, 0))).poses
+        await ingress.edit(first, Screen("ann", "one.png"), place(0))
+        answer = await ingress.edit(ingress.make(), Screen("ann", "one.png", saved=draft), place(1))
         assert_placed(answer, [0, 1])
 
     tell(story)
 
 
-def test_a_replica_whose_turn_comes_again_hears_of_what_another_did_meanwhile(tell: Any) -> None:
-    async def story(door: Door) -> None:
-        screen, first, second = Screen("ann", "one.png"), door.make(), door.make()
-        await door.edit(first, screen, place(0))
-        await door.edit(second, screen, place(1))
-        assert_placed(await door.edit(first, screen, place(2)), [0, 1, 2])
+def test_a_replica_that_gets_an_image_back_restores_what_another_did(tell: Any) -> None:
+    async def story(ingress: Ingress) -> None:
+        screen, first, second = Screen("ann", "one.png"), ingress.make(), ingress.make()
+        await ingress.edit(first, screen, place(0))
+        await ingress.edit(second, screen, place(1))
+        assert_placed(await ingress.edit(first, screen, place(2)), [0, 1, 2])
 
     tell(story)
 
 
-def test_edits_that_overlap_after_a_takeover_build_on_each_other(tell: Any) -> None:
-    async def story(door: Door) -> None:
+def test_overlapping_edits_after_a_takeover_build_on_each_other(tell: Any) -> None:
+    async def story(ingress: Ingress) -> None:
         screen = Screen("ann", "one.png")
-        await door.edit(door.make(), screen, place(0))
-        second = door.make()
-        await asyncio.gather(*(door.edit(second, screen, place(k)) for k in (1, 2, 3)))
-        assert_placed(await door.edit(second, screen, place(3)), [0, 1, 2, 3])
+        await ingress.edit(ingress.make(), screen, place(0))
+        second = ingress.make()
+        await asyncio.gather(*(ingress.edit(second, screen, place(k)) for k in (1, 2, 3)))
+        assert_placed(await ingress.edit(second, screen, place(3)), [0, 1, 2, 3])
 
     tell(story)
 
 
-def test_a_session_that_gets_its_name_while_its_replica_dies_goes_on(tell: Any) -> None:
-    async def story(door: Door) -> None:
-        first = door.make()
-        await door.edit(first, Screen("1/2/", "one.png"), place(0))
-        before = await door.edit(first, Screen("1/2/", "one.png"), place(1))
+def test_a_session_whose_user_becomes_known_while_its_replica_dies_continues(tell: Any) -> None:
+    async def story(ingress: Ingress) -> None:
+        first = ingress.make()
+        await ingress.edit(first, Screen("1/2/", "one.png"), place(0))
+        before = await ingress.edit(first, Screen("1/2/", "one.png"), place(1))
         noses_px = [pose.keypoints_px[0].tolist() for pose in before.poses]
         shown = [SeenKeypoint(person, 0, tuple(xy_px), held=person == 0) for person, xy_px in enumerate(noses_px)]
         named = Screen("1/2/ann", "one.png", fresh=shown, earlier_session="1/2/")
-        second = door.make()
-        assert_placed(await door.edit(second, named, place(2)), [0, 1, 2])
-        assert_placed(await door.edit(door.make(), named, place(3)), [0, 1, 2, 3])
+        second = ingress.make()
+        assert_placed(await ingress.edit(second, named, place(2)), [0, 1, 2])
+        assert_placed(await ingress.edit(ingress.make(), named, place(3)), [0, 1, 2, 3])
 
     tell(story)
 
 
-def test_what_is_remembered_is_bounded_and_counted(make_pose: Callable[..., Pose]) -> None:
+def test_backups_are_bounded_and_held_keypoints_counted(make_pose: Callable[..., Pose]) -> None:
     backups = Backups(max_sessions=2, max_states=3)
     for session in ("ann", "bob", "eve"):
         for number in (1, 2, 4, 3, 5):

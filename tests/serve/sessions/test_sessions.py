@@ -1,3 +1,5 @@
+"""Sessions find out what is on an annotator's screen."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -41,7 +43,7 @@ def place(pose: Pose, k: int, xy_px: tuple[float, float]) -> Pose:
 
 @dataclass
 class Browser:
-    """What an annotator's browser does: it shows answers, drags, undoes, and saves a draft now and then."""
+    """An annotator's browser: it shows answers, drags, undoes, and saves drafts from time to time."""
 
     shown: list[Pose]
     predictor: Any
@@ -58,7 +60,7 @@ class Browser:
         self.shown = list(poses)
 
     def click(self, sessions: Sessions, edit: KeypointEdit | PersonEdit, keypoints: Sequence[int]) -> list[Pose]:
-        """Send an edit and show its answer; return the poses that the service took to be on the screen."""
+        """Send an edit and show its answer; return the poses that the service assumed to be on the screen."""
         recalled = sessions.recall(self.screen(keypoints))
         assert recalled is not None
         answer, _ = apply_edit(self.predictor, FakeEncoded(), recalled, edit)
@@ -98,7 +100,7 @@ def open_browser(make_pose: MakePose, predictor: Any) -> Callable[[], Browser]:
 
 
 def assert_same(recalled: Sequence[Pose], shown: Sequence[Pose]) -> None:
-    """What was recalled is on the screen to the half pixel; whatever was held still is, and visible as it was."""
+    """Recalled and shown poses agree to half a pixel and in visibility, and held keypoints are still held."""
     assert len(recalled) == len(shown)
     for one, other in zip(recalled, shown, strict=True):
         assert is_gap(one) == is_gap(other)
@@ -116,7 +118,7 @@ others = st.tuples(st.sampled_from(["save", "undo", "redo", "forget"]), st.just(
 
 @settings(max_examples=150, deadline=None)
 @given(actions=st.lists(clicks | drags | others, max_size=25), max_states=st.integers(2, 50))
-def test_who_sees_the_whole_screen_continues_from_it(
+def test_an_edit_continues_from_the_screen_if_all_keypoints_are_known(
     open_browser: Callable[[], Browser], actions: list[Any], max_states: int
 ) -> None:
     browser, sessions, everything = open_browser(), Sessions(max_states=max_states), range(5)
@@ -135,12 +137,12 @@ def test_who_sees_the_whole_screen_continues_from_it(
 
 @settings(max_examples=150, deadline=None)
 @given(actions=st.lists(clicks | drags, max_size=25), saves=st.lists(st.booleans(), min_size=25, max_size=25))
-def test_who_sees_one_keypoint_of_each_person_loses_nothing_that_was_ever_saved(
+def test_nothing_saved_is_lost_if_only_one_keypoint_per_person_is_known(
     open_browser: Callable[[], Browser], actions: list[Any], saves: list[bool]
 ) -> None:
     browser, sessions = open_browser(), Sessions()
     for step, ((action, (person, k, x, y)), save) in enumerate(zip(actions, saves, strict=False)):
-        x += 1000 * step  # what is placed where it once was cannot be told from a draft that lags
+        x += 1000 * step  # a keypoint placed where it once was looks like one from an old draft
         if action == "click":
             shown = browser.shown
             assert_same(browser.click(sessions, KeypointEdit(k, (x, y), 2, person), [k]), shown)
@@ -153,7 +155,7 @@ def test_who_sees_one_keypoint_of_each_person_loses_nothing_that_was_ever_saved(
 
 @settings(max_examples=100, deadline=None)
 @given(actions=st.lists(clicks, min_size=1, max_size=20))
-def test_a_click_never_moves_what_was_placed_before(open_browser: Callable[[], Browser], actions: list[Any]) -> None:
+def test_a_click_never_moves_placed_keypoints(open_browser: Callable[[], Browser], actions: list[Any]) -> None:
     browser, sessions = open_browser(), Sessions()
     placed: dict[tuple[int, int], tuple[float, float]] = {}
     for _, (person, k, x, y) in actions:
@@ -170,9 +172,9 @@ def test_an_undo_is_noticed(open_browser: Callable[[], Browser]) -> None:
     assert list(np.flatnonzero(browser.shown[0].held)) == [2]
 
 
-def test_what_was_undone_earlier_stays_undone(open_browser: Callable[[], Browser]) -> None:
+def test_an_earlier_undo_stays_undone(open_browser: Callable[[], Browser]) -> None:
     browser, sessions = open_browser(), Sessions()
-    browser.predictor = replace(browser.predictor, step_px=0.0)  # what follows a click gives nothing away
+    browser.predictor = replace(browser.predictor, step_px=0.0)  # a click moves nothing else that would reveal it
     for k in (1, 2):
         browser.click(sessions, KeypointEdit(k, (5.0, 5.0), 2, 0), range(5))
         browser.undo()
@@ -180,7 +182,7 @@ def test_what_was_undone_earlier_stays_undone(open_browser: Callable[[], Browser
     assert list(np.flatnonzero(browser.shown[0].held)) == [3]
 
 
-def test_a_draft_that_still_shows_what_was_undone_is_not_news(open_browser: Callable[[], Browser]) -> None:
+def test_an_old_draft_does_not_bring_back_what_was_undone(open_browser: Callable[[], Browser]) -> None:
     browser, sessions = open_browser(), Sessions()
     browser.click(sessions, KeypointEdit(1, (5.0, 5.0), 2, 0), [1])
     browser.save()
@@ -190,7 +192,7 @@ def test_a_draft_that_still_shows_what_was_undone_is_not_news(open_browser: Call
     assert list(np.flatnonzero(browser.shown[0].held)) == [2]
 
 
-def test_a_hold_in_place_can_be_undone(open_browser: Callable[[], Browser]) -> None:
+def test_holding_a_keypoint_without_moving_it_can_be_undone(open_browser: Callable[[], Browser]) -> None:
     browser, sessions = open_browser(), Sessions()
     browser.predictor = replace(browser.predictor, step_px=0.0)
     x, y = browser.shown[0].keypoints_px[1].tolist()
@@ -212,7 +214,7 @@ def test_a_person_deleted_on_the_screen_does_not_come_back(
     assert [is_gap(pose) for pose in browser.shown] == [False, True, False]
 
 
-def test_a_person_drawn_by_hand_is_taken_over(open_browser: Callable[[], Browser], make_pose: MakePose) -> None:
+def test_a_person_drawn_by_hand_is_kept(open_browser: Callable[[], Browser], make_pose: MakePose) -> None:
     browser, sessions = open_browser(), Sessions()
     browser.click(sessions, KeypointEdit(1, (5.0, 5.0), 2, 0), [1])
     browser.show([*browser.shown, make_pose(300, 300, held=range(5))])
@@ -230,14 +232,14 @@ def test_an_added_person_that_was_undone_is_gone(open_browser: Callable[[], Brow
     assert len(browser.shown) == 3
 
 
-def test_nothing_known_is_told_apart_from_nobody_there() -> None:
+def test_no_known_poses_and_no_persons_are_different() -> None:
     sessions = Sessions()
     assert sessions.recall(Screen("session", "one.png")) is None
     sessions.record("session", [])
     assert sessions.recall(Screen("session", "one.png")) == ()
 
 
-def test_clicks_before_the_user_is_known_are_remembered(open_browser: Callable[[], Browser]) -> None:
+def test_clicks_from_before_the_user_is_known_are_kept(open_browser: Callable[[], Browser]) -> None:
     browser, sessions = open_browser(), Sessions()
     browser.click(sessions, KeypointEdit(1, (5.0, 5.0), 2, 0), [1])
     later = replace(browser.screen([1]), session="ann", earlier_session="session")

@@ -1,3 +1,5 @@
+"""The web application: routes, limits, errors, and replicas that fail."""
+
 from __future__ import annotations
 
 import asyncio
@@ -73,7 +75,7 @@ def test_detect_then_refine_then_add(client: TestClient) -> None:
         ("/v1/refine", {"hold": "sometimes"}, 422),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_a_reason(
+def test_requests_that_cannot_be_answered_are_rejected_with_a_reason(
     client: TestClient, body: dict[str, Any], path: str, change: dict[str, Any], status: int
 ) -> None:
     body = change if path == "/v1/detect" else body | change
@@ -81,7 +83,7 @@ def test_what_cannot_be_done_is_refused_with_a_reason(
     assert answer.status_code == status and answer.json()["detail"]
 
 
-def test_a_new_kind_of_error_is_answered_as_its_base_class(args: AppArgs, skeleton: Skeleton) -> None:
+def test_a_new_kind_of_error_is_answered_like_its_base_class(args: AppArgs, skeleton: Skeleton) -> None:
     class NoColourProfile(ImageError):
         """A kind of error that the service does not know."""
 
@@ -92,7 +94,7 @@ def test_a_new_kind_of_error_is_answered_as_its_base_class(args: AppArgs, skelet
     assert (refused.status_code, refused.json()["detail"]) == (422, "one.png has no colour profile")
 
 
-def test_a_body_that_is_not_finite_or_too_long_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+def test_bodies_with_nan_too_long_or_without_length_are_rejected(client: TestClient, body: dict[str, Any]) -> None:
     body["poses"][0]["keypoints_px"][0] = ["NaN", 1.0]
     assert client.post("/v1/refine", json=body).status_code == 422
     text = '{"image": "one.png", "box_px": [NaN, 1, 2, 3]}'
@@ -109,13 +111,13 @@ def test_a_body_that_is_not_finite_or_too_long_is_refused(client: TestClient, bo
     ],
 )
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic wrong", "Token open sesame"])
-def test_nobody_gets_in_without_the_secret(client: TestClient, path: str, authorization: str) -> None:
+def test_requests_without_the_secret_are_rejected(client: TestClient, path: str, authorization: str) -> None:
     get = path in ("/versions", "/v1/status", "/v1/skeleton", "/metrics", "/docs", "/openapi.json")
     answer = client.request("GET" if get else "POST", path, json={}, headers={"Authorization": authorization})
     assert answer.status_code == 401 and SECRET not in answer.text
 
 
-def test_health_and_setup_answer_at_once_and_tell_the_version(client: TestClient) -> None:
+def test_health_and_setup_report_the_model_version(client: TestClient) -> None:
     health = client.get("/health", headers={"Authorization": ""}).json()
     assert health["status"] == "UP" and health["service"]["model_version"] == "v1"
     assert client.post("/setup", json={}, headers=BASIC).json() == {"model_version": "v1"}
@@ -142,7 +144,7 @@ def test_label_studio_predicts_and_refines(client: TestClient, skeleton: Skeleto
 
 
 def click_on(task: dict[str, Any], shown: list[Any], label: str, xy_pct: tuple[float, float]) -> dict[str, Any]:
-    """What Label Studio sends when a smart keypoint is drawn: those on the screen with its label, and the new one."""
+    """What Label Studio sends for a smart keypoint: the keypoints on the screen with its label, and the new one."""
     value = {"x": xy_pct[0], "y": xy_pct[1], "width": 0.5, "keypointlabels": [label]}
     size = {"original_width": SIZE_WH[0], "original_height": SIZE_WH[1], "image_rotation": 0}
     drawn = {
@@ -158,7 +160,7 @@ def click_on(task: dict[str, Any], shown: list[Any], label: str, xy_pct: tuple[f
 
 
 class Handle:
-    """A handle whose replicas do what a test says."""
+    """A handle whose replicas do what a test defines."""
 
     def __init__(self, answer: Callable[[], Any]) -> None:
         self.answer = answer
@@ -190,7 +192,7 @@ def client_of(handle: Any, args: AppArgs, skeleton: Skeleton, timeout_s: float =
     return TestClient(build_api(service, args), headers=BEARER)
 
 
-def test_programs_leave_half_of_the_queue_to_people(args: AppArgs, skeleton: Skeleton) -> None:
+def test_programs_can_fill_only_half_of_the_queue(args: AppArgs, skeleton: Skeleton) -> None:
     answers = PoseAnswer([], SIZE_WH, "v1")
 
     async def story() -> list[int]:
@@ -214,7 +216,7 @@ def test_programs_leave_half_of_the_queue_to_people(args: AppArgs, skeleton: Ske
     assert asyncio.run(story()) == [200] * 4 + [429] * 2 + [200] * 2
 
 
-def test_a_full_queue_is_told_to_programs_and_leaves_the_annotators_screen(
+def test_a_full_queue_rejects_programs_and_leaves_the_annotators_screen_unchanged(
     args: AppArgs, skeleton: Skeleton, make_pose: Callable[..., Pose]
 ) -> None:
     def answer() -> Any:
@@ -231,7 +233,7 @@ def test_a_full_queue_is_told_to_programs_and_leaves_the_annotators_screen(
 
 
 @pytest.mark.parametrize("swallows", [False, True])
-def test_a_replica_that_hangs_is_given_up(args: AppArgs, skeleton: Skeleton, swallows: bool) -> None:
+def test_a_call_to_a_replica_that_hangs_times_out(args: AppArgs, skeleton: Skeleton, swallows: bool) -> None:
     class Hangs(Handle):
         async def work(self) -> Any:
             try:
@@ -244,9 +246,9 @@ def test_a_replica_that_hangs_is_given_up(args: AppArgs, skeleton: Skeleton, swa
     assert (answer.status_code, answer.headers["Retry-After"], handle.cancelled) == (503, "3", True)
 
 
-def test_the_watch_ends_even_if_a_cancellation_is_swallowed(replicas: Any, skeleton: Skeleton) -> None:
+def test_status_updates_stop_even_if_a_cancellation_is_swallowed(replicas: Any, skeleton: Skeleton) -> None:
     class Swallows(RemotePoseService):
-        async def look(self) -> None:
+        async def update_status(self) -> None:
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -259,7 +261,7 @@ def test_the_watch_ends_even_if_a_cancellation_is_swallowed(replicas: Any, skele
     asyncio.run(asyncio.wait_for(story(), 3))
 
 
-def test_a_replica_that_dies_is_replaced_within_the_request(args: AppArgs, skeleton: Skeleton) -> None:
+def test_a_call_is_retried_when_its_replica_dies(args: AppArgs, skeleton: Skeleton) -> None:
     from ray.exceptions import ActorDiedError
 
     handle = Handle(lambda: None)
@@ -280,11 +282,11 @@ def test_the_ingress_answers_while_there_is_no_replica(args: AppArgs, skeleton: 
         assert client.post("/setup", json={}).json() == {"model_version": "v1"}
 
 
-def test_metrics_and_status_tell_what_happened(client: TestClient, service: RemotePoseService) -> None:
+def test_metrics_and_status_report_what_happened(client: TestClient, service: RemotePoseService) -> None:
     for image in ("two.png", "two.png", "missing.png"):
         client.post("/v1/detect", json={"image": image})
     client.post("/webhook", json={"action": "ANNOTATION_CREATED"})
-    client.portal.call(service.look)  # type: ignore[union-attr]
+    client.portal.call(service.update_status)  # type: ignore[union-attr]
     text = client.get("/metrics").text
     for line in (
         'clickpose_requests_total{kind="open",outcome="ok"} 2.0',
@@ -292,7 +294,7 @@ def test_metrics_and_status_tell_what_happened(client: TestClient, service: Remo
         'clickpose_request_seconds_count{kind="open"} 3.0',
         'clickpose_requests_in_progress{kind="open"} 0.0',
         'clickpose_encoded_total{found="yes"}',
-        'clickpose_rejected_total{reason="picture"} 1.0',
+        'clickpose_rejected_total{reason="image"} 1.0',
         f'clickpose_replica_model{{model_version="v1",replica="{name_of_process()}"}} 1.0',
         f'clickpose_replica_queue{{replica="{name_of_process()}"}} 0.0',
         f'clickpose_replica_memory_bytes{{replica="{name_of_process()}"}}',
@@ -306,7 +308,7 @@ def test_metrics_and_status_tell_what_happened(client: TestClient, service: Remo
     assert replica["cache_hits"] >= 1 and f"clickpose_cache_misses {replica['cache_misses']}.0" in text
 
 
-def test_what_a_webhook_says_makes_no_new_series() -> None:
+def test_webhooks_cannot_create_time_series() -> None:
     metrics = ServiceMetrics()
     for action in ("ANNOTATION_CREATED", "SOMETHING_ELSE", "X" * 40, 'quoted"}'):
         metrics.count_webhook(action)
@@ -314,7 +316,7 @@ def test_what_a_webhook_says_makes_no_new_series() -> None:
     assert dict(found) == {"ANNOTATION_CREATED": "1.0", "OTHER": "3.0"}
 
 
-def test_webhook_events_are_passed_on_and_a_deaf_listener_does_no_harm() -> None:
+def test_webhook_events_are_forwarded_and_an_unreachable_receiver_does_no_harm() -> None:
     heard: list[bytes] = []
 
     def listen(request: httpx.Request) -> httpx.Response:
@@ -334,14 +336,14 @@ def test_webhook_events_are_passed_on_and_a_deaf_listener_does_no_harm() -> None
     assert heard[0] == b'{"action":"ANNOTATION_CREATED","task":1}'
 
 
-def test_a_configuration_file_can_name_the_builder(args: AppArgs) -> None:
+def test_a_configuration_file_can_refer_to_build_app(args: AppArgs) -> None:
     values = args.model_dump(exclude_defaults=True) | {"secret": SECRET}
     call_user_app_builder_with_args_if_necessary(build_app, values)  # as Serve does with ``import_path`` and ``args``
     with pytest.raises(ValueError, match="replica_count"):
         call_user_app_builder_with_args_if_necessary(build_app, values | {"replica_count": 2})
 
 
-def test_an_application_without_secret_store_or_model_is_refused(args: AppArgs, monkeypatch: Any) -> None:
+def test_an_application_without_secret_store_or_model_is_rejected(args: AppArgs, monkeypatch: Any) -> None:
     monkeypatch.delenv("CLICKPOSE_SECRET", raising=False)
     with pytest.raises(InvalidConfig, match="CLICKPOSE_SECRET"):
         build_app(args.model_copy(update={"secret": None}))

@@ -1,4 +1,4 @@
-"""Programs that leave the poses to the service: open, click, undo, add, remove, close; and pictures they send."""
+"""Programs that let the service keep the poses: open, click, undo, add, remove, close; and uploads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def png(colour: str = "red") -> bytes:
     return buffer.getvalue()
 
 
-def test_clicks_build_on_each_other_and_are_undone_one_by_one(client: TestClient, opened: dict[str, Any]) -> None:
+def test_clicks_build_on_each_other_and_can_be_undone_one_by_one(client: TestClient, opened: dict[str, Any]) -> None:
     at = f"/v1/open/{opened['key']}"
     first = client.post(f"{at}/clicks", json={"clicks": [NOSE]}).json()["poses"]
     second = client.post(f"{at}/clicks", json={"clicks": [NOSE | {"keypoint": "left_hand"}]}).json()["poses"]
@@ -49,7 +49,7 @@ def test_clicks_build_on_each_other_and_are_undone_one_by_one(client: TestClient
     assert client.post(f"{at}/undo").json()["poses"] == opened["poses"]  # no further
 
 
-def test_persons_come_and_go(client: TestClient, opened: dict[str, Any]) -> None:
+def test_persons_can_be_added_and_removed(client: TestClient, opened: dict[str, Any]) -> None:
     at = f"/v1/open/{opened['key']}"
     added = client.post(f"{at}/persons", json=BOX).json()["poses"]
     assert added[:2] == opened["poses"] and len(added) == 3
@@ -58,20 +58,20 @@ def test_persons_come_and_go(client: TestClient, opened: dict[str, Any]) -> None
     assert client.delete(f"{at}/persons/3").status_code == 422
 
 
-def test_a_refused_step_changes_nothing(client: TestClient, opened: dict[str, Any]) -> None:
+def test_a_step_that_fails_changes_nothing(client: TestClient, opened: dict[str, Any]) -> None:
     at = f"/v1/open/{opened['key']}"
     for wrong in (NOSE | {"person": -1}, NOSE | {"xy_px": [700, 8]}, NOSE | {"xy_px": [7]}):
         assert client.post(f"{at}/clicks", json={"clicks": [wrong]}).status_code == 422
     assert client.get(at).json()["poses"] == opened["poses"]
 
 
-def test_a_picture_may_be_opened_where_another_left_off(client: TestClient, opened: dict[str, Any]) -> None:
+def test_an_image_can_be_opened_with_earlier_poses(client: TestClient, opened: dict[str, Any]) -> None:
     poses = client.post(f"/v1/open/{opened['key']}/clicks", json={"clicks": [NOSE]}).json()["poses"]
     again = client.post("/v1/open", json={"image": "one.png", "poses": poses}).json()
     assert again["poses"] == poses and again["key"] != opened["key"]
 
 
-def test_what_is_closed_or_was_left_alone_too_long_is_not_open(client: TestClient, opened: dict[str, Any]) -> None:
+def test_closed_and_expired_images_are_not_open(client: TestClient, opened: dict[str, Any]) -> None:
     at = f"/v1/open/{opened['key']}"
     assert client.delete(at).status_code == 204
     assert client.delete(at).status_code == 404
@@ -79,31 +79,33 @@ def test_what_is_closed_or_was_left_alone_too_long_is_not_open(client: TestClien
     assert [client.get(f"/v1/open/{key}").status_code for key in keys] == [404, 200, 200, 200]
 
 
-def test_a_picture_that_is_sent_can_be_named_everywhere(client: TestClient) -> None:
+def test_every_route_accepts_the_name_of_an_uploaded_image(client: TestClient) -> None:
     name = client.post("/v1/uploads", content=png()).json()["image"]
     assert client.post("/v1/uploads", content=png()).json()["image"] == name
     assert client.post("/v1/detect", json={"image": name}).json()["size_wh"] == [160, 120]
     assert client.post("/v1/open", json={"image": name}).json()["key"]
 
 
-def test_what_is_sent_must_be_a_picture_and_is_kept_for_a_while_only(client: TestClient) -> None:
-    assert client.post("/v1/uploads", content=b"no picture").status_code == 422
+def test_uploads_must_be_images_and_expire(client: TestClient) -> None:
+    assert client.post("/v1/uploads", content=b"not an image").status_code == 422
     answer = client.post("/v1/detect", json={"image": "upload:" + 64 * "0"})
     assert answer.status_code == 404 and "upload it again" in answer.json()["detail"]
 
 
-def test_a_replica_that_lacks_a_picture_is_sent_it_again(client: TestClient, service: RemotePoseService) -> None:
-    name = service.uploads.keep(png("blue"))  # the front door has it, the replica never saw it
+def test_a_replica_that_lacks_an_uploaded_image_receives_it_again(
+    client: TestClient, service: RemotePoseService
+) -> None:
+    name = service.uploads.keep(png("blue"))  # the ingress has it, the replica does not
     assert client.post("/v1/detect", json={"image": name}).json()["size_wh"] == [160, 120]
 
 
-def test_a_replica_keeps_as_many_sent_pictures_as_its_setting_allows(args: AppArgs) -> None:
+def test_a_replica_keeps_as_many_uploads_as_its_setting_allows(args: AppArgs) -> None:
     uploads = image_source(args).uploads
     names = [uploads.keep(png(colour)) for colour in ("red", "green", "blue")]
     assert [uploads.read(name) for name in names] == [png(colour) for colour in ("red", "green", "blue")]
 
 
-def test_the_least_recently_used_upload_is_forgotten_first() -> None:
+def test_the_least_recently_used_upload_is_removed_first() -> None:
     uploads = Uploads(max_bytes=20)
     first, second = uploads.keep(b"0123456789"), uploads.keep(b"9876543210")
     uploads.read(first)

@@ -1,4 +1,4 @@
-"""What strangers write: requests that are nearly right, and some that are nothing at all."""
+"""Random requests: most are nearly valid, some are nonsense."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ places = st.floats(-1, 101) | st.floats(0, 100) | st.sampled_from([0, 50.0, 100]
 
 @st.composite
 def drawn(draw: Draw) -> dict[str, Any]:
-    """A point or box as a smart tool draws it, sometimes on a picture of another size."""
+    """A point or box as a smart tool draws it, sometimes on an image of another size."""
     kind, label = draw(st.sampled_from([("keypointlabels", name) for name in SKELETON.keypoints[:4]] + [BOX]))
     value = {"x": draw(places), "y": draw(places), "width": draw(places), "height": draw(places), kind: [label]}
     return {
@@ -44,7 +44,7 @@ def drawn(draw: Draw) -> dict[str, Any]:
 
 
 def changed(draw: Draw, node: Any) -> Any:
-    """The same, with one value somewhere in it replaced by another of its kind, by anything, or left out."""
+    """The same value with one element replaced by another of its type, by anything, or removed."""
     if not isinstance(node, dict | list) or not node or draw(st.integers(0, 19)) == 0:
         is_number = isinstance(node, int | float) and not isinstance(node, bool)
         return draw(numbers if is_number and draw(st.booleans()) else values)
@@ -58,7 +58,7 @@ def changed(draw: Draw, node: Any) -> Any:
 
 
 def each_number_replaced(node: Any, number: float) -> Iterator[Any]:
-    """The same again and again, with another one of its numbers replaced each time."""
+    """Copies of a value, each with another one of its numbers replaced."""
     if isinstance(node, dict | list):
         for key in node if isinstance(node, dict) else range(len(node)):
             for value in each_number_replaced(node[key], number):
@@ -71,7 +71,7 @@ def each_number_replaced(node: Any, number: float) -> Iterator[Any]:
 
 @st.composite
 def edits(draw: Draw, shown: list[dict[str, Any]]) -> dict[str, Any]:
-    """What Label Studio sends when an annotator does something, with up to three things wrong with it."""
+    """An edit as Label Studio sends it, with up to three errors."""
     wrong = draw(st.integers(0, 3))
     saved, seen = list(shown), [*draw(st.lists(st.sampled_from(shown), max_size=3)), draw(drawn())]
     for _ in range(wrong):
@@ -88,7 +88,7 @@ def edits(draw: Draw, shown: list[dict[str, Any]]) -> dict[str, Any]:
 
 @st.composite
 def rest_bodies(draw: Draw, poses: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """A request of a program that keeps its poses, with up to three things wrong with it."""
+    """A request of a program that keeps the poses, with up to three errors."""
     kind, xy_px = draw(st.sampled_from(["refine", "add-person"])), [draw(places), draw(places)]
     click = {"person": draw(st.integers(0, 2)), "keypoint": draw(st.integers(0, 20)), "xy_px": xy_px}
     body: dict[str, Any] = {"image": "one.png", "poses": copy.deepcopy(poses)}

@@ -1,7 +1,7 @@
-"""Whatever anybody sends, the service answers, and what it refuses changes nothing.
+"""The service answers every random request, and rejected ones change nothing.
 
-Everything is real but the cluster: the web application, a replica, a model that has learnt nothing. Every run sends the
-same requests; CLICKPOSE_FUZZ=50 sends fifty times as many.
+Everything but the cluster is real: the web application, a replica, an untrained model. Every run sends the same
+requests; CLICKPOSE_FUZZ=50 sends fifty times as many.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from serve.app import AppArgs, image_source, load_predictor, model_source
 from serve.replica.replica import PoseReplica
 from serve.web.ingress import build_api
 from serve.web.remote import RemotePoseService
-from tests.serve.web.strangers import SKELETON, each_number_replaced, edits, names, rest_bodies, texts, values
+from tests.serve.web.random_requests import SKELETON, each_number_replaced, edits, names, rest_bodies, texts, values
 
 BEARER = {"Authorization": "Bearer open sesame"}
 TASK = {"id": 3, "data": {"image": "one.png"}}
@@ -39,7 +39,7 @@ TIMES = int(os.environ.get("CLICKPOSE_FUZZ", "1"))
 
 
 def often(examples: int) -> settings:
-    """How many requests a test sends; the same ones in every run, unless more are asked for."""
+    """The number of requests a test sends; the same ones in every run, unless CLICKPOSE_FUZZ is set."""
     return settings(
         max_examples=examples * TIMES,
         derandomize=TIMES == 1,
@@ -51,14 +51,14 @@ def often(examples: int) -> settings:
 
 @dataclass(frozen=True)
 class Service:
-    """The real service in this process: its client, its only replica, and its description."""
+    """The real service in this process: its client, its only replica, and its OpenAPI description."""
 
     client: TestClient
     replica: PoseReplica
     openapi: dict[str, Any]
 
     def post(self, path: str, body: Any) -> httpx.Response:
-        """Send a body, NaN and half characters included; nothing may fail, or change when it is refused."""
+        """Send a body, even with NaN or half characters; check that nothing fails and a rejection changes nothing."""
         before = self.state()
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = self.client.post(path, content=content, headers={"Content-Type": "application/json"})
@@ -67,18 +67,18 @@ class Service:
         return answer
 
     def state(self) -> dict[str, list[int]]:
-        """Which states of which sessions the replica remembers."""
+        """The replica's states by session."""
         return {name: [id(state) for state in history] for name, history in self.replica.sessions._histories.items()}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    root = tmp_path_factory.mktemp("strangers")
+    root = tmp_path_factory.mktemp("requests")
     torch.manual_seed(0)
     save_model(root / "model", ClickPose(tiny(len(SKELETON))), SKELETON, metrics={}, card="")
     for name in ("one.png", "two.jpg"):
         Image.effect_noise((160, 120), 60).convert("RGB").save(root / name)
-    (root / "broken.png").write_bytes(b"no picture")
+    (root / "broken.png").write_bytes(b"not an image")
     args = AppArgs(model=str(root / "model"), image_roots=(str(root),), secret="open sesame", device="cpu")
     replicas: list[PoseReplica] = []
 
@@ -98,14 +98,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def shown(service: Service) -> list[dict[str, Any]]:
-    """What an annotator sees first, but for the third person and those after."""
+    """What an annotator sees first, without the third and later persons."""
     found = service.post("/predict", {"tasks": [TASK]}).json()["results"][0]["result"]
     return [item for item in found if item["meta"]["person"] < 2]
 
 
 @often(120)
 @given(data=st.data())
-def test_an_edit_is_answered_whatever_it_is_and_changes_nothing_if_it_is_refused(
+def test_every_edit_is_answered_and_a_rejected_one_changes_nothing(
     service: Service, shown: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     before = service.state()
@@ -118,7 +118,7 @@ def test_an_edit_is_answered_whatever_it_is_and_changes_nothing_if_it_is_refused
 
 @often(60)
 @given(data=st.data())
-def test_poses_that_a_program_keeps_are_taken_or_refused(service: Service, data: st.DataObject) -> None:
+def test_poses_from_a_program_are_accepted_or_rejected(service: Service, data: st.DataObject) -> None:
     before = service.state()
     poses = service.post("/v1/detect", {"image": "one.png"}).json()["poses"][:2]
     service.post(*data.draw(rest_bodies(poses)))
@@ -134,7 +134,7 @@ def test_no_number_is_too_large_anywhere(service: Service) -> None:
 
 @often(40)
 @given(tasks=st.lists(st.fixed_dictionaries({}, optional={"id": values, "data": values}), max_size=4), image=names)
-def test_a_batch_gets_one_answer_a_task(service: Service, tasks: list[Any], image: Any) -> None:
+def test_a_batch_gets_one_answer_per_task(service: Service, tasks: list[Any], image: Any) -> None:
     before = service.state()
     answer = service.post("/predict", {"tasks": [*tasks, {"data": {"image": image}}]})
     assert answer.is_client_error or len(answer.json()["results"]) == len(tasks) + 1
@@ -173,11 +173,11 @@ def test_any_event_is_answered(service: Service, action: Any, event: dict[str, A
     ],
     ids=["empty", "half", "deep list", "deep object", "bytes", "infinite", "half a character", "long", "NaN"],
 )
-def test_what_is_no_json_is_refused(service: Service, path: str, body: bytes) -> None:
+def test_bodies_that_are_not_json_are_rejected(service: Service, path: str, body: bytes) -> None:
     assert service.post(path, body).status_code == 422
 
 
-def test_a_field_with_an_endless_name_is_not_repeated(service: Service) -> None:
+def test_an_error_does_not_quote_a_very_long_field_name(service: Service) -> None:
     assert len(service.post("/v1/detect", {"image": "one.png", "x" * 100_000: 1}).text) < 1000
 
 
@@ -206,7 +206,7 @@ def test_a_field_with_an_endless_name_is_not_repeated(service: Service) -> None:
         ("GET", "/metrics"),
     ],
 )
-def test_the_service_does_what_its_description_says(
+def test_the_service_conforms_to_its_openapi_description(
     service: Service, method: str, path: str, mode: schemathesis.GenerationMode
 ) -> None:
     operation = schemathesis.openapi.from_dict(service.openapi)[path][method]
@@ -229,9 +229,11 @@ def test_the_service_does_what_its_description_says(
     try_out()
 
 
-def test_every_address_is_tried(service: Service) -> None:
+def test_every_route_is_tested(service: Service) -> None:
     (tried,) = (
-        mark.args[1] for mark in test_the_service_does_what_its_description_says.pytestmark if len(mark.args[1]) > 2
+        mark.args[1]
+        for mark in test_the_service_conforms_to_its_openapi_description.pytestmark
+        if len(mark.args[1]) > 2
     )
     described = {(method.upper(), path) for path, methods in service.openapi["paths"].items() for method in methods}
     assert described == set(tried)
