@@ -40,6 +40,7 @@ from clickpose.training.config import TrainConfig, fine_tuning
 from clickpose.training.cpu import tune_for_cpu
 from integrations.coco import read_coco, write_coco
 from pipeline.dataset import PictureFolder
+from pipeline.mixture import DataSource
 from pipeline.train import TrainJob, train
 
 SHOWN = ("AP", "AP50", "AP@C1", "AP@C4", "clicks@85", "manual_clicks@85")
@@ -115,7 +116,7 @@ def train_from(
 ) -> Path:
     """Train for a while; interrupted, it goes on where it was."""
     start = save_model(folder / "start", network, skeleton, metrics={}, card="")
-    train(TrainJob(str(start), str(data), str(images), config), folder / "model", run=folder / "run")
+    train(TrainJob(str(start), (DataSource(str(data), str(images)),), config), folder / "model", run=folder / "run")
     return folder / "model"
 
 

@@ -2,6 +2,7 @@
 
 train.py          train a model: in this process, on a GPU, on a cluster
 train_worker.py   what runs in every training worker
+mixture.py        several data sets trained on together, by weight
 run_log.py        how training goes, in a file beside its checkpoints
 
 prelabel.py       label images by the million: shards, actors, resumable
@@ -13,6 +14,7 @@ pictures.py       images by name, here or in a bucket
 retrain.py        one round: collect, snapshot, train, compare, promote if better, report
 round_plan.py     what a round is about: champion, data, what both models are compared on
 snapshot.py       annotations frozen under a name that follows from their content
+replay.py         what the champion learned from, so that a fine-tune does not forget it
 gold.py           images whose labels are trusted
 compare.py        champion and challenger on the same held-back images
 gate.py           the rule: whether the challenger replaces the champion

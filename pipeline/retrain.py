@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from clickpose.annotations import AnnotationSet
 from clickpose.errors import ClickPoseError
 from pipeline.compare import Compare, Comparison, compare_in_clicks
 from pipeline.dataset import PictureFolder, coco_bytes
 from pipeline.gate import Verdict
+from pipeline.mixture import DataSource
 from pipeline.registry import MODELS, Registry
+from pipeline.replay import sample_sources, weigh
 from pipeline.round_plan import Collected, RetrainConfig, Round, plan_round
 from pipeline.round_report import RoundReport, write_report
 from pipeline.store import Store
@@ -89,15 +92,29 @@ def fine_tune(store: Store, this: Round, config: RetrainConfig, out: Path) -> Pa
     The run is kept in the store under the round's name, so that it goes on where it was interrupted.
     """
     run = f"{RUNS}/{this.name}"
-    store.write_bytes(f"{run}/train.json", coco_bytes(this.train_set))
     job = TrainJob(
         start=store.uri_of(f"{MODELS}/{this.champion}"),
-        annotations=store.uri_of(f"{run}/train.json"),
-        images=config.images,
+        data=training_data(store, this, config),
         config=config.training,
     )
     train(job, out, run=store.uri_of(run), num_workers=config.num_workers)
     return out
+
+
+def training_data(store: Store, this: Round, config: RetrainConfig) -> tuple[DataSource, ...]:
+    """Write what is new and what is old, and return them with everything else that is replayed."""
+    new, old = (
+        _write_source(store, f"{RUNS}/{this.name}/{name}.json", annotations, config.images)
+        for name, annotations in (("new", this.new), ("old", this.old))
+    )
+    if not config.replay_share:
+        return (new,)
+    return weigh(new, [old, *sample_sources(store, this.champion), *config.replay], config.replay_share)
+
+
+def _write_source(store: Store, name: str, annotations: AnnotationSet, images: str) -> DataSource:
+    store.write_bytes(name, coco_bytes(annotations))
+    return DataSource(store.uri_of(name), images)
 
 
 def _write_metrics(challenger: Path, comparison: Comparison) -> None:
@@ -117,10 +134,11 @@ def _report(this: Round, config: RetrainConfig, version: str | None, comparison:
         reason=comparison.verdict.reason,
         parent_metrics=comparison.champion,
         challenger_metrics=comparison.challenger,
-        num_trained=len(this.train_set),
+        num_trained=len(this.new) + len(this.old),
         num_held_back=len(this.held_back.annotations),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         num_gold=len(this.held_back.gold),
         rule=config.rule,
         checks=comparison.verdict.checks,
+        images=config.images,
     )

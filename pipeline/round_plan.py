@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
-from clickpose.errors import StoreError
+from clickpose.errors import InvalidConfig, StoreError
 from clickpose.training.config import TrainConfig
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline.compare import HeldBack
 from pipeline.gate import GateRule
 from pipeline.gold import named_gold
+from pipeline.mixture import DataSource
 from pipeline.registry import Registry
-from pipeline.round_report import latest_report
+from pipeline.replay import remember
+from pipeline.round_report import RoundReport, latest_report, reports_by_challenger
 from pipeline.snapshot import HELD_BACK_SHARE, Snapshot, load_snapshot, split, take_snapshot
 from pipeline.store import Store
 
@@ -40,6 +42,11 @@ class RetrainConfig:
         min_new_pictures: images that must be new or annotated anew since the last round.
         num_workers: Ray workers that train; 0 for this process.
         rule: what the challenger has to show.
+        replay: further data to replay; what the store knows of the champion's own data is always replayed.
+        replay_share: share in [0, 1) of every epoch that is replayed.
+
+    Raises:
+        InvalidConfig: ``replay_share`` is outside its range.
     """
 
     images: str
@@ -48,6 +55,13 @@ class RetrainConfig:
     min_new_pictures: int = 1
     num_workers: int = 0
     rule: GateRule = field(default_factory=GateRule)
+    replay: tuple[DataSource, ...] = ()
+    replay_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse epochs without anything new."""
+        if not 0 <= self.replay_share < 1:
+            raise InvalidConfig(f"replay_share is {self.replay_share}, must be in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,8 @@ class Round:
         name: follows from champion, data and settings, so that the same round has the same name.
         champion: the version that is challenged.
         snapshot: the data.
-        train_set: what the challenger learns from.
+        new: what the champion was not trained on.
+        old: what it was trained on, as far as the store knows.
         held_back: what both models are compared on.
         num_new: images that are new or annotated anew since the last round that finished.
     """
@@ -66,7 +81,8 @@ class Round:
     name: str
     champion: str
     snapshot: Snapshot
-    train_set: AnnotationSet
+    new: AnnotationSet
+    old: AnnotationSet
     held_back: HeldBack
     num_new: int
 
@@ -81,20 +97,32 @@ def plan_round(store: Store, collected: Collected, config: RetrainConfig) -> Rou
     if champion is None:
         raise StoreError(f"{store.uri} has no current model to start from: add one and promote it")
     snapshot = take_snapshot(store, collected.annotations, collected.provenance)
+    known = remember(store, champion, snapshot.annotations, config.images)
     named = named_gold(store)
-    train_set, held_back = split(snapshot.annotations, config.held_back_share, named)
-    new = newest_images(store, snapshot.annotations)
-    gold = named or {image.file_name for image in held_back.images} - new
-    name = f"{champion}_{snapshot.id}_{_digest(config, named)}"
-    return Round(name, champion, snapshot, train_set, HeldBack(held_back, frozenset(gold)), len(new))
+    train_set, held_back = split(known, config.held_back_share, named)
+    newest = changed_since(store, latest_report(store), snapshot.annotations)
+    unlearned = changed_since(store, reports_by_challenger(store).get(champion), snapshot.annotations)
+    gold = named or {image.file_name for image in held_back.images} - newest
+    return Round(
+        name=f"{champion}_{snapshot.id}_{_digest(config, named)}",
+        champion=champion,
+        snapshot=snapshot,
+        new=_only(train_set, lambda image: image.file_name in unlearned),
+        old=_only(train_set, lambda image: image.file_name not in unlearned),
+        held_back=HeldBack(held_back, frozenset(gold)),
+        num_new=len(newest),
+    )
 
 
-def newest_images(store: Store, annotations: AnnotationSet) -> set[str]:
-    """Return the file names of images that are new or annotated anew since the last round that finished."""
-    latest = latest_report(store)
-    known = load_snapshot(store, latest.snapshot).annotations.images if latest else ()
+def changed_since(store: Store, report: RoundReport | None, annotations: AnnotationSet) -> set[str]:
+    """Return the file names of images that are new or annotated anew since a round; all if there was none."""
+    known = load_snapshot(store, report.snapshot).annotations.images if report else ()
     seen = {_content_of(image) for image in known}
     return {image.file_name for image in annotations.images if _content_of(image) not in seen}
+
+
+def _only(annotations: AnnotationSet, is_wanted: Callable[[AnnotatedImage], bool]) -> AnnotationSet:
+    return replace(annotations, images=tuple(filter(is_wanted, annotations.images)))
 
 
 def _content_of(image: AnnotatedImage) -> tuple[object, ...]:

@@ -47,6 +47,7 @@ class RoundReport:
         num_gold: images among them whose labels are trusted.
         rule: what the challenger had to show.
         checks: what it did show.
+        images: the folder of the images; empty in reports of earlier versions.
     """
 
     round: str
@@ -63,6 +64,7 @@ class RoundReport:
     num_gold: int = 0
     rule: GateRule | None = None
     checks: tuple[Check, ...] = ()
+    images: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RoundReport:
@@ -131,6 +133,13 @@ def write_report(store: Store, report: RoundReport) -> None:
     store.write_bytes(f"{folder}/report.md", report.to_markdown().encode())
     store.write_json(f"{folder}/report.json", report.to_dict())
     store.write_pointer(CURRENT, report.round)
+
+
+def reports_by_challenger(store: Store) -> dict[str, RoundReport]:
+    """Return the report of every round that trained a model, by the model's version."""
+    files = (f"{REPORTS}/{name}/report.json" for name in store.names(REPORTS))
+    reports = (RoundReport.from_dict(store.read_json(file)) for file in files if store.exists(file))
+    return {report.challenger: report for report in reports if report.challenger}
 
 
 def latest_report(store: Store) -> RoundReport | None:

@@ -79,10 +79,11 @@ def train(
 
 
 def _check_annotations(job: TrainJob) -> None:
-    model, annotations = job.open()
-    if annotations.num_persons == 0:
+    model, data = job.open()
+    if data.num_persons == 0:
         names = ", ".join(model.skeleton.keypoints)
-        raise InvalidAnnotation(f"{job.annotations} has no person with a labelled keypoint among {names}")
+        files = ", ".join(source.annotations for source in job.data)
+        raise InvalidAnnotation(f"{files}: there is no person with a labelled keypoint among {names}")
     if not model.skeleton.can_mirror:
         logger.warning(NO_MIRRORING, model.skeleton.name)
 
@@ -139,8 +140,9 @@ def _write_model(job: TrainJob, state: dict[str, Any], metrics: dict[str, float]
 def _card(job: TrainJob, metrics: dict[str, float]) -> str:
     """Tell people what a model was made of."""
     numbers = "\n".join(f"| {name} | {value:.4f} |" for name, value in sorted(metrics.items()))
+    data = "".join(f"- data: `{source.annotations}`, weight {source.weight:g}\n" for source in job.data)
     return (
         f"# Model trained {datetime.now(UTC):%Y-%m-%d}\n\n"
-        f"- parent: `{job.start}`\n- data: `{job.annotations}`\n- epochs: {job.config.epochs}\n\n"
+        f"- parent: `{job.start}`\n{data}- epochs: {job.config.epochs}\n\n"
         f"| last epoch | |\n|---|---|\n{numbers}\n"
     )

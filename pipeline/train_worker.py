@@ -18,13 +18,12 @@ import ray.train
 import ray.train.torch
 import torch
 
-from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.checkpoints.model_folder import LoadedModel, load_model
 from clickpose.training.batches import TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
 from clickpose.training.loop import train_one_epoch
 from clickpose.training.state import TrainState, build_state
-from pipeline.dataset import PictureFolder, read_annotations
+from pipeline.mixture import DataSource, Mixture, open_mixture
 from pipeline.run_log import RunLog
 from pipeline.store import Store, local_folder
 
@@ -38,16 +37,14 @@ class TrainJob:
 
     Attributes:
         start: the model folder that training starts from: it decides network, skeleton and first weights.
-        annotations: COCO keypoint file to train on; keypoints that it lacks are not trained.
-        images: the folder that its file names are relative to.
+        data: what to train on; each source has its share of every epoch.
         config: how to train.
         loader_processes: processes of each worker that draw batches ahead of it.
-        skip_bad: leave bad records of the file out instead of refusing it.
+        skip_bad: leave bad records of the files out instead of refusing them.
     """
 
     start: str
-    annotations: str
-    images: str
+    data: tuple[DataSource, ...]
     config: TrainConfig
     loader_processes: int = 0
     skip_bad: bool = False
@@ -59,12 +56,16 @@ class TrainJob:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainJob:
         """Build a job from plain values; InvalidConfig if its training settings cannot be used."""
-        return cls(**{**values, "config": TrainConfig.from_dict(values["config"])})
+        known = dict(values)
+        if "annotations" in known:  # a run begun by a version that knew one data set
+            known["data"] = [{"annotations": known.pop("annotations"), "images": known.pop("images")}]
+        data = tuple(DataSource(**source) for source in known.pop("data"))
+        return cls(**{**known, "data": data, "config": TrainConfig.from_dict(known["config"])})
 
-    def open(self) -> tuple[LoadedModel, AnnotationSet]:
-        """Load the model to start from, and the annotations in its skeleton."""
+    def open(self) -> tuple[LoadedModel, Mixture]:
+        """Load the model to start from, and the data in its skeleton."""
         model = load_model(local_folder(self.start))
-        return model, convert_set(read_annotations(self.annotations, skip_bad=self.skip_bad), model.skeleton)
+        return model, open_mixture(self.data, model.skeleton, skip_bad=self.skip_bad)
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -75,12 +76,12 @@ def train_worker(settings: dict[str, Any]) -> None:
             this is the driver's own process and not a worker of Ray's.
     """
     job, run = TrainJob.from_dict(settings["job"]), settings["run"]
-    model, annotations = job.open()
+    model, data = job.open()
     state = prepare(model, job.config)
     resume(state, run)
 
     for epoch in range(state.first_epoch, job.config.epochs):
-        batches = epoch_batches(job, model, annotations, epoch)
+        batches = epoch_batches(job, model, data, epoch)
         steps_per_epoch = math.ceil(len(batches) / job.config.accumulate)
         log = RunLog(run, steps_per_epoch * job.config.epochs, epoch) if is_first() else None
         losses = train_one_epoch(
@@ -105,12 +106,12 @@ def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
     return state
 
 
-def epoch_batches(job: TrainJob, model: LoadedModel, annotations: AnnotationSet, epoch: int) -> TrainingBatches:
+def epoch_batches(job: TrainJob, model: LoadedModel, data: Mixture, epoch: int) -> TrainingBatches:
     """Return this worker's share of an epoch."""
     context = ray.train.get_context()
     return TrainingBatches(
-        annotations,
-        PictureFolder(job.images),
+        data.epoch(job.config.scenes_per_epoch, (job.config.seed, epoch)),
+        data.load_image,
         model.network.config,
         job.config.augment,
         batch_size=job.config.batch_size,

@@ -24,11 +24,22 @@ def retrain(
     held_back_share: Annotated[float, typer.Option(help="Share of pictures to compare on.")] = 0.2,
     min_new_pictures: Annotated[int, typer.Option(help="Newly annotated pictures that a round needs.")] = 20,
     min_persons: Annotated[int, typer.Option(help="Persons to compare on; with fewer the champion stays.")] = 30,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(help="COCO file of further data that the champion learned from, as path or URI; may repeat."),
+    ] = None,
+    replay_images: Annotated[
+        list[str] | None, typer.Option(help="Folder of its images, if they do not lie beside the file; may repeat.")
+    ] = None,
+    replay_share: Annotated[
+        float, typer.Option(help="Share of the training that repeats what the champion learned from.")
+    ] = 0.5,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
     watch: Annotated[float | None, typer.Option(help="Hours between rounds; without it there is one.", min=0)] = None,
     json: JsonFile = None,
 ) -> None:
     """Collect, snapshot, fine-tune, compare in clicks, promote if better; started again, it goes on."""
+    from clickpose.commands.data_sources import data_sources
     from clickpose.commands.label_studio import collect
     from pipeline import retrain as rounds
     from pipeline.gate import GateRule
@@ -44,6 +55,8 @@ def retrain(
         min_new_pictures=min_new_pictures,
         num_workers=workers,
         rule=GateRule(min_persons=min_persons),
+        replay=data_sources(replay or (), replay_images or ()),
+        replay_share=replay_share,
     )
     where = Store(store)
 

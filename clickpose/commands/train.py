@@ -67,6 +67,7 @@ def train(
 
     from clickpose.training.cpu import tune_for_cpu
     from integrations.coco import read_coco
+    from pipeline.mixture import DataSource
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
@@ -76,7 +77,7 @@ def train(
         init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)
     if not workers and not torch.cuda.is_available():
         tune_for_cpu(threads)
-    job = TrainJob(str(init), str(data), str(images), config, skip_bad=skip_bad)
+    job = TrainJob(str(init), (DataSource(str(data), str(images)),), config, skip_bad=skip_bad)
     result = run_training(job, out, run=run, num_workers=workers)
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
     write_json(json, dataclasses.asdict(result))

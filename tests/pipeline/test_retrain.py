@@ -79,7 +79,7 @@ def test_what_is_compared_on_was_not_trained_on(store, annotations, config, monk
     trained = []
 
     def train(job, out, **options):
-        trained.append(read_coco(job.annotations))
+        trained.append(read_coco(job.data[0].annotations))
         shutil.copytree(job.start, out)
 
     monkeypatch.setattr(rounds, "train", train)
@@ -93,10 +93,7 @@ def test_what_is_compared_on_was_not_trained_on(store, annotations, config, monk
 
 
 def test_gold_images_are_compared_on_and_never_trained_on(store, annotations, config, monkeypatch) -> None:
-    trained = []
-    monkeypatch.setattr(
-        rounds, "train", lambda job, out, **_: trained.append(job.annotations) or shutil.copytree(job.start, out)
-    )
+    monkeypatch.setattr(rounds, "train", lambda job, out, **_: shutil.copytree(job.start, out))
     learned = [image.file_name for image in split(annotations, config.held_back_share)[0].images]
     name_gold(store, learned[:2])
     compare = say(True)

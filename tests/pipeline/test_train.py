@@ -15,6 +15,7 @@ from clickpose.training.config import TrainConfig
 from clickpose.training.scenes import SceneConfig
 from integrations.coco import write_coco
 from pipeline import train_worker as worker
+from pipeline.mixture import DataSource
 from pipeline.run_log import read_log
 from pipeline.train import TrainJob, train
 
@@ -29,7 +30,7 @@ def job(drawn_people, tiny_model) -> TrainJob:
         num_denoised=4,
         augment=SceneConfig(canvas_sizes_px=((64, 64),), max_pictures=1),
     )
-    return TrainJob(str(tiny_model), str(drawn_people / "annotations.json"), str(drawn_people), config)
+    return TrainJob(str(tiny_model), (DataSource(str(drawn_people / "annotations.json"), str(drawn_people)),), config)
 
 
 def weights_of(folder) -> dict[str, torch.Tensor]:
@@ -43,11 +44,11 @@ class Stopped(BaseException):
 def watch_epochs(monkeypatch, stop_at: int | None = None) -> list[int]:
     """Return the list that the epochs of later runs are added to; a run that comes to ``stop_at`` dies there."""
 
-    def draw_batches(job, model, annotations, epoch):
+    def draw_batches(job, model, data, epoch):
         if epoch == stop_at:
             raise Stopped
         epochs.append(epoch)
-        return real(job, model, annotations, epoch)
+        return real(job, model, data, epoch)
 
     real, epochs = worker.epoch_batches, []
     monkeypatch.setattr(worker, "epoch_batches", draw_batches)
@@ -108,7 +109,13 @@ def test_a_run_is_not_continued_under_other_settings(job, tmp_path) -> None:
 def test_a_run_of_an_earlier_version_goes_on(job, tmp_path) -> None:
     train(job, tmp_path / "out", run=tmp_path / "run")
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-    del settings["job"]["skip_bad"], settings["job"]["config"]["accumulate"], settings["job"]["config"]["denoising"]
+    settings["job"] |= {name: settings["job"]["data"][0][name] for name in ("annotations", "images")}
+    del (
+        settings["job"]["data"],
+        settings["job"]["skip_bad"],
+        settings["job"]["config"]["accumulate"],
+        settings["job"]["config"]["denoising"],
+    )
     (tmp_path / "run" / "settings.json").write_text(json.dumps(settings))
     train(job, tmp_path / "out", run=tmp_path / "run")
     with pytest.raises(InvalidConfig, match="run"):
@@ -119,9 +126,8 @@ def test_nobody_to_learn_from_is_an_error_that_names_the_file(job, tmp_path) -> 
     skeleton = Skeleton("other", ("tail",), (0.1,))
     write_coco(AnnotationSet(skeleton, (AnnotatedImage(1, "a.png", (8, 8)),)), tmp_path / "tails.json")
     with pytest.raises(InvalidAnnotation, match=r"tails\.json"):
-        train(
-            dataclasses.replace(job, annotations=str(tmp_path / "tails.json")), tmp_path / "out", run=tmp_path / "run"
-        )
+        tails = (DataSource(str(tmp_path / "tails.json"), str(tmp_path)),)
+        train(dataclasses.replace(job, data=tails), tmp_path / "out", run=tmp_path / "run")
 
 
 def test_training_tells_when_it_cannot_mirror(job, tmp_path, caplog) -> None:
@@ -139,10 +145,10 @@ def test_workers_share_an_epoch_and_epochs_differ(job, monkeypatch) -> None:
     def scenes(rank: int, epoch: int) -> list[np.ndarray]:
         context = SimpleNamespace(get_world_rank=lambda: rank, get_world_size=lambda: 2)
         monkeypatch.setattr("ray.train.get_context", lambda: context)
-        batches = worker.epoch_batches(job, model, annotations, epoch)
+        batches = worker.epoch_batches(job, model, data, epoch)
         return [batches[step].images.numpy() for step in range(len(batches))]
 
-    model, annotations = job.open()
+    model, data = job.open()
     drawn = [scenes(0, 0), scenes(1, 0), scenes(0, 1)]
     assert [len(batches) for batches in drawn] == [1, 1, 1]  # of 4 scenes, 2 a batch, each worker has one batch
     assert not np.array_equal(drawn[0], drawn[1])
@@ -159,13 +165,13 @@ def test_training_on_ray_survives_the_death_of_a_worker(ray_cluster, job, tmp_pa
     def dying_worker(settings):
         real = worker.epoch_batches
 
-        def draw_batches(job, model, annotations, epoch):
+        def draw_batches(job, model, data, epoch):
             import ray.train
 
             if epoch == 1 and ray.train.get_context().get_world_rank() == 1 and not died.exists():
                 died.touch()
                 os._exit(1)
-            return real(job, model, annotations, epoch)
+            return real(job, model, data, epoch)
 
         worker.epoch_batches = draw_batches
         worker.train_worker(settings)

@@ -1,0 +1,111 @@
+"""Several data sets trained on together, each with its share of every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from clickpose.annotations import AnnotatedImage, AnnotationSet, convert_set
+from clickpose.errors import InvalidConfig
+from clickpose.skeleton import Skeleton
+from clickpose.training.targets import is_trained_on
+from pipeline.dataset import PictureFolder, read_annotations
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One data set to train on. Paths may be URIs.
+
+    Attributes:
+        annotations: COCO keypoint file; keypoints that it lacks are not trained.
+        images: the folder that its file names are relative to.
+        weight: how much of an epoch comes from it, relative to the weights of the other sources.
+
+    Raises:
+        InvalidConfig: the weight is not above 0.
+    """
+
+    annotations: str
+    images: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a source that is never drawn from."""
+        if not 0 < self.weight < float("inf"):
+            raise InvalidConfig(f"the weight of {self.annotations} is {self.weight}, must be above 0")
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The images of several sources in one skeleton; file names begin with the number of their source."""
+
+    sources: tuple[DataSource, ...]
+    parts: tuple[AnnotationSet, ...]
+    skeleton: Skeleton
+
+    @property
+    def num_persons(self) -> int:
+        """Number of persons with at least one labelled keypoint, crowds apart."""
+        return sum(part.num_persons for part in self.parts)
+
+    def load_image(self, image: AnnotatedImage) -> Image.Image:
+        """Open an image of any source; ImageError if it cannot be read."""
+        folder, original = self.origin(image)
+        return folder(original)
+
+    def origin(self, image: AnnotatedImage) -> tuple[PictureFolder, AnnotatedImage]:
+        """Return the folder of an image, and the image as its own source names it."""
+        number, _, file_name = image.file_name.partition("/")
+        return PictureFolder(self.sources[int(number)].images), replace(image, file_name=file_name)
+
+    def epoch(self, num_images: int | None, seed: tuple[int, ...]) -> AnnotationSet:
+        """Draw the images of an epoch, each source by its weight; the same seed draws the same.
+
+        Args:
+            num_images: how many; None stands for as many as it takes to see the first source once.
+            seed: of the draw. A source is used up before an image of it is drawn again.
+        """
+        if len(self.parts) == 1:
+            return self.parts[0]
+        rng = np.random.default_rng(seed)
+        weights = [source.weight if len(part) else 0 for source, part in zip(self.sources, self.parts, strict=True)]
+        first = next(index for index, weight in enumerate(weights) if weight)
+        once = round(len(self.parts[first]) * sum(weights) / weights[first])
+        counts = shares(weights, num_images or once)
+        drawn = [image for part, count in zip(self.parts, counts, strict=True) for image in _draw(part, count, rng)]
+        return AnnotationSet(self.skeleton, tuple(drawn))
+
+
+def open_mixture(sources: Sequence[DataSource], skeleton: Skeleton, *, skip_bad: bool = False) -> Mixture:
+    """Read all sources in one skeleton; images without a labelled person are left out.
+
+    Raises:
+        StoreError: a file is missing.
+        InvalidAnnotation: a file is no COCO keypoint file, or a record is malformed and ``skip_bad`` is not set.
+    """
+    parts = []
+    for number, source in enumerate(sources):
+        found = convert_set(read_annotations(source.annotations, skip_bad=skip_bad), skeleton)
+        images = [image for image in found.images if any(map(is_trained_on, image.persons))]
+        named = tuple(replace(image, file_name=f"{number}/{image.file_name}") for image in images)
+        parts.append(AnnotationSet(skeleton, named))
+    return Mixture(tuple(sources), tuple(parts), skeleton)
+
+
+def shares(weights: Sequence[float], total: int) -> list[int]:
+    """Divide ``total`` by weights; what rounding leaves over goes to the largest fractions first."""
+    exact = np.array(weights, np.float64) / sum(weights) * total
+    counts = np.floor(exact).astype(int)
+    for index in np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]:
+        counts[index] += 1
+    return [int(count) for count in counts]
+
+
+def _draw(part: AnnotationSet, count: int, rng: np.random.Generator) -> list[AnnotatedImage]:
+    order: list[int] = []
+    while len(order) < count:
+        order += rng.permutation(len(part)).tolist()
+    return [part.images[index] for index in order[:count]]
