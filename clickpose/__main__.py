@@ -18,7 +18,7 @@ from clickpose.commands.prelabel import prelabel
 from clickpose.commands.retrain import retrain
 from clickpose.commands.serve import serve
 from clickpose.commands.train import train
-from clickpose.errors import ClickPoseError
+from clickpose.errors import ClickPoseError, StoreInUse
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +39,9 @@ def main() -> None:
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")  # read when ray.data is imported
     try:
         app()
+    except StoreInUse as error:
+        print(f"clickpose: {error}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
     except ClickPoseError as error:
         sys.exit(f"clickpose: {error}")
     except OSError as error:  # a file to write to, most likely: those to read are explained where they are read

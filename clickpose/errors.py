@@ -8,6 +8,7 @@
     |-- InvalidConfig         a setting is outside its range
     |-- InvalidModel          a model folder cannot be loaded
     |-- StoreError            something is missing from, or in the way in, the store
+    |   `-- StoreInUse        somebody else is writing to it; try again later
     |-- NotReady              the service is still loading; try again
     |-- Unauthorized          the request carries no, or the wrong, credentials
     `-- LabelStudioError      Label Studio refused or did not answer
@@ -47,6 +48,10 @@ class InvalidModel(ClickPoseError):
 
 class StoreError(ClickPoseError):
     """An object is missing from the store, or already there where it must not be."""
+
+
+class StoreInUse(StoreError):
+    """Somebody else is writing to the store; the same command will succeed when they have finished."""
 
 
 class NotReady(ClickPoseError):

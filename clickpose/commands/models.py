@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +51,8 @@ def add(folder: Path, store: Where, json: JsonFile = None) -> None:
     from clickpose.checkpoints.model_folder import load_model
 
     load_model(folder)
-    version = _registry(store).add(folder)
+    with _writing(store, "adding a model") as registry:
+        version = registry.add(folder)
     typer.echo(version)
     write_json(json, {"version": version})
 
@@ -57,7 +60,8 @@ def add(folder: Path, store: Where, json: JsonFile = None) -> None:
 @models.command()
 def promote(version: str, store: Where, json: JsonFile = None) -> None:
     """Make a version the current one; the service takes it up by itself."""
-    _registry(store).promote(version)
+    with _writing(store, "promoting") as registry:
+        registry.promote(version)
     typer.echo(f"{version} is current")
     write_json(json, {"current": version})
 
@@ -65,9 +69,20 @@ def promote(version: str, store: Where, json: JsonFile = None) -> None:
 @models.command()
 def rollback(store: Where, json: JsonFile = None) -> None:
     """Go back to the version that was current before."""
-    version = _registry(store).rollback()
+    with _writing(store, "rolling back") as registry:
+        version = registry.rollback()
     typer.echo(f"{version} is current again")
     write_json(json, {"current": version})
+
+
+@contextmanager
+def _writing(store: str, task: str) -> Iterator[Registry]:
+    """Hold the store's lease while its registry is changed."""
+    from pipeline.lease import lease
+
+    registry = _registry(store)
+    with lease(registry.store, task):
+        yield registry
 
 
 def _registry(store: str) -> Registry:
