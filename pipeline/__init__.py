@@ -12,7 +12,9 @@ breadcrumbs.py    which image was open when a worker died
 pictures.py       images by name, here or in a bucket
 
 retrain.py        one round: collect, snapshot, train, compare, promote if better, report
+watch.py          rounds without anybody watching
 round_plan.py     what a round is about: champion, data, what both models are compared on
+open_round.py     a round on disk while it is running
 snapshot.py       annotations frozen under a name that follows from their content
 replay.py         what the champion learned from, so that a fine-tune does not forget it
 gold.py           images whose labels are trusted
@@ -21,6 +23,8 @@ gate.py           the rule: whether the challenger replaces the champion
 round_report.py   the report of a round
 
 store.py          bytes, folders and pointers below one root, a folder or a bucket
+lease.py          one writer at a time
+sweep.py          what interrupted writers left
 registry.py       the models of a store
 dataset.py        a data set wherever it lies
 cluster.py        the cluster that RAY_ADDRESS names, or a small one on this machine

@@ -7,9 +7,10 @@ measure is a loss, of which less is better.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,11 @@ class Verdict:
     is_better: bool
     reason: str
     checks: tuple[Check, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Verdict:
+        """Read what ``dataclasses.asdict`` gave."""
+        return cls(values["is_better"], values["reason"], tuple(Check(**check) for check in values["checks"]))
 
 
 def judge(

@@ -69,8 +69,13 @@ class Registry:
         metrics = self.store.read_json(f"{MODELS}/{version}/metrics.json")
         return ModelRecord(version, record["parent"], record["added_at"], metrics, version == self.current())
 
-    def add(self, folder: str | Path, *, parent: str | None = None) -> str:
+    def add(self, folder: str | Path, *, parent: str | None = None, made_by: str | None = None) -> str:
         """Copy a model folder into the store and return its new version. It is not promoted.
+
+        Args:
+            folder: the model.
+            parent: the version that it was fine-tuned from.
+            made_by: the round that trained it, by which ``version_made_by`` finds it again.
 
         Raises:
             InvalidModel: the folder lacks one of the files that make a model.
@@ -83,8 +88,14 @@ class Registry:
             self._record(parent)
         version = f"v{self._next_number():04d}-{folder_digest(folder)[:8]}"
         files = self.store.put_folder(folder, f"{MODELS}/{version}")
-        self.store.write_json(_record_of(version), {"parent": parent, "added_at": _now(), "files": files})
+        record = {"parent": parent, "added_at": _now(), "files": files, "made_by": made_by}
+        self.store.write_json(_record_of(version), record)
         return version
+
+    def version_made_by(self, round_name: str) -> str | None:
+        """Return the version that a round added, or None if it has not added one."""
+        made = (name for name in self.versions() if self._record(name).get("made_by") == round_name)
+        return next(made, None)
 
     def promote(self, version: str) -> None:
         """Make a version the current one; nothing happens if it is already.
@@ -95,6 +106,23 @@ class Registry:
         self._record(version)
         if version != self.current():
             self._move_to([*self._line(), version][-MOST_ROLLBACKS:], "promote")
+
+    def succeed(self, champion: str, version: str) -> bool:
+        """Promote a challenger, unless somebody has changed the current version since it was compared.
+
+        A version that was promoted and rolled back is not promoted again.
+
+        Args:
+            champion: the version that the challenger was compared with.
+            version: the challenger.
+
+        Returns:
+            Whether the challenger is current now.
+        """
+        was_rolled_back = version in [event["version"] for event in self.history()[:-1]]
+        if self.current() == champion and not was_rolled_back:
+            self.promote(version)
+        return self.current() == version
 
     def rollback(self) -> str:
         """Make the version current that was current before, and return it.
@@ -142,8 +170,9 @@ class Registry:
 
     def _move_to(self, line: list[str], action: str) -> None:
         """Make the last version of a line current; the event is written first, and counts once the pointer agrees."""
-        event = {"action": action, "version": line[-1], "at": _now(), "line": line}
-        self.store.write_json(HISTORY, [*self.history(), event])
+        event, events = {"action": action, "version": line[-1], "line": line}, self.history()
+        if not events or {**events[-1], **event} != events[-1]:  # else a process was killed before it wrote the pointer
+            self.store.write_json(HISTORY, [*events, {**event, "at": _now()}])
         self.store.write_pointer(CURRENT, line[-1])
 
     def _record(self, version: str) -> dict[str, Any]:

@@ -1,37 +1,42 @@
 """One round of the loop: collect, snapshot, fine-tune, compare, promote if better, report.
 
-A round is named after its champion, its data and its settings. Started again after an interruption it is the same
-round and goes on; started again after its end there is nothing new to learn from, and nothing happens.
+A round can be interrupted anywhere: the next call finishes it and does nothing twice. Called again after its end there
+is nothing new to learn from, and nothing happens.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from clickpose.annotations import AnnotationSet
-from clickpose.errors import ClickPoseError
 from pipeline.compare import Compare, Comparison, compare_in_clicks
 from pipeline.dataset import PictureFolder, coco_bytes
 from pipeline.gate import Verdict
+from pipeline.lease import lease
 from pipeline.mixture import DataSource
+from pipeline.open_round import (
+    close_round,
+    folder_of,
+    keep_comparison,
+    keep_data,
+    kept_comparison,
+    kept_data,
+    open_round,
+    unfinished_round,
+)
 from pipeline.registry import MODELS, Registry
 from pipeline.replay import sample_sources, weigh
 from pipeline.round_plan import Collected, RetrainConfig, Round, plan_round
 from pipeline.round_report import RoundReport, write_report
 from pipeline.store import Store
+from pipeline.sweep import sweep
 from pipeline.train import TrainJob, train
 
-__all__ = ["Collected", "RetrainConfig", "RoundReport", "retrain", "watch"]
-
-logger = logging.getLogger(__name__)
-
-RUNS = "runs"
+__all__ = ["Collected", "RetrainConfig", "RoundReport", "retrain"]
 
 
 def retrain(
@@ -40,50 +45,61 @@ def retrain(
     config: RetrainConfig,
     *,
     compare: Compare = compare_in_clicks,
+    on_promoted: Callable[[str], None] = lambda version: None,
 ) -> RoundReport:
-    """Run one round.
+    """Run one round, or finish the one that was interrupted.
 
     Args:
         store: holds models, snapshots and reports.
         collect: gives all annotations there are, e.g. from Label Studio.
         config: how the round is run.
         compare: decides whether the challenger is better than the champion.
+        on_promoted: called with the new version as the last step, e.g. to predict anew what is not annotated yet;
+            after an interruption it is called again.
 
     Returns:
         How it ended. ``challenger`` is None if too little was new: then nothing was written but the snapshot.
 
     Raises:
+        StoreInUse: somebody else is writing to the store.
         StoreError: no model is current.
         InvalidAnnotation: there is nobody to learn from.
-        ClickPoseError: training failed; run again to go on.
+        ClickPoseError: training failed; run again to resume.
     """
-    registry = Registry(store)
-    this = plan_round(store, collect(), config)
-    if this.num_new < config.min_new_pictures:
-        reason = f"{this.num_new} images are new since the last round, {config.min_new_pictures} are needed"
-        return _report(this, config, None, Comparison({}, {}, Verdict(False, reason)))
-    with tempfile.TemporaryDirectory() as folder:
-        challenger = fine_tune(store, this, config, Path(folder) / "challenger")
-        champion = registry.fetch(this.champion)
-        comparison = compare(champion, challenger, this.held_back, PictureFolder(config.images), config.rule)
-        _write_metrics(challenger, comparison)
-        version = registry.add(challenger, parent=this.champion)
-    if comparison.verdict.is_better:
-        registry.promote(version)
-    report = _report(this, config, version, comparison)
-    write_report(store, report)
-    store.delete(f"{RUNS}/{this.name}")
+    with lease(store, "retraining") as check_lease:
+        sweep(store)
+        this = unfinished_round(store, config)
+        if this is None:
+            this = plan_round(store, collect(), config)
+            if this.num_new < config.min_new_pictures:
+                reason = f"{this.num_new} images are new since the last round, {config.min_new_pictures} are needed"
+                return _report(this, config, None, Comparison({}, {}, Verdict(False, reason)), promoted=False)
+            open_round(store, this)
+        version, comparison = challenge(store, this, config, compare)
+        check_lease()
+        promoted = comparison.verdict.is_better and Registry(store).succeed(this.champion, version)
+        report = _report(this, config, version, comparison, promoted=promoted)
+        write_report(store, report)
+        if promoted:
+            on_promoted(version)
+        close_round(store, this)
     return report
 
 
-def watch(run_round: Callable[[], RoundReport], *, every_s: float) -> Iterator[RoundReport]:
-    """Yield a round's report every ``every_s`` seconds, for ever; a round that fails is logged and tried again."""
-    while True:
-        try:
-            yield run_round()
-        except ClickPoseError as error:
-            logger.error("this round failed: %s", error)
-        time.sleep(every_s)
+def challenge(store: Store, this: Round, config: RetrainConfig, compare: Compare) -> tuple[str, Comparison]:
+    """Train a challenger, compare it with the champion and add it to the registry; what is done is not done again."""
+    registry = Registry(store)
+    version, comparison = registry.version_made_by(this.name), kept_comparison(store, this)
+    if version is not None and comparison is not None:
+        return version, comparison
+    with tempfile.TemporaryDirectory() as folder:
+        challenger = fine_tune(store, this, config, Path(folder) / "challenger")
+        if comparison is None:
+            champion, images = registry.fetch(this.champion), PictureFolder(config.images)
+            comparison = compare(champion, challenger, this.held_back, images, config.rule)
+            keep_comparison(store, this, comparison)
+        _write_metrics(challenger, comparison)
+        return registry.add(challenger, parent=this.champion, made_by=this.name), comparison
 
 
 def fine_tune(store: Store, this: Round, config: RetrainConfig, out: Path) -> Path:
@@ -91,20 +107,16 @@ def fine_tune(store: Store, this: Round, config: RetrainConfig, out: Path) -> Pa
 
     The run is kept in the store under the round's name, so that it goes on where it was interrupted.
     """
-    run = f"{RUNS}/{this.name}"
-    job = TrainJob(
-        start=store.uri_of(f"{MODELS}/{this.champion}"),
-        data=training_data(store, this, config),
-        config=config.training,
-    )
-    train(job, out, run=store.uri_of(run), num_workers=config.num_workers)
+    data = kept_data(store, this) or keep_data(store, this, training_data(store, this, config))
+    job = TrainJob(start=store.uri_of(f"{MODELS}/{this.champion}"), data=data, config=config.training)
+    train(job, out, run=store.uri_of(folder_of(this)), num_workers=config.num_workers)
     return out
 
 
 def training_data(store: Store, this: Round, config: RetrainConfig) -> tuple[DataSource, ...]:
     """Write what is new and what is old, and return them with everything else that is replayed."""
     new, old = (
-        _write_source(store, f"{RUNS}/{this.name}/{name}.json", annotations, config.images)
+        _write_source(store, f"{folder_of(this)}/{name}.json", annotations, config.images)
         for name, annotations in (("new", this.new), ("old", this.old))
     )
     if not config.replay_share:
@@ -124,14 +136,19 @@ def _write_metrics(challenger: Path, comparison: Comparison) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | held_back, indent=2) + "\n")
 
 
-def _report(this: Round, config: RetrainConfig, version: str | None, comparison: Comparison) -> RoundReport:
+def _report(
+    this: Round, config: RetrainConfig, version: str | None, comparison: Comparison, *, promoted: bool
+) -> RoundReport:
+    reason = comparison.verdict.reason
+    if comparison.verdict.is_better and not promoted:
+        reason += "; but another version was promoted or rolled back meanwhile"
     return RoundReport(
         round=this.name,
         parent=this.champion,
         challenger=version,
         snapshot=this.snapshot.id,
-        promoted=version is not None and comparison.verdict.is_better,
-        reason=comparison.verdict.reason,
+        promoted=promoted,
+        reason=reason,
         parent_metrics=comparison.champion,
         challenger_metrics=comparison.challenger,
         num_trained=len(this.new) + len(this.old),

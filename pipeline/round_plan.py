@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
@@ -104,7 +104,7 @@ def plan_round(store: Store, collected: Collected, config: RetrainConfig) -> Rou
     unlearned = changed_since(store, reports_by_challenger(store).get(champion), snapshot.annotations)
     gold = named or {image.file_name for image in held_back.images} - newest
     return Round(
-        name=f"{champion}_{snapshot.id}_{_digest(config, named)}",
+        name=f"{champion}_{snapshot.id}_{settings_digest(store, config)}",
         champion=champion,
         snapshot=snapshot,
         new=_only(train_set, lambda image: image.file_name in unlearned),
@@ -130,5 +130,6 @@ def _content_of(image: AnnotatedImage) -> tuple[object, ...]:
     return (image.file_name, *persons)
 
 
-def _digest(config: RetrainConfig, gold: Collection[str]) -> str:
-    return hashlib.sha256(json.dumps([asdict(config), sorted(gold)]).encode()).hexdigest()[:6]
+def settings_digest(store: Store, config: RetrainConfig) -> str:
+    """Return a short name of everything but champion and annotations that decides how a round ends."""
+    return hashlib.sha256(json.dumps([asdict(config), sorted(named_gold(store))]).encode()).hexdigest()[:6]

@@ -75,10 +75,11 @@ class Store:
 
         Names that start with a dot are left out: they are files still being written.
         """
-        with self._explained("listed", name):
-            selector = fs.FileSelector(self.path_of(name), allow_not_found=True)
-            found = [info.base_name for info in self.filesystem.get_file_info(selector)]
-        return sorted(base_name for base_name in found if not base_name.startswith("."))
+        return sorted(info.base_name for info in self._inside(name))
+
+    def folders(self, name: str = "") -> list[str]:
+        """Return the sorted names of the folders directly inside a folder; none if there is no such folder."""
+        return sorted(info.base_name for info in self._inside(name) if info.type == fs.FileType.Directory)
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of a file; StoreError if there is none."""
@@ -145,6 +146,11 @@ class Store:
             target = Path(folder) / file
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self.read_bytes(f"{name}/{file}" if name else file))
+
+    def _inside(self, name: str) -> list[fs.FileInfo]:
+        with self._explained("listed", name):
+            found = self.filesystem.get_file_info(fs.FileSelector(self.path_of(name), allow_not_found=True))
+        return [info for info in found if not info.base_name.startswith(".")]
 
     def _files(self, name: str) -> list[str]:
         """Names, relative to the folder, of every finished file below it."""

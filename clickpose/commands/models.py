@@ -68,9 +68,8 @@ def promote(version: str, store: Where, json: JsonFile = None) -> None:
 
 @models.command()
 def rollback(store: Where, json: JsonFile = None) -> None:
-    """Go back to the version that was current before."""
-    with _writing(store, "rolling back") as registry:
-        version = registry.rollback()
+    """Go back to the version that was current before, also while a round is running: that one promotes nothing."""
+    version = _registry(store).rollback()
     typer.echo(f"{version} is current again")
     write_json(json, {"current": version})
 

@@ -1,7 +1,9 @@
-"""``clickpose retrain``: one round from annotations to, perhaps, a new model; or a round now and then."""
+"""``clickpose retrain``: one round from annotations to, perhaps, a new model; or rounds until Ctrl-C."""
 
 from __future__ import annotations
 
+import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -35,16 +37,27 @@ def retrain(
         float, typer.Option(help="Share of the training that repeats what the champion learned from.")
     ] = 0.5,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
-    watch: Annotated[float | None, typer.Option(help="Hours between rounds; without it there is one.", min=0)] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Run rounds until Ctrl-C, whatever fails.")] = False,
+    every: Annotated[float, typer.Option(help="With --watch: hours after which little that is new is enough.")] = 24.0,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="With --watch: where a webhook says that there is something new."),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Collect, snapshot, fine-tune, compare in clicks, promote if better; started again, it goes on."""
+    """Collect, snapshot, fine-tune, compare in clicks, promote if better; run it again to resume.
+
+    With --watch, a round runs when --min-new-pictures are new, or whatever is new after --every hours. Annotations are
+    looked at every ten minutes, and at once when a webhook arrives: let the service forward_webhooks_to http://HOST:PORT.
+    """
     from clickpose.commands.data_sources import data_sources
     from clickpose.commands.label_studio import collect
     from pipeline import retrain as rounds
     from pipeline.gate import GateRule
     from pipeline.registry import Registry
     from pipeline.store import Store
+    from pipeline.watch import Schedule, wake_up_calls
+    from pipeline.watch import watch as watch_rounds
 
     wanted = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     training = training_settings(recipe, ["scenes_per_epoch=none", *(changes or ())], **wanted)
@@ -60,16 +73,18 @@ def retrain(
     )
     where = Store(store)
 
-    def one_round() -> rounds.RoundReport:
+    def one_round(is_due: bool = False) -> rounds.RoundReport:
+        wanted = dataclasses.replace(config, min_new_pictures=1) if is_due else config
         current = Registry(where).current()
         model: Path = Registry(where).fetch(current) if current else Path(store) / "models" / "current"
-        report = rounds.retrain(where, lambda: collect(url, title, model), config)
+        report = rounds.retrain(where, lambda: collect(url, title, model), wanted)
         typer.echo(f"{report.challenger or 'no challenger'}: {report.reason}")
         write_json(json, report.to_dict())
         return report
 
-    if watch is None:
+    if not watch:
         one_round()
         return
-    for _ in rounds.watch(one_round, every_s=watch * 3600):
-        pass
+    with wake_up_calls(listen) if listen else nullcontext() as wake:
+        for _ in watch_rounds(one_round, Schedule(every_s=every * 3600), wake):
+            pass

@@ -102,7 +102,7 @@ def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
 
 def test_the_command_line_exits_with_75(tmp_path: Path) -> None:
     with lease(Store(tmp_path), "retraining"):
-        words = [sys.executable, "-m", "clickpose", "models", "rollback", "--store", str(tmp_path)]
+        words = [sys.executable, "-m", "clickpose", "models", "promote", "v0001-00000000", "--store", str(tmp_path)]
         done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 75
     assert "retraining since" in done.stderr

@@ -118,6 +118,24 @@ def test_the_way_back_survives_a_death_before_the_pointer_is_written(registry, m
     assert registry.rollback() == a
 
 
+def test_a_challenger_succeeds_the_champion_it_was_compared_with_and_no_other(registry, make_model) -> None:
+    a, b, c = add_three(registry, make_model)
+    registry.promote(a)
+    assert registry.succeed(a, b)
+    assert registry.succeed(a, b)  # again, by a round that was interrupted
+    assert not registry.succeed(a, c)
+    registry.rollback()
+    assert not registry.succeed(a, b)
+    assert registry.current() == a
+
+
+def test_a_model_is_found_by_the_round_that_made_it(registry, make_model) -> None:
+    registry.add(make_model(b"a"))
+    made = registry.add(make_model(b"b"), made_by="round 7")
+    assert registry.version_made_by("round 7") == made
+    assert registry.version_made_by("round 8") is None
+
+
 def test_history_tells_who_was_current_when(registry, make_model) -> None:
     a, b, _ = add_three(registry, make_model)
     registry.promote(a)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from clickpose.annotations import AnnotationSet
-from clickpose.errors import LabelStudioError, StoreError
+from clickpose.errors import StoreError
 from clickpose.training.config import TrainConfig
 from clickpose.training.scenes import SceneConfig
 from integrations.coco import read_coco
@@ -15,7 +15,7 @@ from pipeline.dataset import PictureFolder
 from pipeline.gate import GateRule, Verdict
 from pipeline.gold import name_gold
 from pipeline.registry import Registry
-from pipeline.retrain import Collected, RetrainConfig, retrain, watch
+from pipeline.retrain import Collected, RetrainConfig, retrain
 from pipeline.round_report import latest_report
 from pipeline.snapshot import split
 from pipeline.store import Store
@@ -176,16 +176,3 @@ def test_a_whole_round_in_a_store_that_is_a_uri(annotations, config, tiny_model,
     assert report.parent_metrics["max_held_drift_px@90"] == 0
     assert report.promoted == (Registry(store).current() == report.challenger)
     assert "more persons" in report.reason and not report.promoted
-
-
-def test_watching_outlives_a_round_that_fails(store, annotations, config) -> None:
-    outcomes = iter([LabelStudioError("no answer"), "first", "second"])
-
-    def run_round():
-        outcome = next(outcomes)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    reports = watch(run_round, every_s=0.0)
-    assert [next(reports), next(reports)] == ["first", "second"]

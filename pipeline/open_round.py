@@ -1,0 +1,110 @@
+"""A round on disk while it is running, so that a process that is killed anywhere can be followed by another.
+
+runs/<round>/round.json        champion, snapshot and file names; with it the round is open
+runs/<round>/data.json         what is trained on, with weights
+runs/<round>/comparison.json   the verdict, once both models were compared
+runs/<round>/...               the training run
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from clickpose.annotations import AnnotationSet
+from pipeline.compare import Comparison, HeldBack
+from pipeline.gate import Verdict
+from pipeline.mixture import DataSource
+from pipeline.replay import remember
+from pipeline.round_plan import RetrainConfig, Round, settings_digest
+from pipeline.snapshot import load_snapshot
+from pipeline.store import Store
+
+RUNS, ROUND, DATA, COMPARISON = "runs", "round.json", "data.json", "comparison.json"
+
+
+def folder_of(this: Round) -> str:
+    """Return the folder of a round in the store."""
+    return f"{RUNS}/{this.name}"
+
+
+def open_round(store: Store, this: Round) -> None:
+    """Write a round down before anything of it is done."""
+    values = {
+        "champion": this.champion,
+        "snapshot": this.snapshot.id,
+        "num_new": this.num_new,
+        "new": _names(this.new),
+        "old": _names(this.old),
+        "held_back": _names(this.held_back.annotations),
+        "gold": sorted(this.held_back.gold),
+    }
+    store.write_json(f"{folder_of(this)}/{ROUND}", values)
+
+
+def unfinished_round(store: Store, config: RetrainConfig) -> Round | None:
+    """Return the round that was interrupted, if there is one to finish.
+
+    A round that was begun under other settings is dropped, unless its models were compared already.
+    """
+    for name in store.names(RUNS):
+        if not store.exists(f"{RUNS}/{name}/{ROUND}"):
+            continue
+        is_same = name.endswith(f"_{settings_digest(store, config)}")
+        if is_same or store.exists(f"{RUNS}/{name}/{COMPARISON}"):
+            return _read_round(store, name, config)
+        _delete(store, name)
+    return None
+
+
+def close_round(store: Store, this: Round) -> None:
+    """Forget a round that is finished; its report stays."""
+    _delete(store, this.name)
+
+
+def keep_data(store: Store, this: Round, data: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
+    """Write down what a round trains on, and return it."""
+    store.write_json(f"{folder_of(this)}/{DATA}", [asdict(source) for source in data])
+    return data
+
+
+def kept_data(store: Store, this: Round) -> tuple[DataSource, ...] | None:
+    """Return what a round trains on, or None if it has not got that far."""
+    file = f"{folder_of(this)}/{DATA}"
+    return tuple(DataSource(**source) for source in store.read_json(file)) if store.exists(file) else None
+
+
+def keep_comparison(store: Store, this: Round, comparison: Comparison) -> Comparison:
+    """Write a round's verdict down, and return it."""
+    store.write_json(f"{folder_of(this)}/{COMPARISON}", asdict(comparison))
+    return comparison
+
+
+def kept_comparison(store: Store, this: Round) -> Comparison | None:
+    """Return a round's verdict, or None if it has not got that far."""
+    file = f"{folder_of(this)}/{COMPARISON}"
+    if not store.exists(file):
+        return None
+    values = store.read_json(file)
+    return Comparison(values["champion"], values["challenger"], Verdict.from_dict(values["verdict"]))
+
+
+def _read_round(store: Store, name: str, config: RetrainConfig) -> Round:
+    values = store.read_json(f"{RUNS}/{name}/{ROUND}")
+    snapshot = load_snapshot(store, values["snapshot"])
+    known = remember(store, values["champion"], snapshot.annotations, config.images)
+    new, old, held_back = (_pick(known, set(values[part])) for part in ("new", "old", "held_back"))
+    gold = frozenset(values["gold"])
+    return Round(name, values["champion"], snapshot, new, old, HeldBack(held_back, gold), values["num_new"])
+
+
+def _delete(store: Store, name: str) -> None:
+    store.delete(f"{RUNS}/{name}/{ROUND}")  # first, so that a folder half deleted is no open round
+    store.delete(f"{RUNS}/{name}")
+
+
+def _names(annotations: AnnotationSet) -> list[str]:
+    return [image.file_name for image in annotations.images]
+
+
+def _pick(annotations: AnnotationSet, names: set[str]) -> AnnotationSet:
+    return replace(annotations, images=tuple(image for image in annotations.images if image.file_name in names))
