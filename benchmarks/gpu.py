@@ -26,7 +26,7 @@ from benchmarks.measure import interleaved, machine, summary
 from benchmarks.plain import PERSONS_A_ROUND, PlainForm
 from benchmarks.subject import arguments, build_network, build_predictor, draw_photo
 from clickpose.annotations import Click
-from clickpose.inference.attention import gathering_pays
+from clickpose.inference.choices import gathering_pays
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor

@@ -4,24 +4,24 @@
 what can be had for less when no gradient is wanted:
 
     backbone.py    convolutions with frozen norms and activations folded in
-    products.py    linear layers and convolutions through oneDNN where that is faster
+    products.py    linear layers and convolutions through oneDNN (onednn.py) where that is faster
     sampling.py    bilinear sampling as one weighted gather
     attention.py   one product for places and weights, no masks
     decoder.py     outputs that nobody reads are not computed
+    choices.py     what is faster on this machine, tried once
     layers.py      encoder layers a few thousand tokens at a time, ReLU inside products
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
 
 from clickpose.inference.attention import GatheringAttention, QueryAttention
 from clickpose.inference.backbone import fold, fold_backbone
+from clickpose.inference.choices import choose_kernels
 from clickpose.inference.decoder import InferenceDecoder
 from clickpose.inference.layers import FusedFeedForward, PartwiseEncoderLayer, mlp
 from clickpose.inference.products import Product
@@ -30,8 +30,9 @@ from clickpose.model.attention import DeformableAttention
 from clickpose.model.backbone import Backbone
 from clickpose.model.encoder import EncoderLayer
 from clickpose.model.layers import MLP, FeedForward
+from clickpose.rewriting import Rewrites, rewrite
 
-REWRITES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+REWRITES: Rewrites = {
     Backbone: fold_backbone,
     EncoderLayer: PartwiseEncoderLayer,
     DeformableAttention: GatheringAttention,
@@ -55,14 +56,7 @@ def prepare(model: ClickPose) -> ClickPose:
         network = copy.deepcopy(model).eval().requires_grad_(False)
         for projection in network.projection.projections:
             projection[0] = fold([projection[0]])[0]
-        _rewrite(network)
+        rewrite(network, REWRITES)
         network.decoder = InferenceDecoder(network.decoder)
+        choose_kernels(network)
     return network
-
-
-def _rewrite(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if type(child) in REWRITES:
-            setattr(module, name, REWRITES[type(child)](child))
-        else:
-            _rewrite(child)

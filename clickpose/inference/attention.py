@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clickpose.inference.products import Product, fastest
-from clickpose.inference.sampling import gather, sample_by_gather, table_layout
+from clickpose.inference.products import Product
+from clickpose.inference.sampling import gather, table_layout
 from clickpose.model.attention import DeformableAttention
 from clickpose.model.sampling import LevelShapes, sample_by_grid
 
@@ -45,7 +42,7 @@ class GatheringAttention(nn.Module):
         self.places_and_weights = Product.of(attention.sampling_offsets, attention.attention_weights)
         self.value_proj = Product.of(attention.value_proj)
         self.output_proj = Product.of(attention.output_proj)
-        self.gathers = gathering_pays(attention.value_proj.weight.device)
+        self.gathers = True
 
     def project_values(self, tokens: Tensor, padding: Tensor | None) -> Tensor:
         """Project as ``DeformableAttention`` does."""
@@ -80,20 +77,3 @@ class GatheringAttention(nn.Module):
             cells = torch.addcmul(centre, offsets, step[:, :, None])
         placed: Tensor = cells.unflatten(-1, (*self.places[1:], 2))
         return placed
-
-
-@cache
-def gathering_pays(device: torch.device) -> bool:
-    """Whether gathering samples is faster than ``grid_sample``: always on a CPU; tried once on other devices."""
-    if device.type == "cpu":
-        return True
-    shapes = ((100, 136), (50, 68), (25, 34), (13, 17))
-    generator = torch.Generator(device).manual_seed(0)
-    values = torch.randn(1, sum(h * w for h, w in shapes), 8, 32, generator=generator, device=device)
-    locations = torch.rand(1, 4096, 8, 4, 4, 2, generator=generator, device=device)
-    weights = torch.rand(1, 4096, 8, 4, 4, generator=generator, device=device)
-
-    def by(sample: Callable[..., Tensor]) -> Callable[[], object]:
-        return lambda: sample(values, shapes, locations, weights).sum().item()  # .item() waits for the device
-
-    return fastest({"grid": by(sample_by_grid), "gather": by(sample_by_gather)}) == "gather"

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from clickpose.model.decoder import Decoder, LayerOutput, LayerValues
+from clickpose.model.decoder import Attend, Decoder, LayerOutput, LayerValues
 from clickpose.model.positions import QUERY_TEMPERATURE, inverse_sigmoid
+from clickpose.rewriting import take_over
 
 
 class InferenceDecoder(Decoder):
     """``Decoder`` that reads out only the last two pose layers, and no person layer at all."""
 
     def __init__(self, decoder: Decoder) -> None:
-        nn.Module.__init__(self)
-        vars(self).update(vars(decoder))  # the same parts, used otherwise
+        take_over(self, decoder)
 
-    def decode_persons(
-        self, x: Tensor, boxes: Tensor, values: LayerValues, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, list[LayerOutput]]:
+    def decode_persons(self, x: Tensor, boxes: Tensor, values: LayerValues) -> tuple[Tensor, Tensor, list[LayerOutput]]:
         """Refine boxes of persons as ``Decoder`` does; the list is empty."""
         for i, value in enumerate(values.values):
-            x = self._run_layer(i, x, boxes, value, values, mask=mask)
+            x = self._run_layer(i, x, boxes, value, values, self.person_attention())
             boxes = self._move_boxes(i, x, boxes)
         return x, boxes, []
 
@@ -36,16 +33,15 @@ class InferenceDecoder(Decoder):
         values: LayerValues,
         *,
         free: Tensor | None = None,
-        **of_training: Any,
     ) -> list[LayerOutput]:
         """Refine persons and keypoints as ``Decoder`` does; the list holds the last layers' outputs, two at most."""
-        assert not of_training
         people, group = references.shape[1:3]
+        attend = self.pose_attention(group)
         freedom = 1.0 if free is None else free[..., None]
         x, outputs, first = content.flatten(1, 2), [], self.config.person_layers
         last = first + len(values.values) - 1
         for i, value in enumerate(values.values, start=first):
-            x = self._run_layer(i, x, references.flatten(1, 2), value, values, group=group)
+            x = self._run_layer(i, x, references.flatten(1, 2), value, values, attend)
             if i >= last - 1:
                 outputs.append(self._read_out(i, self.norm(x).unflatten(1, (people, group)), references, freedom))
             if i < last:
@@ -60,17 +56,11 @@ class InferenceDecoder(Decoder):
         return (torch.cat((self.box_heads[i](person), step), 2) + inverse_sigmoid(references)).sigmoid()
 
     def _run_layer(
-        self,
-        i: int,
-        x: Tensor,
-        boxes: Tensor,
-        value: Tensor,
-        values: LayerValues,
-        **visible: Any,
+        self, i: int, x: Tensor, boxes: Tensor, value: Tensor, values: LayerValues, attend: Attend
     ) -> Tensor:
         references = boxes[:, :, None] * values.valid_ratios.repeat(1, 1, 2)[:, None]  # (B, Q, L, 4)
         positions = self.reference_head(box_encoding(references[:, :, 0], x.shape[-1]))
-        return self.layers[i](x, positions, references, value, values.shapes, **visible)  # type: ignore[no-any-return]
+        return self.layers[i](x, positions, references, value, values.shapes, attend)  # type: ignore[no-any-return]
 
 
 def box_encoding(boxes: Tensor, width: int) -> Tensor:

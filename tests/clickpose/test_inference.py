@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clickpose.inference import prepare, products
+from clickpose.inference import choices, prepare, products
 from clickpose.inference.attention import QueryAttention
 from clickpose.inference.backbone import fold_backbone
 from clickpose.inference.layers import PartwiseEncoderLayer
@@ -23,8 +23,8 @@ def packed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Whichever way of multiplying is the faster one here, both are tested."""
     if request.param and not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(products, "packed_products_pay", lambda: request.param)
-    monkeypatch.setattr(products, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(choices, "packed_products_pay", lambda: request.param)
+    monkeypatch.setattr(products, "MIN_PRODUCTS", 0)
 
 
 @torch.inference_mode()
@@ -44,6 +44,11 @@ def assert_equal(ours: LayerOutput, theirs: LayerOutput) -> None:
     torch.testing.assert_close(ours.logits, theirs.logits, atol=LOGITS, rtol=0)
     torch.testing.assert_close(ours.boxes, theirs.boxes, atol=COORDINATES, rtol=0)
     torch.testing.assert_close(ours.keypoints, theirs.keypoints, atol=COORDINATES, rtol=0)
+
+
+def chosen(part: nn.Module) -> nn.Module:
+    choices.choose_kernels(part)
+    return part
 
 
 def calm(model: ClickPose) -> ClickPose:
@@ -74,7 +79,7 @@ def test_features_equal_with_norms_that_do_something(backbone: str) -> None:
         buffer.copy_(torch.rand(buffer.shape, generator=seeded(len(name))) * 0.5 + 0.5)
     with torch.inference_mode():
         expected = network(images)
-        for ours, theirs in zip(fold_backbone(network)(images), expected, strict=True):
+        for ours, theirs in zip(chosen(fold_backbone(network))(images), expected, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-5 * float(theirs.abs().max()), rtol=0)
 
 
@@ -118,12 +123,13 @@ def test_parts_of_a_picture_are_refined_as_the_whole(monkeypatch: pytest.MonkeyP
 def test_products_equal_linear_layers_side_by_side(relu: bool, shape: tuple[int, ...]) -> None:
     linears, x = [nn.Linear(32, 16), nn.Linear(32, 24)], torch.randn(shape, generator=seeded(0))
     apart = torch.cat([linear(x) for linear in linears], -1)
-    torch.testing.assert_close(Product.of(*linears, relu=relu)(x), apart.relu() if relu else apart, atol=1e-6, rtol=0)
+    product = chosen(Product.of(*linears, relu=relu))
+    torch.testing.assert_close(product(x), apart.relu() if relu else apart, atol=1e-6, rtol=0)
 
 
 def test_products_take_views() -> None:
     linear, x = nn.Linear(16, 16), torch.randn(4, 6, 40, generator=seeded(0))[:, ::2, 3:19].transpose(0, 1)
-    torch.testing.assert_close(Product.of(linear)(x), linear(x), atol=1e-6, rtol=0)
+    torch.testing.assert_close(chosen(Product.of(linear))(x), linear(x), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
@@ -133,7 +139,7 @@ def test_products_take_views() -> None:
 def test_convolutions_equal(activation: str, settings: dict) -> None:
     conv, x = nn.Conv2d(8, 16, **{"kernel_size": 3, **settings}), 4 * torch.randn(2, 8, 11, 9, generator=seeded(0))
     after = {"none": nn.Identity(), "relu": nn.ReLU(), "relu6": nn.ReLU6()}[activation]
-    ours = Convolution(conv, conv.weight, conv.bias, activation)(x)
+    ours = chosen(Convolution(conv, conv.weight, conv.bias, activation))(x)
     torch.testing.assert_close(ours, after(conv(x)), atol=1e-5, rtol=0)
 
 
@@ -142,6 +148,6 @@ def test_query_attention_equals_multihead_attention() -> None:
     query, value = (torch.randn(2, 5, 32, generator=seeded(i)) for i in (0, 1))
     with torch.inference_mode():
         ours, theirs = (
-            form(query, query, value, need_weights=False)[0] for form in (QueryAttention(attention), attention)
+            form(query, query, value, need_weights=False)[0] for form in (chosen(QueryAttention(attention)), attention)
         )
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
