@@ -18,13 +18,14 @@ from benchmarks.measure import interleaved, summary, write_result
 from benchmarks.scaling import draw_encoded, level_shapes
 from benchmarks.subject import SIZE_WH, arguments, build_network
 from clickpose.inference import prepare
+from clickpose.inference.choices import choose_kernels
+from clickpose.inference.onednn import packed_linear
 from clickpose.inference.products import Product
 from clickpose.inference.sampling import sample_by_gather
 from clickpose.model import ClickPose
 from clickpose.model.encoder import Tokens, encoder_references
-from clickpose.model.kernels import sample_compiled
-from clickpose.model.kernels.compiler import CannotCompile
 from clickpose.model.sampling import sample_by_grid
+from clickpose.training.fast.kernel import can_compile, sample_compiled
 
 logger = logging.getLogger(__name__)
 Forms = dict[str, Callable[[], object]]
@@ -84,12 +85,9 @@ def sampling(model: ClickPose) -> Forms:
     forms: Forms = {
         "grid_sample": lambda: sample_by_grid(values, memory.shapes, locations, weights),
         "weighted gather": lambda: sample_by_gather(values, memory.shapes, locations, weights),
-        "compiled, as in training": lambda: sample_compiled(values, memory.shapes, locations, weights),
     }
-    try:
-        forms["compiled, as in training"]()
-    except CannotCompile:
-        del forms["compiled, as in training"]
+    if can_compile():
+        forms["compiled, as in training"] = lambda: sample_compiled(values, memory.shapes, locations, weights)
     return forms
 
 
@@ -142,10 +140,11 @@ def product(rows: int, width: int, out: int) -> Forms:
     """PyTorch's own product, oneDNN's, and the one chosen by size."""
     x, linear = torch.randn(1, rows, width), nn.Linear(width, out)
     chosen = Product.of(linear)
+    choose_kernels(chosen)
 
     def packed() -> Tensor:
         assert chosen.packed is not None
-        return torch.ops.mkldnn._linear_pointwise.default(x, chosen.packed, chosen.bias, "none", [], "")  # type: ignore[no-any-return]
+        return packed_linear(x, chosen.packed, chosen.bias, "none")
 
     forms: Forms = {"plain": lambda: F.linear(x, linear.weight, linear.bias), "chosen": lambda: chosen(x)}
     return forms if chosen.packed is None else forms | {"packed": packed}

@@ -8,17 +8,36 @@ round to round and moves clicked keypoints again (``hold="none"``).
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clickpose.model import ClickPose
-from clickpose.model.decoder import LayerOutput
+from clickpose.model.decoder import Attend, Decoder, LayerOutput
 from clickpose.model.encoder import Tokens
 from clickpose.model.positions import inverse_sigmoid
 from clickpose.model.proposals import proposal_anchors, take
+from clickpose.rewriting import take_over
+from clickpose.training.decoder import attend_masked
 
 PERSONS_A_ROUND = 20
+
+
+class PlainDecoder(Decoder):
+    """Keeps persons apart by a mask over all tokens."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        take_over(self, decoder)
+
+    def pose_attention(self, group: int) -> Attend:
+        return partial(attend_apart, group=group)
+
+
+def attend_apart(attention: nn.Module, query: Tensor, value: Tensor, *, group: int) -> Tensor:
+    person = torch.arange(query.shape[1], device=query.device) // group
+    apart = (person[:, None] != person).expand(len(query), -1, -1)
+    return attend_masked(attention, query, value, apart)
 
 
 class PlainForm:
@@ -27,6 +46,7 @@ class PlainForm:
     def __init__(self, model: ClickPose) -> None:
         self.model = copy.deepcopy(model).eval()
         self.model.backbone.to(memory_format=torch.contiguous_format)
+        self.model.decoder = PlainDecoder(self.model.decoder)
 
     @torch.inference_mode()
     def full(self, images: Tensor) -> tuple[Tokens, LayerOutput]:
@@ -56,8 +76,5 @@ class PlainForm:
         return take(content, chosen), take(boxes, chosen).sigmoid()
 
     def _decode(self, content: Tensor, references: Tensor, memory: Tokens) -> list[LayerOutput]:
-        persons, group = references.shape[1:3]
-        person = torch.arange(persons, device=references.device).repeat_interleave(group)
-        apart = (person[:, None] != person).expand(len(references), -1, -1)
         decoder = self.model.decoder
-        return decoder.decode_poses(content, references, decoder.pose_values(memory), mask=apart)
+        return decoder.decode_poses(content, references, decoder.pose_values(memory))

@@ -8,16 +8,19 @@ that go through the weights one by one. The numbers are those of ``clickpose.tra
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from benchmarks.plain import PlainDecoder
 from clickpose.model import ClickPose
 from clickpose.model.attention import DeformableAttention
-from clickpose.model.decoder import DecoderLayer, LayerOutput, LayerValues
+from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.encoder import Tokens
 from clickpose.model.proposals import ProposalHead, Proposals, proposal_anchors, take
-from clickpose.model.sampling import LevelShapes, sample_by_grid
+from clickpose.model.sampling import LevelShapes
+from clickpose.rewriting import Rewrites, rewrite, take_over
 from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig
 from clickpose.training.state import TrainingStep, TrainState, build_optimizer
@@ -26,7 +29,7 @@ from clickpose.training.state import TrainingStep, TrainState, build_optimizer
 def build_plain_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
     """Put a model under training as ``clickpose.training.state.build_state`` does, but plainly."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    make_plain(model)
+    model = make_plain(model)
     optimizer = build_optimizer(model, config)
     for group in optimizer.param_groups:
         group |= {"foreach": False, "fused": False}
@@ -34,15 +37,18 @@ def build_plain_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig)
 
 
 def make_plain(model: ClickPose) -> ClickPose:
-    """Let every part of a model compute in its plain form; weights and their names stay."""
+    """Return a model with the same weights whose parts all compute in their plain form; ``model`` is used up."""
     model.to(memory_format=torch.contiguous_format)
-    for part in model.modules():
-        part.__class__ = PLAIN.get(type(part), type(part))
-    return model
+    rewrite(model, PLAIN)
+    model.decoder = PlainDecoder(model.decoder)
+    return PlainClickPose(model)
 
 
 class PlainClickPose(ClickPose):
     """Keeps the picture's tokens, and projects them for every round of the loop."""
+
+    def __init__(self, model: ClickPose) -> None:
+        take_over(self, model)
 
     def encode(self, images: Tensor, padding: Tensor | None = None) -> Tokens:
         self.memory = super().encode(images, padding)
@@ -57,6 +63,9 @@ class PlainClickPose(ClickPose):
 class PlainProposalHead(ProposalHead):
     """Regresses a box for every token, and chooses afterwards."""
 
+    def __init__(self, head: ProposalHead) -> None:
+        take_over(self, head)
+
     def forward(self, memory: Tokens) -> Proposals:
         refined_from = memory.first_token(self.first_level)
         anchors, usable = (t[:, refined_from:] for t in proposal_anchors(memory))
@@ -68,15 +77,10 @@ class PlainProposalHead(ProposalHead):
 
 
 class PlainDeformableAttention(DeformableAttention):
-    """Samples by ``grid_sample``."""
+    """Places every offset by itself."""
 
-    def forward(self, queries: Tensor, references: Tensor, values: Tensor, shapes: LevelShapes) -> Tensor:
-        places = (self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(queries).unflatten(-1, (*places, 2))
-        weights = self.attention_weights(queries).unflatten(-1, (self.num_heads, -1)).softmax(-1)
-        locations = self._locate(offsets, references[:, :, None, :, None], shapes)
-        sampled = sample_by_grid(values, shapes, locations, weights.unflatten(-1, places[1:]))
-        return self.output_proj(sampled)  # type: ignore[no-any-return]
+    def __init__(self, attention: DeformableAttention) -> None:
+        take_over(self, attention)
 
     def _locate(self, offsets: Tensor, references: Tensor, shapes: LevelShapes) -> Tensor:
         """Place offsets in cells around points, in fractions of half a side around boxes."""
@@ -86,27 +90,18 @@ class PlainDeformableAttention(DeformableAttention):
         return references[..., :2] + offsets / self.num_points * references[..., 2:] * 0.5
 
 
-class PlainDecoderLayer(DecoderLayer):
-    """Writes out how much every query looks at every other; a mask keeps persons apart."""
+class PlainAttention(nn.MultiheadAttention):
+    """Writes out how much every query looks at every other."""
 
-    def _attend_to_queries(
-        self, x: Tensor, positions: Tensor, group: int | None, num_noised: int, mask: Tensor | None
-    ) -> Tensor:
-        if group is not None:
-            person = torch.arange(x.shape[1], device=x.device) // group
-            noised = person < num_noised
-            mask = (person[:, None] != person) & ~(noised[:, None] & ~noised)
-            mask = mask.expand(len(x), -1, -1)
-        if mask is not None:
-            mask = mask.repeat_interleave(self.self_attention.num_heads, 0)
-        query = x + positions
-        attended, _ = self.self_attention(query, query, x, attn_mask=mask, need_weights=True)
-        return attended  # type: ignore[no-any-return]
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        take_over(self, attention)
+
+    def forward(self, *inputs: Any, need_weights: bool = True, **more: Any) -> Any:
+        return super().forward(*inputs, need_weights=True, **more)
 
 
-PLAIN = {
-    ClickPose: PlainClickPose,
+PLAIN: Rewrites = {
     ProposalHead: PlainProposalHead,
     DeformableAttention: PlainDeformableAttention,
-    DecoderLayer: PlainDecoderLayer,
+    nn.MultiheadAttention: PlainAttention,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import dataclasses
 import logging
 
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 from clickpose.model import ClickPose, resnet50_coco
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
+from clickpose.training.cpu import keep_large_buffers
 from tests.parity_recipe import recipe_model
 
 SIZE_WH = (1088, 800)
-MALLOPT = {-3: 2**30, -1: 2**31 - 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 QUICK = {
     "width": 32,
     "ffn_width": 64,
@@ -42,16 +41,6 @@ def arguments(description: str | None, **more: str) -> argparse.Namespace:
         torch.set_num_threads(chosen.threads)
     keep_large_buffers()
     return chosen
-
-
-def keep_large_buffers() -> None:
-    """Let the allocator keep freed buffers; without it the plain form asks the kernel for each anew, and is slower."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        for setting, value in MALLOPT.items():
-            libc.mallopt(setting, value)
-    except OSError:
-        logging.getLogger(__name__).info("no glibc: the allocator stays as it is")
 
 
 def build_network(quick: bool = False) -> ClickPose:

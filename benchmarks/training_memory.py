@@ -28,6 +28,7 @@ from clickpose.model import ClickPose, resnet50_coco
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from clickpose.training.config import published
+from clickpose.training.fast.attention import FastDeformableAttention
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.loop import train_one_epoch
 from clickpose.training.state import build_state
@@ -127,6 +128,9 @@ def step_memory(changes: Mapping[str, Any], batch_size: int, size_wh: tuple[int,
     with measured(device) as memory:
         state = build_state(ClickPose(resnet50_coco()).to(device), skeleton, config)
         state.network.to(device)
+        for part in state.network.modules():
+            if isinstance(part, FastDeformableAttention):
+                part.uses_kernel = False
         batches = [batch_of(drawn, resnet50_coco()) for drawn in (few, people)]  # the first makes AdamW's moments
         train_one_epoch(state, batches, config, steps_per_epoch=len(batches))
         stays = sum(

@@ -1,20 +1,17 @@
 """Training: noised queries and their masks, every supervised layer, losses by name, and gradients."""
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clickpose.checkpoints.published_names import published_name
-from clickpose.model import ClickPose, sampling
 from clickpose.model.decoder import LayerOutput
-from clickpose.model.kernels import use_compiled_sampling
 from clickpose.training.denoising import DenoisingQueries
+from clickpose.training.fast import prepare
 from clickpose.training.feedback import run_feedback
-from clickpose.training.folding import fold_norms
 from clickpose.training.forward import decode_for_training
 from clickpose.training.losses import LossConfig, denoising_losses, layer_losses, total_loss
 from clickpose.training.matcher import match
@@ -32,25 +29,7 @@ TIE = 1e-4  # proposals whose logits are as close may trade ranks
 
 def check_train_loop(fixture: Fixture) -> None:
     """Run one training step with the recorded noise and number of rounds, and compare all it computes."""
-    with trained_as_by_engine(recipe_model(fixture.meta["K"])) as model:
-        _check_train_loop(fixture, model)
-
-
-@contextmanager
-def trained_as_by_engine(model: ClickPose) -> Iterator[ClickPose]:
-    """The form in which ``clickpose train`` runs a model on a CPU: folded norms and, if it compiles, the kernel."""
-    model = copy.deepcopy(model)
-    fold_norms(model.backbone)
-    before = dict(sampling._samplers)
-    use_compiled_sampling()
-    try:
-        yield model
-    finally:
-        sampling._samplers.clear()
-        sampling._samplers.update(before)
-
-
-def _check_train_loop(fixture: Fixture, model: ClickPose) -> None:
+    model = prepare(copy.deepcopy(recipe_model(fixture.meta["K"])))
     targets, noise = fixture.targets, recorded_noise(fixture)
     memory = model.encode(*pictures(fixture))
     proposals, layers, denoised, values = decode_for_training(model, memory, noise)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clickpose.model.config import ModelConfig
-from clickpose.model.sampling import LevelShapes, sample
+from clickpose.model.sampling import LevelShapes, sample_by_grid
 
 
 class DeformableAttention(nn.Module):
@@ -65,7 +65,11 @@ class DeformableAttention(nn.Module):
         weights = self.attention_weights(queries).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         weights = weights.unflatten(-1, places[1:])
         locations = self._locate(offsets, references[:, :, None, :, None], shapes)
-        return self.output_proj(sample(values, shapes, locations, weights))  # type: ignore[no-any-return]
+        return self.output_proj(self.sample(values, shapes, locations, weights))  # type: ignore[no-any-return]
+
+    def sample(self, values: Tensor, shapes: LevelShapes, locations: Tensor, weights: Tensor) -> Tensor:
+        """Sum samples by weight; see ``sample_by_grid``."""
+        return sample_by_grid(values, shapes, locations, weights)
 
     def _locate(self, offsets: Tensor, references: Tensor, shapes: LevelShapes) -> Tensor:
         """Place offsets in cells around points, in fractions of half a side around boxes.

@@ -6,9 +6,10 @@ so a group's answer does not depend on which other persons are decoded with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,12 @@ from clickpose.model.attention import DeformableAttention
 from clickpose.model.config import ModelConfig
 from clickpose.model.encoder import Tokens
 from clickpose.model.layers import MLP, FeedForward
-from clickpose.model.person_attention import attend_with_noised
 from clickpose.model.positions import box_encoding, inverse_sigmoid
 from clickpose.model.proposals import NUM_CLASSES
-from clickpose.model.sampling import LevelShapes, lay_out
+from clickpose.model.sampling import LevelShapes
+
+Attend: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""How queries see each other: self-attention, its queries (and keys), its values; returns ``(B, Q, D)``."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,6 @@ class LayerValues:
     shapes: LevelShapes
     valid_ratios: Tensor
 
-    def laid_out(self) -> LayerValues:
-        """Return the same in the order in memory that sampling them again and again wants."""
-        return LayerValues(tuple(lay_out(value) for value in self.values), self.shapes, self.valid_ratios)
-
     def kept_as(self, dtype: torch.dtype) -> LayerValues:
         """Return the same with the values in another precision."""
         return LayerValues(tuple(value.to(dtype) for value in self.values), self.shapes, self.valid_ratios)
@@ -79,10 +78,7 @@ class DecoderLayer(nn.Module):
         references: Tensor,
         values: Tensor,
         shapes: LevelShapes,
-        *,
-        group: int | None = None,
-        num_noised: int = 0,
-        mask: Tensor | None = None,
+        attend: Attend,
     ) -> Tensor:
         """Decode one layer.
 
@@ -92,26 +88,22 @@ class DecoderLayer(nn.Module):
             references: ``(B, Q, L, 4)`` their boxes on each level.
             values: ``(B, S, H, D/H)``.
             shapes: (h, w) of each level.
-            group: G when queries only see their own group of G.
-            num_noised: M groups, the first ones, which see the others, too.
-            mask: ``(B, Q, Q)`` bool, True where the row must not see the column; excludes ``group``.
+            attend: how queries see each other.
         """
-        x = self.self_attention_norm(x + self._attend_to_queries(x, positions, group, num_noised, mask))
+        x = self.self_attention_norm(x + attend(self.self_attention, x + positions, x))
         x = self.cross_attention_norm(x + self.cross_attention(x + positions, references, values, shapes))
         return self.feed_forward(x)  # type: ignore[no-any-return]
 
-    def _attend_to_queries(
-        self, x: Tensor, positions: Tensor, group: int | None, num_noised: int, mask: Tensor | None
-    ) -> Tensor:
-        query, value = x + positions, x
-        if group is not None and num_noised:
-            return attend_with_noised(self.self_attention, query, value, group, num_noised)
-        if group is not None:
-            query, value = (t.reshape(-1, group, t.shape[-1]) for t in (query, value))
-        if mask is not None:
-            mask = mask.repeat_interleave(self.self_attention.num_heads, 0)
-        attended, _ = self.self_attention(query, query, value, attn_mask=mask, need_weights=False)
-        return attended.reshape(x.shape)  # type: ignore[no-any-return]
+
+def attend_to_all(attention: nn.Module, query: Tensor, value: Tensor) -> Tensor:
+    """Let every query ``(B, Q, D)`` see every other."""
+    return attention(query, query, value, need_weights=False)[0]  # type: ignore[no-any-return]
+
+
+def attend_within_groups(attention: nn.Module, query: Tensor, value: Tensor, *, group: int) -> Tensor:
+    """Let every query ``(B, Q, D)`` see those of its own group of G, the groups following one another."""
+    by_group = (t.reshape(-1, group, t.shape[-1]) for t in (query, value))
+    return attend_to_all(attention, *by_group).reshape(query.shape)
 
 
 class Decoder(nn.Module):
@@ -150,23 +142,20 @@ class Decoder(nn.Module):
 
     # -- persons
 
-    def decode_persons(
-        self, x: Tensor, boxes: Tensor, values: LayerValues, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, list[LayerOutput]]:
-        """Refine boxes of persons, every query seeing every other unless masked.
+    def decode_persons(self, x: Tensor, boxes: Tensor, values: LayerValues) -> tuple[Tensor, Tensor, list[LayerOutput]]:
+        """Refine boxes of persons, every query seeing every other.
 
         Args:
             x: ``(B, Q, D)`` content.
             boxes: ``(B, Q, 4)`` in [0, 1].
             values: from ``person_values``.
-            mask: ``(B, Q, Q)`` bool.
 
         Returns:
             Raw content of the last layer, its boxes with gradient, and each layer's output.
         """
         outputs, attached = [], boxes
         for i, value in enumerate(values.values):
-            x = self._run_layer(i, x, boxes, value, values, mask=mask)
+            x = self._run_layer(i, x, boxes, value, values, self.person_attention())
             normed = self.norm(x)
             outputs.append(LayerOutput(self.class_heads[i](normed), self._move_boxes(i, normed, attached), None))
             attached = self._move_boxes(i, x, boxes)  # look forward twice: the next output trains this head too
@@ -208,10 +197,7 @@ class Decoder(nn.Module):
         references: Tensor,
         values: LayerValues,
         *,
-        attached: Tensor | None = None,
         free: Tensor | None = None,
-        num_noised: int = 0,
-        mask: Tensor | None = None,
     ) -> list[LayerOutput]:
         """Refine persons and keypoints together, each person on its own.
 
@@ -219,34 +205,32 @@ class Decoder(nn.Module):
             content: ``(B, N, G, D)``.
             references: ``(B, N, G, 4)`` in [0, 1].
             values: from ``pose_values``.
-            attached: the same references with the gradient that the first output passes on, if it is another.
             free: ``(B, N, K)`` 1 where a keypoint may move, 0 where it is held; None frees all.
-            num_noised: persons, the first ones, which see the others, too.
-            mask: ``(B, N*G, N*G)`` bool in place of "own group only".
 
         Returns:
             Each pose layer's output.
         """
-        shape, group = references.shape[:3], references.shape[2]
-        attached = references if attached is None else attached
+        persons, group = references.shape[1:3]
+        attend = self.pose_attention(group)
         freedom = 1.0 if free is None else free[..., None]
-        x, outputs = content.flatten(1, 2), []
+        x, attached, outputs = content.flatten(1, 2), references, []
         for i, value in enumerate(values.values, start=self.config.person_layers):
-            x = self._run_layer(
-                i,
-                x,
-                references.flatten(1, 2),
-                value,
-                values,
-                group=group if mask is None else None,
-                num_noised=num_noised,
-                mask=mask,
-            )
-            normed, raw = self.norm(x).unflatten(1, shape[1:]), x.unflatten(1, shape[1:])
+            x = self._run_layer(i, x, references.flatten(1, 2), value, values, attend)
+            normed, raw = self.norm(x).unflatten(1, (persons, group)), x.unflatten(1, (persons, group))
             outputs.append(self._read_out(i, normed, attached, freedom))
             attached = self._move_references(i, raw, references, freedom)
             references = attached.detach()
         return outputs
+
+    # -- one layer
+
+    def person_attention(self) -> Attend:
+        """Tell how person queries see each other: all of them."""
+        return attend_to_all
+
+    def pose_attention(self, group: int) -> Attend:
+        """Tell how tokens of persons see each other: those of one person, a group of G."""
+        return partial(attend_within_groups, group=group)
 
     def _read_out(self, i: int, normed: Tensor, references: Tensor, freedom: Tensor | float) -> LayerOutput:
         person, keypoints = normed[:, :, 0], normed[:, :, 1:]
@@ -271,15 +255,9 @@ class Decoder(nn.Module):
         return (step + inverse_sigmoid(points)).sigmoid()  # type: ignore[no-any-return]
 
     def _run_layer(
-        self,
-        i: int,
-        x: Tensor,
-        boxes: Tensor,
-        value: Tensor,
-        values: LayerValues,
-        **visible: Any,
+        self, i: int, x: Tensor, boxes: Tensor, value: Tensor, values: LayerValues, attend: Attend
     ) -> Tensor:
         ratios = values.valid_ratios
         references = boxes[:, :, None] * torch.cat((ratios, ratios), -1)[:, None]  # (B, Q, L, 4)
         positions = self.reference_head(box_encoding(references[:, :, 0], x.shape[-1]))
-        return self.layers[i](x, positions, references, value, values.shapes, **visible)  # type: ignore[no-any-return]
+        return self.layers[i](x, positions, references, value, values.shapes, attend)  # type: ignore[no-any-return]

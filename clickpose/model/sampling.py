@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -33,28 +32,3 @@ def sample_by_grid(values: Tensor, shapes: LevelShapes, locations: Tensor, weigh
     by_head = weights.transpose(1, 2).flatten(0, 1).flatten(-2)[:, None]  # (B*H, 1, Q, L*P)
     total = (torch.cat(sampled, -1) * by_head).sum(-1)  # (B*H, C, Q)
     return total.view(batch, heads * channels, -1).transpose(1, 2)
-
-
-Sampler: TypeAlias = Callable[[Tensor, LevelShapes, Tensor, Tensor], Tensor]
-_samplers: dict[str, Sampler] = {}
-
-
-def register_sampler(device_type: str, sampler: Sampler) -> None:
-    """Let a faster, numerically equal ``sampler`` serve all float32 tensors on ``device_type``."""
-    _samplers[device_type] = sampler
-
-
-def lay_out(values: Tensor) -> Tensor:
-    """Return equal values ``(B, S, H, C)`` in the order in memory in which ``sample`` reads them without a copy.
-
-    Values that several calls sample would be copied for each, and all copies kept for the backward pass.
-    """
-    if values.dtype == torch.float32 and values.device.type in _samplers:
-        return values  # rows of channels
-    return values.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # planes of heads and channels
-
-
-def sample(values: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Sample by the fastest registered way; arguments and result as in ``sample_by_grid``."""
-    sampler = _samplers.get(values.device.type, sample_by_grid) if values.dtype == torch.float32 else sample_by_grid
-    return sampler(values, tuple(shapes), locations, weights)

@@ -5,6 +5,7 @@ state.py         what a resumed run needs: weights, their average, the optimiser
 config.py        how a model is trained; the defaults are the published settings
 
 forward.py       real and noised queries side by side, then the feedback loop
+decoder.py       the decoder of a step, which knows noised persons from real ones
 denoising.py     noised copies of the truth that the decoder learns to repair
 feedback.py      simulated clicks: the truth plays the annotator
 output.py        what a step predicts, before any loss
@@ -17,7 +18,6 @@ augment.py       what every way to vary images shares
 crops.py         images varied as published
 scenes.py        several images pasted into one, for little data
 
+fast/            the same network, rewritten so that it trains faster
 cpu.py           how a process is set up to train on a CPU
-heavy_parts.py   bfloat16, and activations computed again in the backward pass to save memory
-folding.py       frozen norms folded into convolutions
 """

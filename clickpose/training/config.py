@@ -11,7 +11,6 @@ from clickpose.errors import InvalidConfig
 from clickpose.training.crops import CropConfig
 from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
-from clickpose.training.heavy_parts import PRECISIONS
 from clickpose.training.losses import LossConfig
 from clickpose.training.scenes import SceneConfig
 
@@ -19,6 +18,7 @@ from clickpose.training.scenes import SceneConfig
 LIGHT_DENOISING = {"class": 0.04, "box": 0.3, "giou": 0.125, "keypoints": 0.6}
 
 SCHEDULES = ("step", "cosine", "constant")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)

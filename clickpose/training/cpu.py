@@ -6,13 +6,11 @@ import ctypes
 
 import torch
 
-from clickpose.model.kernels import use_compiled_sampling
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 
 
 def tune_for_cpu(num_threads: int) -> None:
-    """Set this process up to train on a CPU: compiled sampling where a compiler is, matrix products by oneDNN.
+    """Set this process up to train on a CPU: matrix products by oneDNN.
 
     These are bf16 inside on processors with AMX and float32 elsewhere; coordinates stay float32. Fused attention is
     switched off, as its backward pass is the slower one. Large buffers stay with the process.
@@ -20,7 +18,6 @@ def tune_for_cpu(num_threads: int) -> None:
     torch.set_num_threads(num_threads)
     torch.set_float32_matmul_precision("medium")
     torch.backends.cuda.enable_flash_sdp(False)  # this switch governs the CPU as well
-    use_compiled_sampling()
     keep_large_buffers()
 
 

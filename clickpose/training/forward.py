@@ -11,6 +11,7 @@ from clickpose.model.proposals import take
 from clickpose.skeleton import Skeleton
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
+from clickpose.training.decoder import TrainingDecoder
 from clickpose.training.denoising import DenoisingQueries, make_denoising_queries
 from clickpose.training.feedback import run_feedback
 from clickpose.training.output import TrainingOutput
@@ -68,31 +69,23 @@ def decode_for_training(
     model: ClickPose, memory: Tokens, denoising: DenoisingQueries | None
 ) -> tuple[LayerOutput, list[LayerOutput], list[LayerOutput], LayerValues]:
     """Decode real and noised queries together; return proposals, real outputs, noised outputs and pose values."""
-    decoder, values = model.decoder, model.decoder.pose_values(memory).laid_out()
+    decoder, values = TrainingDecoder(model.decoder, denoising), model.decoder.pose_values(memory)
     proposals = model.propose(memory)
-    x, boxes, mask, count = proposals.content.detach(), proposals.boxes.detach(), None, 0
+    x, boxes, count = proposals.content.detach(), proposals.boxes.detach(), 0
     if denoising is not None:
         count = denoising.count
-        mask = denoising.person_mask(x.shape[1])
         x = torch.cat((model.person_label(denoising.labels), x), 1)
         boxes = torch.cat((denoising.boxes, boxes), 1)
-    x, boxes, person_layers = decoder.decode_persons(x, boxes, decoder.person_values(memory), mask)
+    x, boxes, person_layers = decoder.decode_persons(x, boxes, decoder.person_values(memory))
 
     chosen = decoder.select_persons(x[:, count:])
     content, references = decoder.start_poses(take(x[:, count:], chosen), take(boxes[:, count:], chosen))
-    pose_mask = None
     if denoising is not None:
-        if 0 in denoising.num_persons:  # where nobody is, noised persons see each other
-            pose_mask = denoising.pose_mask(content.shape[1])
         noised = torch.cat((x[:, :count, None], model.keypoint_label(denoising.keypoint_labels)), 2)
         content = torch.cat((noised, content), 1)
         noised_references = decoder.person_references(boxes[:, :count], denoising.keypoints)
         references = torch.cat((noised_references, references), 1)
-    pose_layers = decoder.decode_poses(
-        content, references.detach(), values, attached=references, num_noised=count, mask=pose_mask
-    )
-
-    layers = person_layers + pose_layers
+    layers = person_layers + decoder.decode_poses(content, references, values)
     real = [_slice(layer, slice(count, None)) for layer in layers]
     denoised = [_slice(layer, slice(0, count)) for layer in layers] if count else []
     return LayerOutput(proposals.logits, proposals.boxes, None), real, denoised, values

@@ -15,9 +15,8 @@ from clickpose.model import ClickPose
 from clickpose.skeleton import Skeleton
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
-from clickpose.training.folding import fold_norms
+from clickpose.training.fast import prepare
 from clickpose.training.forward import training_forward
-from clickpose.training.heavy_parts import lighten
 from clickpose.training.losses import total_loss
 
 
@@ -86,8 +85,7 @@ def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> Tr
     """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
     freeze(model, config.frozen)
-    lighten(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
-    fold_norms(model.backbone)
+    prepare(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
     return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from clickpose.annotations import PersonAnnotation
 from clickpose.model import ClickPose, ModelConfig, tiny
-from clickpose.model.decoder import LayerOutput
+from clickpose.model.decoder import Attend, Decoder, LayerOutput
+from clickpose.rewriting import take_over
 from clickpose.skeleton import Skeleton
+from clickpose.training.decoder import attend_masked
 from clickpose.training.targets import Target
 
 NUM_KEYPOINTS = 14
@@ -85,3 +88,14 @@ def build_person(
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+class MaskedDecoder(Decoder):
+    """A decoder whose pose layers attend where ``mask (B, N * G, N * G)`` is False."""
+
+    def __init__(self, decoder: Decoder, mask: Tensor) -> None:
+        take_over(self, decoder)
+        self.mask = mask
+
+    def pose_attention(self, group: int) -> Attend:
+        return partial(attend_masked, mask=self.mask)

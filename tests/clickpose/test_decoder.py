@@ -6,7 +6,7 @@ from torch import Tensor
 
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput
-from tests.clickpose.builders import NUM_KEYPOINTS, build_model, build_pictures, seeded
+from tests.clickpose.builders import NUM_KEYPOINTS, MaskedDecoder, build_model, build_pictures, seeded
 
 GROUP = NUM_KEYPOINTS + 1
 MARGIN = 2e-3  # of the coordinates that a logit can hold
@@ -37,8 +37,9 @@ def part(output: LayerOutput, persons: slice) -> LayerOutput:
 def test_grouped_persons_equal_the_masked_form() -> None:
     model, (content, references) = build_model(), random_persons()
     person = torch.arange(4).repeat_interleave(GROUP)
-    blocked = (person[:, None] != person).expand(2, -1, -1)
-    assert_same(decode(model, content, references), decode(model, content, references, mask=blocked))
+    grouped = decode(model, content, references)
+    model.decoder = MaskedDecoder(model.decoder, (person[:, None] != person).expand(2, -1, -1))
+    assert_same(grouped, decode(model, content, references))
 
 
 def test_a_person_does_not_depend_on_the_others() -> None:

@@ -11,7 +11,7 @@ from clickpose.errors import InvalidSkeleton
 from clickpose.model import ClickPose, tiny
 from clickpose.model.decoder import LayerOutput
 from clickpose.skeleton import DEFAULT_SIGMA, Skeleton
-from tests.clickpose.builders import SKELETON, build_model, build_pictures
+from tests.clickpose.builders import SKELETON, MaskedDecoder, build_model, build_pictures
 
 TAILED = Skeleton.from_dict(
     {
@@ -98,7 +98,8 @@ def test_only_attention_to_new_keypoints_moves_the_shared_ones() -> None:
     is_new[0], is_new[1:][SHARED] = False, False
     blocked = (person[:, None] != person) | is_new.repeat(content.shape[1])
     values = grown.decoder.pose_values(memory)
-    blind = grown.decoder.decode_poses(content, references, values, mask=blocked.expand(len(content), -1, -1))[-1]
+    blind_decoder = MaskedDecoder(grown.decoder, blocked.expand(len(content), -1, -1))
+    blind = blind_decoder.decode_poses(content, references, values)[-1]
 
     before = answer(model)
     torch.testing.assert_close(blind.keypoints[:, :, SHARED], before.keypoints, atol=1e-5, rtol=1e-4)

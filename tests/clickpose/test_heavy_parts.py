@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from clickpose.model import ClickPose, ModelConfig, tiny
-from clickpose.model import attention as attention_module
 from clickpose.model.decoder import Decoder
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
+from clickpose.training.fast import prepare
+from clickpose.training.fast.attention import FastDeformableAttention
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.forward import training_forward
-from clickpose.training.heavy_parts import lighten
 from clickpose.training.losses import LossConfig, total_loss
 from clickpose.training.output import TrainingOutput
 from tests.clickpose.builders import SIGMAS, SKELETON, build_model, build_pictures, build_target, seeded
@@ -33,9 +33,7 @@ def step(model: ClickPose) -> tuple[TrainingOutput, Tensor, Tensor]:
 
 
 def light(precision: str = "float32", *, checkpoints: bool = False, config: ModelConfig | None = None) -> ClickPose:
-    model = build_model(config)
-    lighten(model, precision=precision, checkpoint_activations=checkpoints)
-    return model
+    return prepare(build_model(config), precision=precision, checkpoint_activations=checkpoints)
 
 
 @pytest.mark.parametrize("config", [tiny(), RESNET])
@@ -60,17 +58,17 @@ def test_with_checkpoints_heavy_parts_run_twice_and_keep_less() -> None:
 
 def test_in_bfloat16_products_are_and_coordinates_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     model, looked_at, references, products = light("bfloat16"), [], [], []
-    sample, run_layer = attention_module.sample, Decoder._run_layer
+    sample, run_layer = FastDeformableAttention.sample, Decoder._run_layer
 
-    def watch_sample(values, shapes, locations, weights):
+    def watch_sample(self, values, shapes, locations, weights):
         looked_at.extend((values.dtype, locations.dtype, weights.dtype))
-        return sample(values, shapes, locations, weights)
+        return sample(self, values, shapes, locations, weights)
 
     def watch_layer(self, i, x, boxes, *args, **kwargs):
         references.extend((x.dtype, boxes.dtype))
         return run_layer(self, i, x, boxes, *args, **kwargs)
 
-    monkeypatch.setattr(attention_module, "sample", watch_sample)
+    monkeypatch.setattr(FastDeformableAttention, "sample", watch_sample)
     monkeypatch.setattr(Decoder, "_run_layer", watch_layer)
     convolution = next(m for m in model.backbone.modules() if isinstance(m, torch.nn.Conv2d))
     linears = [layer.feed_forward.linear1 for layer in (*model.encoder.layers, *model.decoder.layers)]

@@ -10,10 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from clickpose.model import kernels, sampling
-from clickpose.model.kernels import sample_compiled, use_compiled_sampling
-from clickpose.model.kernels.compiler import compile_library
-from clickpose.model.sampling import LevelShapes, lay_out, register_sampler, sample, sample_by_grid
+from clickpose.model import tiny
+from clickpose.model.attention import DeformableAttention
+from clickpose.model.sampling import LevelShapes, sample_by_grid
+from clickpose.training.fast import kernel
+from clickpose.training.fast.attention import FastDeformableAttention
+from clickpose.training.fast.compiler import compile_library
+from clickpose.training.fast.kernel import can_compile, sample_compiled
 from tests.clickpose.builders import seeded
 
 SHAPES = ((4, 6), (2, 3))
@@ -62,30 +65,23 @@ def test_a_place_outside_is_nothing() -> None:
     assert not sample_by_grid(values, shapes, locations + 5, weights).any()
 
 
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> dict:
-    monkeypatch.setattr(sampling, "_samplers", {})
-    return sampling._samplers
+def build_attention(*, uses_kernel: bool = True) -> FastDeformableAttention:
+    torch.manual_seed(0)
+    attention = FastDeformableAttention(DeformableAttention(tiny()))
+    attention.uses_kernel = uses_kernel
+    return attention
 
 
-def test_a_registered_sampler_serves_float32_on_its_device_only(registered: dict) -> None:
-    register_sampler("cpu", lambda values, shapes, locations, weights: torch.full((1,), 7.0))
-    values, shapes, locations, weights = random_inputs()
-    assert sample(values, shapes, locations, weights).item() == 7
-    exact = sample(values.double(), shapes, locations.double(), weights.double())
-    torch.testing.assert_close(exact, sample_by_grid(values, shapes, locations, weights).double(), atol=1e-5, rtol=1e-5)
-
-
-def test_laid_out_values_are_sampled_alike_and_never_copied_for_the_backward_pass(registered: dict) -> None:
-    values, shapes, locations, weights = random_inputs()
-    laid_out = lay_out(values).requires_grad_()
+def test_values_lie_as_they_are_sampled_and_are_never_copied_for_the_backward_pass() -> None:
+    attention, (_, shapes, locations, weights) = build_attention(uses_kernel=False), random_inputs()
+    tokens = torch.randn(2, sum(h * w for h, w in SHAPES), 32, generator=seeded(1))
+    values = attention.project_values(tokens, None)
+    torch.testing.assert_close(values, DeformableAttention.project_values(attention, tokens, None))
+    locations, weights = (t.repeat(1, 1, values.shape[2] // HEADS, *[1] * (t.dim() - 3)) for t in (locations, weights))
     kept: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.data_ptr()), t)[1], lambda t: t):
-        sampled = sample(laid_out, shapes, locations, weights)
-    torch.testing.assert_close(sampled, sample(values, shapes, locations, weights))
-    assert laid_out.data_ptr() in kept  # grid sampling keeps what it sampled: the values themselves
-    register_sampler("cpu", sample_compiled)
-    assert lay_out(values) is values
+        attention.sample(values, shapes, locations, weights)
+    assert values.data_ptr() in kept  # grid sampling keeps what it sampled: the values themselves
 
 
 needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="compiled sampling needs c++")
@@ -94,11 +90,8 @@ needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="compile
 @needs_compiler
 @pytest.mark.parametrize("channels", [CHANNELS, 16, 32])
 @pytest.mark.parametrize("num_threads", [1, 3])
-def test_compiled_sampling_equals_plain_pytorch_in_values_and_gradients(
-    registered: dict, channels: int, num_threads: int
-) -> None:
+def test_compiled_sampling_equals_plain_pytorch_in_values_and_gradients(channels: int, num_threads: int) -> None:
     torch.set_num_threads(num_threads)
-    assert use_compiled_sampling() and registered["cpu"] is sample_compiled
     answers = []
     for sampler in (sample_by_grid, sample_compiled):
         values, shapes, locations, weights = random_inputs(channels=channels)
@@ -130,25 +123,36 @@ def test_a_place_that_is_no_number_is_nowhere() -> None:
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kernels._kernel.cache_clear()
+    forget_kernel()
     yield tmp_path / "clickpose"
-    kernels._kernel.cache_clear()
+    forget_kernel()
+
+
+def forget_kernel() -> None:
+    kernel.can_compile.cache_clear()
+    kernel._kernel.cache_clear()
+
+
+def samples_plainly() -> bool:
+    """Whether training samples as the plain module does, to the last bit."""
+    attention, inputs = build_attention(), random_inputs()
+    return torch.equal(attention.sample(*inputs), sample_by_grid(*inputs))
 
 
 def test_without_a_compiler_sampling_stays_as_it_is_and_says_so(
-    registered: dict, empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert not use_compiled_sampling() and registered == {}
+    assert samples_plainly()
     assert "plain PyTorch, which is slower: no c++ compiler is installed" in caplog.text
 
 
-def test_a_compiler_that_refuses_is_quoted(registered: dict, empty_cache: Path, monkeypatch, caplog, tmp_path) -> None:
+def test_a_compiler_that_refuses_is_quoted(empty_cache: Path, monkeypatch, caplog, tmp_path) -> None:
     refusing = tmp_path / "c++"
     refusing.write_text("#!/bin/sh\necho this is no C++ >&2; exit 1\n")
     refusing.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda name: str(refusing))
-    assert not use_compiled_sampling() and registered == {}
+    assert samples_plainly()
     assert "refused deformable_cpu.cpp: this is no C++" in caplog.text
 
 
@@ -157,13 +161,13 @@ def test_processes_that_compile_at_once_leave_one_library_and_what_is_kept_is_no
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ThreadPoolExecutor(3) as pool:
-        libraries = set(pool.map(lambda _: compile_library(kernels.SOURCE), range(3)))
+        libraries = set(pool.map(lambda _: compile_library(kernel.SOURCE), range(3)))
     assert libraries == set(empty_cache.iterdir()) and len(libraries) == 1
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert {compile_library(kernels.SOURCE)} == libraries
+    assert {compile_library(kernel.SOURCE)} == libraries
 
 
 @needs_compiler
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, registered: dict, empty_cache: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(empty_cache: Path) -> None:
     empty_cache.write_text("a file where the folder should be")
-    assert use_compiled_sampling() and registered["cpu"] is sample_compiled
+    assert can_compile()

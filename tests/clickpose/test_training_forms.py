@@ -7,12 +7,13 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from benchmarks.plain_training import build_plain_state, make_plain
 from clickpose.model import ClickPose, ModelConfig, tiny
-from clickpose.model.decoder import DecoderLayer
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
+from clickpose.training.decoder import attend_masked
 from clickpose.training.denoising import DenoisingConfig, make_denoising_queries
+from clickpose.training.fast.backbone import fold_norms
+from clickpose.training.fast.person_attention import PersonAttention
 from clickpose.training.feedback import FeedbackConfig
-from clickpose.training.folding import fold_norms
 from clickpose.training.loop import backward
 from clickpose.training.state import build_state, unwrap
 from tests.clickpose.builders import MIRROR, SKELETON, build_model, build_pictures, build_target, seeded
@@ -55,11 +56,11 @@ def test_the_fast_form_learns_what_the_plain_one_does(model: ModelConfig, num_pe
 
 
 def test_noised_and_real_persons_attend_as_under_the_published_mask() -> None:
-    layer, generator = build_model().decoder.layers[1], seeded(1)
+    plain = build_model().decoder.layers[1].self_attention
     noise = make_denoising_queries([build_target(2), build_target(3)], 4, DenoisingConfig(), MIRROR)
-    x, positions = torch.randn(2, 2, (4 + 3) * GROUP, WIDTH, generator=generator)
-    by_mask = layer._attend_to_queries(x, positions, None, 0, noise.pose_mask(3))
-    torch.testing.assert_close(layer._attend_to_queries(x, positions, GROUP, 4, None), by_mask)
+    query, value = torch.randn(2, 2, (4 + 3) * GROUP, WIDTH, generator=seeded(1))
+    by_mask = attend_masked(plain, query, value, noise.pose_mask(3))
+    torch.testing.assert_close(PersonAttention(plain).attend_with_noised(query, value, GROUP, 4), by_mask)
 
 
 def test_folding_changes_no_feature_and_a_plain_copy_stays_plain() -> None:
@@ -76,10 +77,10 @@ def test_folding_changes_no_feature_and_a_plain_copy_stays_plain() -> None:
 
 def test_the_plain_form_is_plain() -> None:
     model = make_plain(build_model())
-    assert not any(type(part) is DecoderLayer for part in model.modules())
     assert {type(part).__name__ for part in model.modules() if type(part).__name__.startswith("Plain")} == {
         "PlainClickPose",
         "PlainProposalHead",
         "PlainDeformableAttention",
-        "PlainDecoderLayer",
+        "PlainAttention",
+        "PlainDecoder",
     }

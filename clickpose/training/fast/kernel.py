@@ -1,4 +1,4 @@
-"""Optional compiled sampling for CPU training; plain PyTorch stays the default that runs everywhere."""
+"""Bilinear sampling and its gradients compiled for the CPU; where there is no compiler, plain PyTorch does it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clickpose.model.kernels.compiler import CannotCompile, compile_library
-from clickpose.model.sampling import LevelShapes, register_sampler
+from clickpose.model.sampling import LevelShapes
+from clickpose.training.fast.compiler import CannotCompile, compile_library
 
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("deformable_cpu.cpp")
 
 
-def use_compiled_sampling() -> bool:
-    """Compile the kernel (seconds, kept for later runs) and let it serve the CPU; False if that cannot be done."""
+@cache
+def can_compile() -> bool:
+    """Compile the kernel, which takes seconds and is kept for later processes; False, with a warning, if that fails."""
     try:
         _kernel()
     except CannotCompile as error:
         logger.warning("training samples in plain PyTorch, which is slower: %s", error)
         return False
-    register_sampler("cpu", sample_compiled)
     return True
 
 
