@@ -68,4 +68,4 @@ def local_path(name: str) -> str | None:
     parts = urlsplit(name)
     if parts.scheme == "file" and not parts.netloc:
         return unquote(parts.path)
-    return None if parts.scheme else name
+    return None if "://" in name else name  # frame:01.jpg is a file

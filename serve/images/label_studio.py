@@ -38,7 +38,7 @@ class LabelStudioFiles:
 
     def has(self, name: str) -> bool:
         """Return whether a name is a file of this server: a path below ``/data/``, or the URL of such a path."""
-        return self._has(httpx.URL(self._url_of(name)))
+        return self._has(httpx.URL(self.url_of(name)))
 
     def fetch(self, name: str, *, max_bytes: int, timeout_s: float) -> bytes:
         """Return a file's bytes; of a file that is too long, one byte more than allowed.
@@ -59,7 +59,7 @@ class LabelStudioFiles:
             return await self._follow(client, name, max_bytes)
 
     async def _follow(self, client: httpx.AsyncClient, name: str, max_bytes: int) -> bytes:
-        url = httpx.URL(self._url_of(name))
+        url = httpx.URL(self.url_of(name))
         headers = UNCOMPRESSED | await self._authorization(client)
         for _ in range(1 + MAX_REDIRECTS):
             async with client.stream("GET", url, headers=headers) as response:
@@ -80,8 +80,12 @@ class LabelStudioFiles:
         inside = url.path.startswith(prefix) and ".." not in url.path.split("/")
         return inside and not url.userinfo and _origin(url) == _origin(self.url)
 
-    def _url_of(self, name: str) -> str:
-        return self.url + name if name.startswith("/") else name
+    def url_of(self, name: str) -> str:
+        """Return a name as a URL; where Label Studio is at a path, some names begin with it and some do not."""
+        if not name.startswith("/"):
+            return name
+        path = httpx.URL(self.url).path.rstrip("/")
+        return self.url + (name.removeprefix(path) if name.startswith(f"{path}/data/") else name)
 
     async def _authorization(self, client: httpx.AsyncClient) -> dict[str, str]:
         if not self._token:

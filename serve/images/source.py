@@ -88,14 +88,15 @@ class ImageSource:
             return self._read_file(path, name)
         if bucket := next((bucket for bucket in self.buckets if bucket.has(name)), None):
             return bucket.fetch(name, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
-        if parts.path == LOCAL_FILES and self.local_files_root and self._is_label_studio(name):
+        if parts.path.endswith(LOCAL_FILES) and self.local_files_root and self._is_label_studio(name):
             inside = parse_qs(parts.query).get("d", [""])[0]
             if path := self._find(inside.lstrip("/"), [self.local_files_root]):
                 return self._read_file(path, name)
             raise ImageError(f"{name} is not in Label Studio's document root {self.local_files_root}")
         if self.label_studio and self._is_label_studio(name):
             return self.label_studio.fetch(name, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
-        raise ImageError(f"{name} is not in any place that images may be read from: {self._places()}")
+        led_out = "; a link leads out of them: name the folder it leads to, too" if self._is_link(here) else ""
+        raise ImageError(f"{name} is not in any place that images may be read from: {self._places()}{led_out}")
 
     def _find(self, name: str, folders: Sequence[Path]) -> Path | None:
         """Return the file for a path, absolute or relative to one of the folders; None if no folder contains it."""
@@ -105,12 +106,20 @@ class ImageSource:
         return next((path for path in found if path is not None), None)
 
     def _resolve(self, folder: Path, name: str) -> Path | None:
-        """Return a file with all links resolved, or None if it is not below the folder."""
+        """Return a file with all links resolved, or None if it is not below the folder, or another one."""
         try:
             path = (folder / name).resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: links that form a loop
             return None
-        return path if path.is_relative_to(folder) and path.is_file() else None
+        is_inside = any(path.is_relative_to(root) for root in (folder, *self.folders))
+        return path if is_inside and path.is_file() else None
+
+    def _is_link(self, name: str | None) -> bool:
+        """Tell whether a name, as it is written, leads over a link below one of the folders."""
+        if not name or ".." in PurePosixPath(name).parts:
+            return False
+        paths = [folder / name for folder in self.folders if (folder / name).is_relative_to(folder)]
+        return any(step.is_symlink() for path in paths for step in (path, *path.parents))
 
     def _read_file(self, path: Path, name: str) -> bytes:
         """Read at most one byte more than allowed; the decoder rejects files that are too long."""

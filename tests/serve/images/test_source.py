@@ -163,6 +163,30 @@ def test_images_in_other_places_are_rejected(image_file: Path, name: str) -> Non
         ImageSource([image_file.parent]).read(name.format(tmp=secret.parent))
 
 
+@pytest.mark.parametrize("name", ["frame:01.png", "clip-12:30:05.png", "http:x.png", "a?b#c.png", "100%.png"])
+def test_a_name_with_odd_characters_is_a_file(image_file: Path, name: str) -> None:
+    image_file.rename(image_file.parent / name)
+    assert ImageSource([image_file.parent]).read(name).size == (160, 120)
+
+
+def test_a_link_that_leads_out_is_named_as_such(image_file: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "links only"
+    photos.mkdir()
+    (photos / "a.png").symlink_to(image_file)
+    with pytest.raises(ImageError, match=r"a\.png is not in any place .*links only; a link leads out"):
+        ImageSource([photos]).read("a.png")
+    assert ImageSource([photos, image_file.parent]).read("a.png").size == (160, 120)
+
+
+@pytest.mark.parametrize("name", ["/labels/data/upload/3/x.png", "/data/upload/3/x.png", "{url}/data/upload/3/x.png"])
+def test_a_label_studio_at_a_path_is_asked_below_it(name: str) -> None:
+    files = LabelStudioFiles("http://studio:80/labels/")
+    assert files.has(name.format(url="http://studio/labels"))
+    assert files.url_of(name.format(url="http://studio/labels")).endswith("/labels/data/upload/3/x.png")
+    assert "labels/labels" not in files.url_of(name)
+    assert not files.has("/elsewhere/x.png")
+
+
 def test_a_link_that_stays_inside_is_followed(image_file: Path) -> None:
     (image_file.parent / "link.png").symlink_to(image_file)
     assert ImageSource([image_file.parent]).read("link.png").size == (160, 120)
