@@ -11,23 +11,36 @@ from PIL import Image
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from integrations.coco import read_coco, write_coco
-from pipeline.pictures import read_picture
+from pipeline.pictures import picture_exists, read_picture
 from pipeline.store import Store
+
+FETCHED = "pictures"  # folder of a store for images that only Label Studio has
 
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """Opens the pictures of a data set; ``root`` is the path or URI that their file names are relative to."""
+    """Opens the pictures of a data set.
+
+    ``root`` is the path or URI that their file names are relative to. It may be several, one a line: the first that has
+    a picture counts.
+    """
 
     root: str
 
     def name_of(self, image: AnnotatedImage) -> str:
         """Return the path or URI of a picture."""
-        return f"{self.root.rstrip('/')}/{quote(image.file_name) if '://' in self.root else image.file_name}"
+        names = [_below(root, image.file_name) for root in self.root.splitlines() or [""]]
+        return next((name for name in names[:-1] if picture_exists(name)), names[-1])
 
     def __call__(self, image: AnnotatedImage) -> Image.Image:
         """Read a picture; ImageError if it cannot be had."""
         return read_picture(self.name_of(image))
+
+
+def _below(root: str, file_name: str) -> str:
+    if "://" in file_name or file_name.startswith("/"):
+        return file_name
+    return f"{root.rstrip('/')}/{quote(file_name) if '://' in root else file_name}"
 
 
 def read_annotations(uri: str | Path, *, skip_bad: bool = False) -> AnnotationSet:

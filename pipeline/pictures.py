@@ -36,11 +36,11 @@ def find_pictures(source: str | Path | Iterable[str | Path]) -> list[str]:
         ImageError: there is nothing there, or no picture in it.
     """
     if not isinstance(source, str | Path):
-        names = [_full_name(name) for name in source]
+        names = [full_name(name) for name in source]
     elif str(source).endswith(".txt"):
         names = _listed_in(Path(source))
     else:
-        names = _found_at(_full_name(source))
+        names = _found_at(full_name(source))
     if not names:
         raise ImageError(f"there are no pictures in {source if isinstance(source, str | Path) else 'an empty list'}")
     return sorted(set(names))
@@ -68,8 +68,21 @@ def read_picture(name: str) -> Image.Image:
     return decode_image(bytes(data), name)
 
 
-def _full_name(name: str | Path) -> str:
+def full_name(name: str | Path) -> str:
+    """Return the absolute path, or the URI, that a picture or folder goes by."""
     return str(name) if "://" in str(name) else str(Path(name).absolute())
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a full name is that of a folder."""
+    filesystem, path = _locate(name)
+    return bool(filesystem.get_file_info(path.rstrip("/")).type == fs.FileType.Directory)
+
+
+def picture_exists(name: str) -> bool:
+    """Tell whether there is a file of that full name."""
+    filesystem, path = _locate(name)
+    return bool(filesystem.get_file_info(path).type == fs.FileType.File)
 
 
 def _listed_in(file: Path) -> list[str]:

@@ -23,6 +23,7 @@ from pipeline.labeller import Labeller, LoadPredictor, ShardResult, load_predict
 from pipeline.pictures import find_pictures
 from pipeline.progress import progress
 from pipeline.registry import folder_digest
+from pipeline.roots import remember_root, root_of
 from pipeline.shards import (
     FAILED,
     MANIFEST,
@@ -105,6 +106,7 @@ def prelabel(
     began = time.monotonic()
     store, model, uris = Store(out), describe_model(model_folder), find_pictures(images)
     parts = _parts_of(store, model)
+    remember_root(store, root_of(images if isinstance(images, str | Path) else uris, uris))
     sweep(store)
 
     labelled = {uri for part in parts for uri in part.uris}

@@ -36,7 +36,7 @@ class RetrainConfig:
     """How a round is run.
 
     Attributes:
-        images: folder or URI that the annotations' file names are relative to.
+        images: folder or URI that the annotations' file names are relative to; of several, one a line.
         training: how the challenger is fine-tuned.
         held_back_share: share of images in [0, 1] that is compared on and never trained on, gold images apart.
         min_new_pictures: images that must be new or annotated anew since the last round.

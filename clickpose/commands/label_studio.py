@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from datetime import UTC, datetime
+import signal
+import threading
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
+from typing import Annotated
 
 import typer
 
+from clickpose.commands.collecting import TOKEN, collect, connect, find_project
 from clickpose.commands.output import JsonFile, write_json
-from clickpose.errors import LabelStudioError, Unauthorized
-from integrations.label_studio.client import LabelStudio
-
-if TYPE_CHECKING:
-    from pipeline.retrain import Collected
-
-logger = logging.getLogger(__name__)
+from clickpose.errors import InvalidConfig
 
 label_studio = typer.Typer(no_args_is_help=True, help="Set up Label Studio projects, and exchange annotations.")
 Url = Annotated[str, typer.Option(help="URL of Label Studio; its token is read from LABEL_STUDIO_TOKEN.")]
 Title = Annotated[str, typer.Option(help="Title of the project.")]
-TOKEN = "LABEL_STUDIO_TOKEN"
+DATA = Path("clickpose-data/label-studio")
+
+
+@label_studio.command()
+def start(
+    pictures: Annotated[Path, typer.Argument(help="Folder of images that its projects may show.")],
+    data: Annotated[Path, typer.Option(help="Folder for its database and log; the same one goes on.")] = DATA,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8080,
+) -> None:
+    """Start a Label Studio on this machine, set up so that it shows local images and reaches a local service."""
+    from integrations.label_studio.server import LabelStudioServer
+
+    if not pictures.is_dir():
+        raise InvalidConfig(f"there is no folder {pictures} to show images from")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that it is stopped then, too
+    with suppress(KeyboardInterrupt), LabelStudioServer(data, files=pictures.absolute().parent, port=port) as server:
+        typer.echo(f"Label Studio is at {server.url}; log in as {server.username} with {server.password}")
+        typer.echo(f"export {TOKEN}={server.token}\nCtrl-C stops it")
+        threading.Event().wait()
 
 
 @label_studio.command()
@@ -31,23 +45,31 @@ def init(
     url: Url,
     title: Title,
     model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.")],
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of the images, on Label Studio's machine, that the project shows.")
+    ] = None,
     backend: Annotated[
         str | None,
         typer.Option(help="URL of the service; its secrets: CLICKPOSE_SECRET and, if set, CLICKPOSE_WEBHOOK_SECRET."),
     ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Create a project with the labelling interface of a model, and connect the service to it."""
-    from clickpose.checkpoints.model_folder import load_model
-    from integrations.label_studio.interface import labelling_interface
+    """Create a project for a model's keypoints, or complete the one of that title; show images, connect the service.
 
-    with _connect(url) as client:
-        project = client.create_project(title, labelling_interface(load_model(model).skeleton))["id"]
-        if backend:
-            secret = os.environ.get("CLICKPOSE_SECRET", "")
-            client.connect_backend(project, backend, title="Click-Pose", user="clickpose", password=secret)
-            webhook_secret = os.environ.get("CLICKPOSE_WEBHOOK_SECRET") or secret
-            client.add_webhook(project, f"{backend.rstrip('/')}/webhook", secret=webhook_secret)
+    One image is loaded as an annotator would. If anything is refused, no project is left behind.
+    """
+    from clickpose.checkpoints.model_folder import load_model
+    from integrations.label_studio.projects import Pictures, Service, set_up_project
+    from pipeline.pictures import find_pictures
+
+    skeleton, shown, service = load_model(model).skeleton, None, None
+    if pictures is not None:
+        shown = Pictures(str(pictures.absolute()), find_pictures(pictures.absolute())[0])
+    if backend is not None:
+        secret = os.environ.get("CLICKPOSE_SECRET", "")
+        service = Service(backend, secret, os.environ.get("CLICKPOSE_WEBHOOK_SECRET") or secret)
+    with connect(url) as client:
+        project = set_up_project(client, title, skeleton, pictures=shown, service=service)
     typer.echo(f"project {project}: {url.rstrip('/')}/projects/{project}/")
     write_json(json, {"project": project})
 
@@ -58,31 +80,24 @@ def push(
     title: Title,
     prelabels: Annotated[str, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")],
     model: Annotated[Path, typer.Option(help="Model folder that made them.")],
-    serve_from: Annotated[str, typer.Option(help="Address of the pictures for browsers, without the file name.")],
+    serve_from: Annotated[
+        str | None,
+        typer.Option(help="Address of the images for browsers, up to their names; without it, the project's folders."),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Import pre-labelled pictures as tasks with predictions; pictures that are there already get new ones."""
+    """Import pre-labelled images as tasks with predictions; those that are there get the predictions they lack."""
     from clickpose.checkpoints.model_folder import load_model
-    from integrations.label_studio.tasks import make_prediction, make_task
-    from pipeline.shards import read_prelabels
+    from clickpose.commands.pushing import predicted_pictures
+    from integrations.label_studio.pushing import push as push_pictures
 
-    skeleton, new, again, version = load_model(model).skeleton, [], [], ""
-    with _connect(url) as client:
-        project = _project(client, title)
-        known = {task["data"].get("file_name"): task["id"] for task in client.tasks(project)}
-        for found in read_prelabels(prelabels):
-            name, version = Path(found.uri).name, found.model_version
-            prediction = make_prediction(found.poses, skeleton, found.size_wh, model_version=version)
-            if name in known:
-                again.append({**prediction, "task": known[name]})
-            else:
-                address = serve_from + quote(name)
-                new.append(make_task(address, found.size_wh, file_name=name, predictions=[prediction]))
-        client.import_tasks(project, new)
-        client.add_predictions(project, again)
-        client.show_predictions_of(project, version)
-    typer.echo(f"{len(new)} new tasks, {len(again)} new predictions of {version}")
-    write_json(json, {"tasks": len(new), "predictions": len(again), "model_version": version})
+    skeleton = load_model(model).skeleton
+    pictures = predicted_pictures(prelabels)
+    with connect(url) as client:
+        project = find_project(client, title)
+        pushed = push_pictures(client, project, pictures(client, project, serve_from), skeleton)
+    typer.echo(f"{pushed.tasks} new tasks, {pushed.predictions} new predictions, {pushed.unchanged} as they were")
+    write_json(json, asdict(pushed))
 
 
 @label_studio.command()
@@ -135,38 +150,3 @@ def proxy(
         date_header=False,
         ws="none",
     )
-
-
-def collect(url: str, title: str, model: Path) -> Collected:
-    """Return every annotation of a project, in a model's skeleton; log what could not be read, by task.
-
-    Raises:
-        LabelStudioError: there is no such project, or Label Studio does not answer.
-    """
-    from clickpose.checkpoints.model_folder import load_model
-    from clickpose.images import decode_image
-    from integrations.label_studio.tasks import read_export, to_annotation_set
-    from pipeline.retrain import Collected
-
-    skeleton = load_model(model).skeleton
-    with _connect(url) as client:
-        tasks = client.tasks(_project(client, title), changed_since=datetime.fromtimestamp(0, UTC))
-        export = read_export(tasks, skeleton, size_of=lambda address: decode_image(client.fetch(address), address).size)
-    for sentence in export.left_out:
-        logger.warning("left out: %s", sentence)
-    records = [record for annotation in export.annotations for record in annotation.records]
-    return Collected(to_annotation_set(export.annotations, skeleton), records, export.left_out)
-
-
-def _connect(url: str) -> LabelStudio:
-    token = os.environ.get(TOKEN)
-    if not token:
-        raise Unauthorized(f"set {TOKEN} to a token of Label Studio, legacy or personal")
-    return LabelStudio(url, token)
-
-
-def _project(client: LabelStudio, title: str) -> int:
-    project = client.find_project(title)
-    if project is None:
-        raise LabelStudioError(f"there is no project {title!r}: make it with clickpose label-studio init")
-    return int(project["id"])

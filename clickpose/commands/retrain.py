@@ -17,7 +17,10 @@ def retrain(
     store: Annotated[str, typer.Option(help="Store of models, snapshots and reports.")],
     url: Annotated[str, typer.Option(help="URL of Label Studio; its token is read from LABEL_STUDIO_TOKEN.")],
     title: Annotated[str, typer.Option(help="Title of the project.")],
-    images: Annotated[str, typer.Option(help="Folder or URI that the tasks' file names are relative to.")],
+    images: Annotated[
+        str | None,
+        typer.Option(help="Folder or URI that was pre-labelled; without it, images come from Label Studio."),
+    ] = None,
     recipe: RecipeOption = Recipe.fine_tuning,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -50,9 +53,10 @@ def retrain(
     With --watch, a round runs when --min-new-pictures are new, or whatever is new after --every hours. Annotations are
     looked at every ten minutes, and at once when a webhook arrives: let the service forward_webhooks_to http://HOST:PORT.
     """
+    from clickpose.commands.collecting import collect
     from clickpose.commands.data_sources import data_sources
-    from clickpose.commands.label_studio import collect
     from pipeline import retrain as rounds
+    from pipeline.dataset import FETCHED
     from pipeline.gate import GateRule
     from pipeline.registry import Registry
     from pipeline.store import Store
@@ -61,8 +65,9 @@ def retrain(
 
     wanted = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     training = training_settings(recipe, ["scenes_per_epoch=none", *(changes or ())], **wanted)
+    where = Store(store)
     config = rounds.RetrainConfig(
-        images=images,
+        images="\n".join([*([images] if images else []), where.uri_of(FETCHED)]),
         training=training,
         held_back_share=held_back_share,
         min_new_pictures=min_new_pictures,
@@ -71,13 +76,12 @@ def retrain(
         replay=data_sources(replay or (), replay_images or ()),
         replay_share=replay_share,
     )
-    where = Store(store)
 
     def one_round(is_due: bool = False) -> rounds.RoundReport:
         wanted = dataclasses.replace(config, min_new_pictures=1) if is_due else config
         current = Registry(where).current()
         model: Path = Registry(where).fetch(current) if current else Path(store) / "models" / "current"
-        report = rounds.retrain(where, lambda: collect(url, title, model), wanted)
+        report = rounds.retrain(where, lambda: collect(url, title, model, images=images, fetch_into=where), wanted)
         typer.echo(f"{report.challenger or 'no challenger'}: {report.reason}")
         write_json(json, report.to_dict())
         return report

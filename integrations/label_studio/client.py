@@ -68,9 +68,20 @@ class LabelStudio:
         return self._connection.post("/api/projects/", body)
 
     def find_project(self, title: str) -> Record | None:
-        """Return the project of that title, the newest if there are several, or None."""
+        """Return the project of that title, or None.
+
+        Raises:
+            LabelStudioError: there are several.
+        """
         found = [project for project in self._connection.pages("/api/projects/", {}) if project["title"] == title]
-        return max(found, key=lambda project: int(project["id"]), default=None)
+        if len(found) > 1:
+            numbers = ", ".join(str(project["id"]) for project in found)
+            raise LabelStudioError(f"{self.url} has several projects {title!r} ({numbers}): rename all but one")
+        return found[0] if found else None
+
+    def delete_project(self, project: int) -> None:
+        """Delete a project with all its tasks."""
+        self._connection.request("DELETE", f"/api/projects/{project}/")
 
     def show_predictions_of(self, project: int, model_version: str) -> None:
         """Make a model version the one whose predictions are shown and decide what comes next."""
@@ -80,6 +91,11 @@ class LabelStudio:
         """Delete the predictions of a model version: every interactive call carries all that are left."""
         body = {"model_version": model_version}
         self._connection.request("DELETE", f"/api/projects/{project}/model-versions", json=body)
+
+    def local_folders(self, project: int) -> list[str]:
+        """Return the folders on the server's disk whose files a project shows."""
+        storages = self._connection.request("GET", "/api/storages/localfiles/", params={"project": project})
+        return [str(storage["path"]) for storage in storages]
 
     def add_local_files(self, project: int, folder: str, *, title: str = "pictures") -> Record:
         """Let a project show the files of a folder on the server's disk, below its document root."""
@@ -155,21 +171,27 @@ class LabelStudio:
         return list(self._connection.request("GET", path, params=query))
 
     def connect_backend(self, project: int, url: str, *, title: str, user: str = "", password: str = "") -> Record:
-        """Register an interactive ML backend, which Label Studio greets at once.
+        """Register an interactive ML backend, which Label Studio greets at once; one of that URL is updated.
 
         The webhook that Label Studio makes along with it is deleted: it carries no secret, and reports everything.
         """
+        known = self._connection.request("GET", "/api/ml/", params={"project": project})
+        same = next((backend for backend in known if backend["url"] == url), None)
         body: Record = {"project": project, "url": url, "title": title, "is_interactive": True}
         if user:
             body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
-        backend = self._connection.post("/api/ml/", body)
+        method, path = ("PATCH", f"/api/ml/{same['id']}") if same else ("POST", "/api/ml/")
+        backend = dict(self._connection.request(method, path, json=body))
         for webhook in self.webhooks(project):
             if webhook["url"] == f"{url.rstrip('/')}/webhook" and not webhook.get("headers"):
                 self._connection.request("DELETE", f"/api/webhooks/{webhook['id']}/")
         return backend
 
     def add_webhook(self, project: int, url: str, *, secret: str, actions: Sequence[str] = ANNOTATION_EVENTS) -> Record:
-        """Have events sent to an address, with a secret in the header that ``routes`` looks for."""
+        """Have events sent to an address, with a secret in the header that ``routes`` looks for, and once only."""
+        for webhook in self.webhooks(project):
+            if webhook["url"] == url:
+                self._connection.request("DELETE", f"/api/webhooks/{webhook['id']}/")
         body = {
             "project": project,
             "url": url,

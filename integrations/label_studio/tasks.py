@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
 from clickpose.annotations import ABSENT, AnnotatedImage, AnnotationSet, PersonAnnotation, Pose
 from clickpose.errors import ClickPoseError, InvalidAnnotation
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.addresses import picture_name
 from integrations.label_studio.people import Person
 from integrations.label_studio.provenance import KeypointRecord, Submission
 from integrations.label_studio.regions import poses_to_result
@@ -28,9 +28,13 @@ SizeOf = Callable[[str], tuple[int, int]]
 
 @dataclass(frozen=True)
 class TaskAnnotation:
-    """One submitted annotation: the picture with its persons, the record of each keypoint, and what was left out."""
+    """One submitted annotation: the picture with its persons, the record of each keypoint, and what was left out.
+
+    ``address`` is where Label Studio shows the picture.
+    """
 
     image: AnnotatedImage
+    address: str
     annotation_id: int
     updated_at: str
     records: tuple[KeypointRecord, ...]
@@ -98,6 +102,7 @@ def read_export(
     skeleton: Skeleton,
     *,
     image_key: str = "image",
+    folders: Sequence[str] = (),
     size_of: SizeOf | None = None,
 ) -> Export:
     """Read every task that has been annotated, from a JSON export or from the API.
@@ -109,6 +114,7 @@ def read_export(
         tasks: with their annotations.
         skeleton: names the keypoints.
         image_key: the key of a task's data that holds the picture.
+        folders: on the server's disk, whose files the project shows; names of pictures are relative to them.
         size_of: tells a picture's size in pixels by its address, where neither regions nor task do.
     """
     read, left_out = [], []
@@ -116,7 +122,9 @@ def read_export(
         if (annotation := choose_annotation(task)) is None:
             continue
         try:
-            read.append(read_annotation(task, annotation, skeleton, image_key=image_key, size_of=size_of))
+            read.append(
+                read_annotation(task, annotation, skeleton, image_key=image_key, folders=folders, size_of=size_of)
+            )
         except InvalidAnnotation as error:
             left_out.append(str(error))
         else:
@@ -136,6 +144,7 @@ def read_annotation(
     skeleton: Skeleton,
     *,
     image_key: str = "image",
+    folders: Sequence[str] = (),
     size_of: SizeOf | None = None,
 ) -> TaskAnnotation:
     """Read one annotation of a task; see ``read_export``.
@@ -145,7 +154,10 @@ def read_annotation(
     """
     where = f"task {task.get('id')}, annotation {annotation.get('id')}"
     task_id, annotation_id = _whole(task, "id", where), _whole(annotation, "id", where)
-    file_name = _file_name(task, image_key, where)
+    data = task.get("data") or {}
+    file_name = picture_name(data, image_key, folders)
+    if file_name is None:
+        raise InvalidAnnotation(f"{where}: the task's data have no {image_key!r}")
     size_wh = _size_wh(task, annotation) or _size_by_opening(task, image_key, size_of, where)
     people = read_submitted(annotation.get("result"), skeleton, size_wh)
     submission = Submission(task_id, annotation_id, annotation)
@@ -156,7 +168,8 @@ def read_annotation(
         persons=tuple(_person(submission.person_id(n), p, skeleton) for n, p in people.persons.items()),
     )
     records = tuple(submission.records(people, skeleton))
-    return TaskAnnotation(image, annotation_id, submission.updated_at, records, people.flagged)
+    address = str(data.get(image_key) or file_name)
+    return TaskAnnotation(image, address, annotation_id, submission.updated_at, records, people.flagged)
 
 
 def to_annotation_set(annotations: Iterable[TaskAnnotation], skeleton: Skeleton) -> AnnotationSet:
@@ -179,21 +192,6 @@ def _whole(record: Mapping[str, Any], name: str, where: str) -> int:
     if not isinstance(record.get(name), int):
         raise InvalidAnnotation(f"{where}: field {name!r} is {record.get(name)!r}, an integer is expected")
     return int(record[name])
-
-
-def _file_name(task: Mapping[str, Any], image_key: str, where: str) -> str:
-    """Return the name our import gave, else what the picture's address says."""
-    data = task.get("data") or {}
-    if not data.get("file_name") and not data.get(image_key):
-        raise InvalidAnnotation(f"{where}: the task's data have no {image_key!r}")
-    return str(data.get("file_name") or name_in_url(str(data[image_key])))
-
-
-def name_in_url(image_url: str) -> str:
-    """Return the file a picture's address names: the ``d`` of a local-files address, else its path."""
-    parts = urlsplit(image_url)
-    local = parse_qs(parts.query).get("d")
-    return local[0] if local else unquote(parts.path).lstrip("/")
 
 
 def _size_wh(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -10,10 +10,10 @@ import pytest
 
 from clickpose.errors import InvalidAnnotation
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.addresses import name_in_url
 from integrations.label_studio.tasks import (
     make_prediction,
     make_task,
-    name_in_url,
     read_annotation,
     read_export,
     to_annotation_set,

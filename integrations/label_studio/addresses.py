@@ -1,0 +1,92 @@
+"""Pictures in Label Studio: the address that a task shows, and the name that a picture has below its root.
+
+/data/local-files/?d=photos/cam1/7.jpg   a file on the server's disk, below its document root
+/data/upload/3/9f-7.jpg                  a file that somebody sent to the server
+s3://..., https://...                    elsewhere
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from clickpose.errors import LabelStudioError
+from integrations.label_studio.client import LabelStudio
+
+LOCAL_FILES = "/data/local-files/?d="
+UPLOADS = "data/upload/"
+IN_UPLOADS = re.compile(rf"(?:^|/)({UPLOADS}.+)")  # behind the path that Label Studio has in an address
+
+
+def address_below(root: str, name: str) -> str:
+    """Return the address of a picture by its name, below the address of all."""
+    return f"{root}{'' if root.endswith(('/', '=')) else '/'}{quote(name)}"
+
+
+def name_in_url(image_url: str, folders: Sequence[str] = ()) -> str:
+    """Return the file that a picture's address names.
+
+    Args:
+        image_url: the ``d`` of a local-files address counts, else the path.
+        folders: whose files the project shows; what a local file's name repeats of their paths is left out.
+    """
+    parts = urlsplit(image_url)
+    local = parse_qs(parts.query).get("d")
+    if local:
+        return _below(local[0], folders)
+    path = unquote(parts.path).lstrip("/")
+    upload = IN_UPLOADS.search(path)
+    return upload[1] if upload else path
+
+
+def picture_name(data: Mapping[str, Any], image_key: str, folders: Sequence[str] = ()) -> str | None:
+    """Return the name of a task's picture: the one our import gave, else what its address says; None without either."""
+    if data.get("file_name"):
+        return str(data["file_name"])
+    return name_in_url(str(data[image_key]), folders) if data.get(image_key) else None
+
+
+def find_document_root(client: LabelStudio, folder: str, picture: str) -> str:
+    """Find out by asking what Label Studio's document root is.
+
+    Args:
+        client: of the server.
+        folder: that a project shows, on the server's disk.
+        picture: absolute path of a picture in it.
+
+    Raises:
+        LabelStudioError: the picture cannot be loaded, as an annotator would.
+    """
+    refusal = ""
+    for root in PurePosixPath(folder).parents:
+        try:
+            client.fetch(local_address(picture, str(root)))
+            return str(root)
+        except LabelStudioError as error:
+            refusal = refusal or str(error)
+    raise LabelStudioError(
+        f"{picture} cannot be loaded through Label Studio: is {PurePosixPath(folder).parent} or a folder above it"
+        f" its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, on its own machine? {refusal}"
+    )
+
+
+def local_address(picture: str, document_root: str) -> str:
+    """Return the address of a picture on the server's disk."""
+    return LOCAL_FILES + quote(str(PurePosixPath(picture).relative_to(document_root)))
+
+
+def _below(path: str, folders: Sequence[str]) -> str:
+    """Return a path below the document root as one below the folder that holds it.
+
+    Where the document root lies is not known here: the folder's path ends with what the name begins with.
+    """
+    parts = PurePosixPath(path).parts
+    for folder in folders:
+        ends = PurePosixPath(folder).parts
+        for count in range(min(len(parts), len(ends)), 0, -1):
+            if parts[:count] == ends[-count:]:
+                return "/".join(parts[count:])
+    return path

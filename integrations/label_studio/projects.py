@@ -1,0 +1,117 @@
+"""A project set up for a skeleton, however often: interface, images and service, or what to set so that it works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from xml.etree import ElementTree
+
+from clickpose.errors import LabelStudioError
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.addresses import find_document_root
+from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.connection import Record
+from integrations.label_studio.interface import labelling_interface
+
+USER = "clickpose"
+
+
+@dataclass(frozen=True)
+class Service:
+    """The pose service as Label Studio reaches it: its URL, its secret, and the one that its webhook wants."""
+
+    url: str
+    secret: str
+    webhook_secret: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A folder on Label Studio's disk, and the absolute path of one picture in it to try."""
+
+    folder: str
+    sample: str
+
+
+def set_up_project(
+    client: LabelStudio,
+    title: str,
+    skeleton: Skeleton,
+    *,
+    pictures: Pictures | None = None,
+    service: Service | None = None,
+) -> int:
+    """Create a project, or complete the one that is there, and return its id.
+
+    Args:
+        client: of the server.
+        title: of the project.
+        skeleton: whose keypoints are annotated.
+        pictures: that the project shall show; one is loaded as an annotator would.
+        service: that shall answer its clicks.
+
+    Raises:
+        LabelStudioError: something is refused; the message says what to set. A project made here is gone again.
+    """
+    with _project(client, title, skeleton) as project:
+        if pictures is not None:
+            _show_pictures(client, project, pictures)
+        if service is not None:
+            _connect_service(client, project, service)
+    return project
+
+
+@contextmanager
+def _project(client: LabelStudio, title: str, skeleton: Skeleton) -> Iterator[int]:
+    """Find the project or make it; one made here is deleted if the block fails."""
+    known = client.find_project(title)
+    if known is not None:
+        _check_interface(known, skeleton)
+        yield int(known["id"])
+        return
+    project = int(client.create_project(title, labelling_interface(skeleton))["id"])
+    try:
+        yield project
+    except BaseException:
+        client.delete_project(project)
+        raise
+
+
+def _check_interface(project: Record, skeleton: Skeleton) -> None:
+    interface = project.get("label_config")
+    if not interface:
+        return
+    labels = {label.get("value") for label in ElementTree.fromstring(interface).findall(".//KeyPointLabels/Label")}
+    if missing := [name for name in skeleton.keypoints if name not in labels]:
+        raise LabelStudioError(
+            f"project {project['id']} {project['title']!r} is there, and its interface has no {', '.join(missing)} of"
+            f" skeleton {skeleton.name!r}: choose another title"
+        )
+
+
+def _show_pictures(client: LabelStudio, project: int, pictures: Pictures) -> None:
+    folder = PurePosixPath(pictures.folder)
+    if not any(folder.is_relative_to(known) for known in client.local_folders(project)):
+        try:
+            client.add_local_files(project, str(folder))
+        except LabelStudioError as error:
+            raise LabelStudioError(
+                f"Label Studio does not serve {folder}: start it with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"
+                f" and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={folder.parent}; {error}"
+            ) from error
+    find_document_root(client, str(folder), pictures.sample)
+
+
+def _connect_service(client: LabelStudio, project: int, service: Service) -> None:
+    url = service.url.rstrip("/")
+    try:
+        client.connect_backend(project, url, title="Click-Pose", user=USER, password=service.secret)
+    except LabelStudioError as error:
+        raise LabelStudioError(
+            f"Label Studio did not connect to {url}: is the service running, with this CLICKPOSE_SECRET? For an address"
+            " on this machine or in a private network, start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false"
+            f" and LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false; {error}"
+        ) from error
+    client.add_webhook(project, f"{url}/webhook", secret=service.webhook_secret)

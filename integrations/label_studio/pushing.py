@@ -1,0 +1,112 @@
+"""Pre-labelled images brought into a project, as often as one likes: a task is made once, a prediction once a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from clickpose.annotations import Pose
+from clickpose.errors import LabelStudioError
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.addresses import name_in_url
+from integrations.label_studio.client import IMPORT_SIZE, LabelStudio
+from integrations.label_studio.tasks import make_prediction, make_task
+
+
+@dataclass(frozen=True)
+class PredictedPicture:
+    """A picture by its name below the root, the address that shows it, its size, and the poses a model found."""
+
+    name: str
+    address: str
+    size_wh: tuple[int, int]
+    poses: Sequence[Pose]
+    model_version: str
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """How many tasks were made, how many tasks got a prediction, and how many had it."""
+
+    tasks: int
+    predictions: int
+    unchanged: int
+
+
+def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture], skeleton: Skeleton) -> Pushed:
+    """Make a task of every picture that has none, and add the predictions that tasks lack; then show them.
+
+    Args:
+        client: of the server.
+        project: its id.
+        pictures: all by the same model.
+        skeleton: names the keypoints of their poses.
+
+    Raises:
+        LabelStudioError: two pictures have one name, or poses are of another skeleton.
+    """
+    known, remaining = _KnownTasks(client, project), iter(pictures)
+    tasks = predictions = unchanged = 0
+    while chunk := list(islice(remaining, IMPORT_SIZE)):
+        new: list[dict[str, Any]] = []
+        again: list[dict[str, Any]] = []
+        for picture in chunk:
+            prediction = _predict(picture, skeleton)
+            task = known.find(picture)
+            if task is None:
+                new.append(
+                    make_task(picture.address, picture.size_wh, file_name=picture.name, predictions=[prediction])
+                )
+            elif picture.model_version not in known.versions[task]:
+                again.append({**prediction, "task": task})
+        client.import_tasks(project, new)
+        client.add_predictions(project, again)
+        tasks, predictions = tasks + len(new), predictions + len(again)
+        unchanged += len(chunk) - len(new) - len(again)
+        client.show_predictions_of(project, chunk[-1].model_version)
+    return Pushed(tasks, predictions, unchanged)
+
+
+def _predict(picture: PredictedPicture, skeleton: Skeleton) -> dict[str, Any]:
+    if any(len(pose.visibility) != len(skeleton) for pose in picture.poses):
+        raise LabelStudioError(
+            f"{picture.name}: its poses are not of the {len(skeleton)} keypoints of skeleton {skeleton.name!r}:"
+            " give the model that made them"
+        )
+    return make_prediction(picture.poses, skeleton, picture.size_wh, model_version=picture.model_version)
+
+
+class _KnownTasks:
+    """The tasks of a project by the name of their picture, those that somebody else made by its address."""
+
+    def __init__(self, client: LabelStudio, project: int, image_key: str = "image") -> None:
+        self.by_name: dict[str, tuple[int, str]] = {}
+        self.by_address: dict[str, int] = {}
+        self.versions: dict[int, set[str]] = {}
+        for task in client.tasks(project):
+            number, data = int(task["id"]), task.get("data") or {}
+            address = name_in_url(str(data.get(image_key)))
+            if data.get("file_name"):
+                self.by_name.setdefault(str(data["file_name"]), (number, address))
+            else:
+                self.by_address.setdefault(address, number)
+            self.versions[number] = {str(prediction.get("model_version")) for prediction in task["predictions"]}
+
+    def find(self, picture: PredictedPicture) -> int | None:
+        """Return the task of a picture, None if there is none yet, and expect no other picture of that name.
+
+        Raises:
+            LabelStudioError: a task, or another picture of this push, has that name and shows something else.
+        """
+        address = name_in_url(picture.address)
+        number, shown = self.by_name.get(picture.name, (None, address))
+        if shown != address:
+            where = f"task {number}" if number else "another picture"
+            raise LabelStudioError(
+                f"{where} is called {picture.name}, too, and shows {shown}, not {address}:"
+                " pre-label both under one folder, or push them to different projects"
+            )
+        self.by_name[picture.name] = (number or 0, address)
+        return number or self.by_address.get(address)

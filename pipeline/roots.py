@@ -1,0 +1,72 @@
+"""What a picture is called: its path below the root that it was found under. Every part knows it by that name.
+
+<pre-labels>/roots.json    the roots that were ever pre-labelled into a folder, in order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from pathlib import Path
+from urllib.parse import unquote
+
+from pipeline.pictures import WILDCARDS, full_name, is_folder
+from pipeline.store import Store
+
+ROOTS = "roots.json"
+
+
+def root_of(source: str | Path | Iterable[str | Path], names: Sequence[str]) -> str:
+    """Return the folder, path or URI, that all pictures of a source are below; see ``find_pictures``.
+
+    That is the folder itself, a pattern's part without wildcards, the folder of a list, and else the deepest folder
+    that the pictures have in common.
+
+    Args:
+        source: where the pictures were looked for.
+        names: what was found there.
+    """
+    candidate = _folder_meant(full_name(source)) if isinstance(source, str | Path) else ""
+    return candidate if candidate and _are_below(candidate, names) else common_folder(names)
+
+
+def _folder_meant(name: str) -> str:
+    if is_folder(name):
+        return _without_query(name).rstrip("/")
+    wildcard = WILDCARDS.search(_without_query(name))
+    return name[: wildcard.start() if wildcard else len(name)].rpartition("/")[0]
+
+
+def _are_below(folder: str, names: Sequence[str]) -> bool:
+    return all(name.startswith(f"{folder}/") for name in names)
+
+
+def _without_query(name: str) -> str:
+    return name.partition("?")[0] if "://" in name else name
+
+
+def common_folder(names: Sequence[str]) -> str:
+    """Return the deepest folder that all names are below, "" if they have none in common."""
+    levels = zip(*(name.split("/")[:-1] for name in names), strict=False)
+    return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
+
+
+def remember_root(store: Store, root: str) -> None:
+    """Note a root beside the pre-labels of its pictures; names given below an earlier one stay as they are."""
+    roots = store.read_json(ROOTS) if store.exists(ROOTS) else []
+    if root not in roots:
+        store.write_json(ROOTS, [*roots, root])
+
+
+def read_roots(store: Store, names: Sequence[str]) -> list[str]:
+    """Return the roots of a folder of pre-labels; of one that tells none, the common folder of its pictures."""
+    return list(store.read_json(ROOTS)) if store.exists(ROOTS) else [common_folder(names)]
+
+
+def relative_name(name: str, roots: Sequence[str]) -> str:
+    """Return a picture's path below the first root that holds it, not percent-encoded; else its name as it is."""
+    for root in roots:
+        if name.startswith(f"{root}/"):
+            below = _without_query(name)[len(root) + 1 :]
+            return unquote(below) if "://" in name else below
+    return name

@@ -1,0 +1,218 @@
+"""From a folder of one's own to a project and back, through a real Label Studio: images keep their identity.
+
+Every command may be repeated, and a command that is refused leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from clickpose.__main__ import main
+from clickpose.annotations import Pose
+from clickpose.checkpoints.model_folder import save_model
+from clickpose.commands.collecting import collect
+from clickpose.model import ClickPose, tiny
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.server import LabelStudioServer
+from integrations.label_studio.tasks import make_prediction
+from pipeline.dataset import FETCHED, PictureFolder
+from pipeline.pictures import find_pictures
+from pipeline.roots import remember_root
+from pipeline.shards import Model, Prelabel, write_part
+from pipeline.snapshot import current_snapshot, load_snapshot
+from pipeline.store import Store
+
+NAMES = ["cam1/0001.jpg", "cam2/0001.jpg", "ü b/100%.jpg", "q?.jpg", "frame:01.jpg", "a#1+&.jpg", "50%25.jpg"]
+SKELETON = Skeleton.load("coco17")
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "v1"
+    return save_model(folder, ClickPose(tiny(len(SKELETON))), SKELETON, metrics={}, card="")
+
+
+@pytest.fixture
+def photos(label_studio: LabelStudioServer, title: str) -> Path:
+    """Images of different sizes in Label Studio's document root."""
+    folder = label_studio.files / title
+    for index, name in enumerate(NAMES):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64 + index, 48)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def title(tmp_path: Path) -> str:
+    return tmp_path.name[-50:]
+
+
+@pytest.fixture
+def client(label_studio: LabelStudioServer) -> LabelStudio:
+    return LabelStudio(label_studio.url, label_studio.token)
+
+
+@pytest.fixture
+def command(
+    label_studio: LabelStudioServer, model: Path, title: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Run ``clickpose label-studio ...`` on a project of the test's own."""
+    monkeypatch.setenv("LABEL_STUDIO_TOKEN", label_studio.token)
+
+    def run(name: str, *arguments: object, **options: object) -> None:
+        project = ["--url", label_studio.url, "--title", title, "--model", str(model)]
+        more = [text for key, value in options.items() for text in (f"--{key.replace('_', '-')}", str(value))]
+        monkeypatch.setattr(sys, "argv", ["clickpose", "label-studio", name, *map(str, arguments), *project, *more])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        if exit.value.code:
+            raise AssertionError(exit.value.code)
+
+    return run
+
+
+def prelabel(photos: Path, out: Path, version: str = "v1") -> Path:
+    """Write pre-labels as a run would, each image with as many persons as its width tells."""
+    store, model = Store(out), Model(version, "models", version)
+    remember_root(store, str(photos))
+    found = []
+    for uri in find_pictures(photos):
+        size_wh = Image.open(uri).size
+        found.append(Prelabel(uri, size_wh, tuple(pose(size_wh) for _ in range(size_wh[0] - 63)), version))
+    write_part(store, f"{version}", found, model)
+    return out
+
+
+def pose(size_wh: tuple[int, int]) -> Pose:
+    places = np.random.default_rng(0).uniform(1, 47, (17, 2)).astype(np.float32)
+    box = np.array([0, 0, *size_wh], np.float32)
+    return Pose(places, np.full(17, 2), np.full(17, 0.5, np.float32), box, 0.9, np.zeros(17, bool))
+
+
+def tasks_of(client: LabelStudio, title: str) -> dict[str, dict[str, Any]]:
+    project = client.find_project(title)
+    assert project is not None
+    tasks = list(client.tasks(project["id"]))
+    assert len({task["data"]["file_name"] for task in tasks}) == len(tasks)
+    return {task["data"]["file_name"]: task for task in tasks}
+
+
+def boxes_of(prediction: dict[str, Any]) -> int:
+    return sum(region["type"] == "rectanglelabels" for region in prediction["result"])
+
+
+def test_every_picture_has_its_own_task_address_and_predictions(
+    client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
+) -> None:
+    first, second = prelabel(photos, tmp_path / "first"), prelabel(photos, tmp_path / "second", "v2")
+    for _ in range(2):
+        command("init", pictures=photos)
+    for prelabels in (first, first, second, second):
+        command("push", prelabels)
+    tasks = tasks_of(client, title)
+    assert sorted(tasks) == sorted(NAMES)
+    for name, task in tasks.items():
+        assert client.fetch(task["data"]["image"]) == (photos / name).read_bytes()
+        assert sorted(prediction["model_version"] for prediction in task["predictions"]) == ["v1", "v2"]
+        assert {boxes_of(prediction) for prediction in task["predictions"]} == {NAMES.index(name) + 1}
+    assert client.find_project(title)["model_version"] == "v2"
+
+
+def test_an_address_that_is_given_may_lack_its_slash(
+    client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
+) -> None:
+    command("init", pictures=photos)
+    command("push", prelabel(photos, tmp_path / "out"), serve_from=f"/data/local-files/?d={photos.name}")
+    command("push", tmp_path / "out")
+    for name, task in tasks_of(client, title).items():
+        assert client.fetch(task["data"]["image"]) == (photos / name).read_bytes()
+
+
+def test_a_mistyped_folder_changes_nothing(
+    client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
+) -> None:
+    command("init", pictures=photos)
+    command("push", prelabel(photos, tmp_path / "out"))
+    with pytest.raises(AssertionError, match=r"there are no pre-labels in .*uot"):
+        command("push", tmp_path / "uot")
+    assert client.find_project(title)["model_version"] == "v1"
+
+
+def test_another_picture_of_a_known_name_is_refused(command: Any, photos: Path, tmp_path: Path) -> None:
+    command("init", pictures=photos)
+    command("push", prelabel(photos / "cam1", tmp_path / "one"))
+    with pytest.raises(AssertionError, match=r"is called 0001\.jpg, too, and shows .*cam1/0001\.jpg, not .*cam2"):
+        command("push", prelabel(photos / "cam2", tmp_path / "two"))
+
+
+@pytest.mark.parametrize("refused", ["pictures", "backend"])
+def test_a_refused_init_tells_what_to_set_and_leaves_no_project(
+    client: LabelStudio, command: Any, tmp_path: Path, title: str, refused: str
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    value, told = (tmp_path, "DOCUMENT_ROOT") if refused == "pictures" else ("http://127.0.0.1:9", "BLOCK_LOCAL_IP")
+    with pytest.raises(AssertionError, match=told):
+        command("init", **{refused: value})
+    assert client.find_project(title) is None
+
+
+def test_a_second_init_for_other_keypoints_is_refused(command: Any, tmp_path: Path) -> None:
+    command("init")
+    other = Skeleton("other", ("tail", "nose"), (0.1, 0.1))
+    save_model(tmp_path / "other", ClickPose(tiny(2)), other, metrics={}, card="")
+    with pytest.raises(AssertionError, match="no tail of skeleton 'other'"):
+        command("init", model=tmp_path / "other")
+
+
+def test_annotations_of_pictures_that_label_studio_found_or_got_have_the_same_names(
+    client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
+) -> None:
+    command("init", pictures=photos)
+    project = client.find_project(title)["id"]
+    result = make_prediction([pose((64, 48))], SKELETON, (64, 48), model_version="v1")["result"]
+    addresses = [f"/data/local-files/?d={photos.name}/cam1/0001.jpg", f"/data/upload/{project}/1f-a.jpg"]
+    for task in client.import_tasks(project, [{"data": {"image": address}} for address in addresses]):
+        client.submit_annotation(task, result)
+    for _ in range(2):
+        command("sync", store=tmp_path / "store", json=tmp_path / "sync.json")
+    store = Store(tmp_path / "store")
+    snapshot = load_snapshot(store, str(current_snapshot(store)))
+    names = [image.file_name for image in snapshot.annotations.images]
+    assert names == ["cam1/0001.jpg", f"data/upload/{project}/1f-a.jpg"]
+    assert json.loads((tmp_path / "sync.json").read_text())["left_out"] == []
+
+
+def test_an_uploaded_picture_can_be_learnt_from(
+    client: LabelStudio, label_studio: LabelStudioServer, command: Any, title: str, model: Path, tmp_path: Path
+) -> None:
+    command("init")
+    project = client.find_project(title)["id"]
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "ü 1.png")
+    with (tmp_path / "ü 1.png").open("rb") as file:
+        headers = {"Authorization": f"Token {label_studio.token}"}
+        url = f"{label_studio.url}/api/projects/{project}/import"
+        httpx.post(url, files={"file": file}, headers=headers).raise_for_status()
+    (task,) = client.tasks(project)
+    lost = client.import_tasks(project, [{"data": {"image": "/data/upload/9/gone.png", "width": 9, "height": 9}}])
+    client.submit_annotation(task["id"], [])
+    client.submit_annotation(lost[0], [])
+
+    store = Store(tmp_path / "store")
+    collected = collect(label_studio.url, title, model, images=str(tmp_path / "none"), fetch_into=store)
+    (image,) = collected.annotations.images
+    assert image.size_wh == (64, 48)
+    assert PictureFolder(f"{tmp_path}/none\n{store.uri_of(FETCHED)}")(image).getpixel((0, 0)) == (255, 0, 0)
+    (sentence,) = collected.left_out
+    assert sentence.startswith(f"task {lost[0]}: ")
