@@ -2,12 +2,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check editor bench clean
 
 help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
 	@echo "make test    every test"
 	@echo "make check   formatting, lint and types, then every test"
+	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment that is deleted afterwards"
 	@echo "make bench   what a click, a picture and a training step cost: the table of docs/performance.md"
 
 install: $(VENV)/.installed
@@ -30,6 +31,16 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(ARGS)
+
+EARLIER := 1.22.0 1.21.0
+BROWSER_TESTS := tests/integrations/test_label_studio_editor.py tests/integrations/test_label_studio_drag.py
+
+editor: install
+	for version in $(EARLIER); do \
+		folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder && $$folder/bin/pip install --quiet label-studio==$$version \
+		&& TEST_LABEL_STUDIO=$$folder/bin/label-studio $(BIN)/python -m pytest -p no:cacheprovider $(BROWSER_TESTS); \
+		status=$$?; rm -rf $$folder; test $$status -eq 0 || exit $$status; \
+	done
 
 BENCHMARKS := full refine demo parts scaling training_step
 

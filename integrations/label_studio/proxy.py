@@ -13,6 +13,7 @@ import html
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib import resources
+from pathlib import Path
 
 import httpx
 from starlette.applications import Starlette
@@ -23,10 +24,10 @@ from starlette.types import Receive, Scope, Send
 
 from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.interface import LEFT_COLOUR, MIDDLE_COLOUR, RIGHT_COLOUR
 
 OURS = "/__clickpose__"  # Label Studio has no such address
 SCRIPT_TAG = f'<script type="module" src="{OURS}/main.js"></script>'.encode()
+SENT = {".js": "text/javascript", ".css": "text/css"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 TIMEOUT = httpx.Timeout(None, connect=5.0)  # how long an answer takes is between the browser and Label Studio
 
@@ -53,17 +54,17 @@ def build_proxy(
 
     Args:
         label_studio_url: where Label Studio is, without a path.
-        skeletons: those whose limbs can be drawn; a person's box names one of them.
+        skeletons: those whose limbs can be drawn.
         transport: for tests.
 
     Raises:
         InvalidConfig: the URL is not one of a server.
     """
     upstream = _Upstream(label_studio_url, transport or _new_transport())
-    limbs = {skeleton.name: coloured_links(skeleton) for skeleton in skeletons}
+    known = [{"keypoints": list(skeleton.keypoints), "links": named_links(skeleton)} for skeleton in skeletons]
 
-    async def send_limbs(request: Request) -> Response:
-        return JSONResponse(limbs, headers={"Cache-Control": "no-cache"})
+    async def send_skeletons(request: Request) -> Response:
+        return JSONResponse(known, headers={"Cache-Control": "no-cache"})
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -71,26 +72,16 @@ def build_proxy(
             yield
 
     routes = [
-        Route(f"{OURS}/limbs.json", send_limbs),
+        Route(f"{OURS}/skeletons.json", send_skeletons),
         Route(f"{OURS}/{{name}}", _send_script),
         Route("/{path:path}", upstream.forward, methods=METHODS),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def coloured_links(skeleton: Skeleton) -> list[tuple[str, str, str]]:
-    """Return a skeleton's links as the names of both ends and a colour: that of the side if both are on one side."""
-    sides = {left: LEFT_COLOUR for left, _ in skeleton.flip_pairs} | {
-        right: RIGHT_COLOUR for _, right in skeleton.flip_pairs
-    }
-    return [
-        (
-            skeleton.keypoints[first],
-            skeleton.keypoints[second],
-            sides.get(first, MIDDLE_COLOUR) if sides.get(first) == sides.get(second) else MIDDLE_COLOUR,
-        )
-        for first, second in skeleton.links
-    ]
+def named_links(skeleton: Skeleton) -> list[tuple[str, str]]:
+    """Return a skeleton's links as the names of both ends."""
+    return [(skeleton.keypoints[first], skeleton.keypoints[second]) for first, second in skeleton.links]
 
 
 class _Upstream:
@@ -154,11 +145,12 @@ def _new_transport() -> httpx.AsyncHTTPTransport:
 
 
 async def _send_script(request: Request) -> Response:
-    """Send a module of the page script."""
+    """Send a module of the page script, or its style sheet."""
     script = resources.files("integrations.label_studio") / "page" / request.path_params["name"]
-    if not script.name.endswith(".js") or not script.is_file():
+    media_type = SENT.get(Path(script.name).suffix)
+    if media_type is None or not script.is_file():
         return Response(status_code=404)
-    return Response(script.read_bytes(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    return Response(script.read_bytes(), media_type=media_type, headers={"Cache-Control": "no-cache"})
 
 
 def _wants_page(request: Request) -> bool:

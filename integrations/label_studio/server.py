@@ -39,6 +39,7 @@ class LabelStudioServer:
         files: folder whose sub-folders local-files storages may serve; None means ``folder / "files"``.
         port: None picks a free one.
         start_limit_s: how long the server may take to answer.
+        program: Label Studio's; None is the one that is installed beside this Python.
 
     Attributes:
         url: of the server, without a slash at the end.
@@ -54,11 +55,13 @@ class LabelStudioServer:
         files: str | Path | None = None,
         port: int | None = None,
         start_limit_s: float = START_LIMIT_S,
+        program: str | Path | None = None,
     ) -> None:
         self.folder = Path(folder).resolve()
         self.files = Path(files).resolve() if files else self.folder / "files"
         self.port = port or free_port()
         self.start_limit_s = start_limit_s
+        self.program = Path(program) if program else Path(sys.executable).with_name("label-studio")
         self.url = f"http://127.0.0.1:{self.port}"
         self.username = "annotator@example.com"
         self.token = self._kept_secret("token", lambda: secrets.token_hex(20))
@@ -86,11 +89,10 @@ class LabelStudioServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers; see ``__enter__``."""
-        program = Path(sys.executable).with_name("label-studio")
-        if not program.exists():
-            raise LabelStudioError(f"{program} is missing: install Label Studio with pip install 'clickpose[demo]'")
+        if not self.program.exists():
+            raise LabelStudioError(f"{self.program} is missing: install it with pip install 'clickpose[demo]'")
         self.files.mkdir(parents=True, exist_ok=True)
-        command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
+        command = [str(self.program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

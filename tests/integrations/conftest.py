@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,14 +13,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from PIL import Image
 
 from clickpose.annotations import VISIBLE, Pose
 from clickpose.errors import InvalidClick
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.interface import labelling_interface
+from integrations.label_studio.proxy import build_proxy
+from integrations.label_studio.routes import build_router
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
+from tests.browser import find_chromium
+from tests.integrations.follower import SKELETON, Follower
+from tests.integrations.labelling_page import WAIT_MS, Editor, serving
 
 SIZE_WH = (640, 480)
+PROGRAM = "TEST_LABEL_STUDIO"  # environment variable: the program of a Label Studio to test with
 
 
 def build_pose(skeleton: Skeleton, box_px: tuple[float, ...] = (64, 48, 256, 432), seed: int = 0) -> Pose:
@@ -107,15 +118,71 @@ def make_pose(skeleton: Skeleton) -> Any:
 def label_studio(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabelStudioServer]:
-    """A real Label Studio; its empty database is cached, because making one takes a minute."""
-    empty = request.config.cache.mkdir("label-studio") / version("label-studio")
+    """A real Label Studio, of another version if PROGRAM says so; an empty database takes a minute and is cached."""
+    program = os.environ.get(PROGRAM)
+    name = program.replace("/", "-") if program else version("label-studio")
+    empty = request.config.cache.mkdir("label-studio") / name
     if not empty.exists():
         made = tmp_path_factory.mktemp("empty-label-studio")
-        with LabelStudioServer(made):
+        with LabelStudioServer(made, program=program):
             pass
         with suppress(OSError):  # another test run was first
             shutil.copytree(made, empty.with_suffix(f".{os.getpid()}")).rename(empty)
     folder = tmp_path_factory.mktemp("label-studio")
     shutil.copytree(empty, folder, dirs_exist_ok=True)
-    with LabelStudioServer(folder) as server:
+    with LabelStudioServer(folder, program=program) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Chromium's program; whoever can have none sees why this is not tested."""
+    try:
+        return find_chromium()
+    except (ImportError, LookupError) as error:
+        pytest.skip(f"NO TEST IN A BROWSER: {error}")
+
+
+@pytest.fixture(scope="module")
+def page(chromium: str) -> Iterator[Any]:
+    """A page of a headless Chromium; for one module, because nobody else may run an event loop meanwhile."""
+    playwright = importlib.import_module("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, chromium_sandbox=False)
+        page = browser.new_page(viewport={"width": 1360, "height": 1000})
+        page.set_default_timeout(WAIT_MS)
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def desk(chromium: str, page: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
+    """Label Studio behind the proxy, with a project and a service, and somebody logged in."""
+    pictures = label_studio.files / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE_WH, "#5a6a7a").save(pictures / "a.png")
+    service, app = Follower(), FastAPI()
+    app.include_router(build_router(service))
+    with (
+        serving(app) as backend,
+        serving(build_proxy(label_studio.url, [SKELETON])) as url,
+        LabelStudio(label_studio.url, label_studio.token) as client,
+    ):
+        project = client.create_project("poses", labelling_interface(SKELETON))["id"]
+        client.add_local_files(project, str(pictures))
+        client.connect_backend(project, backend, title="follower", user="", password="")
+        editor = Editor(page, url, client, project, service)
+        editor.new_task()
+        client.show_predictions_of(project, "follower-1")  # Label Studio must have one of them
+        editor.log_in(label_studio.username, label_studio.password)
+        yield editor
+
+
+@pytest.fixture
+def editor(desk: Editor) -> Editor:
+    """A fresh task is open, and the service in its right mind."""
+    desk.service.delay_s, desk.service.failure = 0.0, None
+    desk.service.edits.clear()
+    desk.said.clear()
+    desk.open(desk.new_task())
+    return desk

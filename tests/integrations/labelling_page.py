@@ -16,6 +16,7 @@ from tests.integrations.follower import FOUND, SIZE_WH, SKELETON, Follower, Plac
 
 WAIT_MS = 120_000  # a busy machine takes its time
 STEP_MS = 40
+LOOK_MS = 200  # until the script has noticed, with a margin
 
 ANNOTATION = "window.Htx.annotationStore.selected"
 IMAGE = f"[...{ANNOTATION}.names.values()].find(tag => tag.type === 'image')"
@@ -113,6 +114,10 @@ class Editor:
         self.page.mouse.up()
         self.page.wait_for_timeout(5 * STEP_MS)
 
+    def panel(self) -> str:
+        """What the script says in its panel."""
+        return str(self.page.inner_text("#clickpose-badge"))
+
     def settle(self) -> None:
         """Wait for all answers."""
         self.page.wait_for_function(IS_SETTLED)
@@ -126,4 +131,4 @@ class Editor:
         self.page.evaluate(
             f"ids => {ANNOTATION}.selectAreas({ANNOTATION}.regions.filter(r => ids.includes(r.cleanId)))", regions
         )
-        self.page.wait_for_timeout(1000)  # the picture moves down to make room
+        self.page.wait_for_timeout(5 * LOOK_MS)  # the side panel is made anew

@@ -234,13 +234,13 @@ def test_pieces_pass_as_they_come() -> None:
     assert stream.closed
 
 
-def test_script_and_limbs_are_served_and_nothing_else() -> None:
+def test_script_and_skeletons_are_served_and_nothing_else() -> None:
     client = client_of(httpx.Response(418))
     main = client.get("/__clickpose__/main.js")
     assert main.headers["content-type"].startswith("text/javascript") and "import" in main.text
-    limbs = client.get("/__clickpose__/limbs.json").json()
-    assert ["left_shoulder", "right_shoulder", "#27ae60"] in limbs["coco17"]
-    assert ["left_elbow", "left_wrist", "#2d9cdb"] in limbs["coco17"]
+    assert client.get("/__clickpose__/page.css").headers["content-type"].startswith("text/css")
+    (skeleton,) = client.get("/__clickpose__/skeletons.json").json()
+    assert skeleton["keypoints"][0] == "nose" and ["left_elbow", "left_wrist"] in skeleton["links"]
     for name in ("nothing.js", "..%2Fproxy.py", "__init__.py"):
         assert client.get(f"/__clickpose__/{name}").status_code in (404, 418)
 
@@ -260,5 +260,6 @@ def test_command_serves_every_skeleton_it_knows(monkeypatch: pytest.MonkeyPatch,
     done = CliRunner().invoke(command_line, words)
     assert done.exit_code == 0 and "http://127.0.0.1:9001" in done.output
     assert served["port"] == 9001
-    limbs = TestClient(served["app"]).get("/__clickpose__/limbs.json").json()
-    assert {"coco17", "crowdpose14"} <= set(limbs) and limbs["hand2"] == [["wrist", "thumb", "#27ae60"]]
+    skeletons = TestClient(served["app"]).get("/__clickpose__/skeletons.json").json()
+    assert {14, 17} <= {len(skeleton["keypoints"]) for skeleton in skeletons}
+    assert {"keypoints": ["wrist", "thumb"], "links": [["wrist", "thumb"]]} in skeletons

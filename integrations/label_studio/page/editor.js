@@ -1,19 +1,16 @@
-// What this script knows of the insides of Label Studio's editor, all of it here, to be checked at each new version.
+// What this script knows of the insides of Label Studio's editor; all of it is here, in regions.js and in history.js.
 //
 //     screen    the open annotation, with the picture and the Konva stage that show it
 //     region    a point or a box; its cleanId is the id that the backend gave it
-//     state     a region's plain values
-//     step      what one undo takes back; the history keeps all states, by the regions' ids, for each
+//
+// Nothing here is public. missingInternals names what a version lacks, and then the script stays off.
 
-export const TESTED_VERSIONS = ["1.23.2"];
+const POINTS = "kp"; // the names of the tags in our labelling interface
+const OUR_TAGS = { [POINTS]: "keypointlabels", box: "rectanglelabels", visibility: "choices" };
+const DRAWING_TOOLS = { [POINTS]: "KeyPointTool-dynamic", box: "RectangleTool-dynamic" };
+const [MOVE_TOOL, PAN_TOOL] = ["MoveTool", "ZoomPanTool"];
 
-const CHANGING = "clickpose-changing";
-const stepNames = new WeakMap(); // by the history's entry
-
-/** Return Label Studio's version; undefined on its login page, and on pages that are not its own. */
-export const labelStudioVersion = () => window.APP_SETTINGS?.version?.release;
-
-/** Return the screen, or null: no editor, several annotations side by side, or the picture still on its way. */
+/** Return the screen, or null: no editor, several annotations side by side, or the picture is still loading. */
 export function findScreen() {
   const store = window.Htx?.annotationStore;
   const annotation = store?.selected;
@@ -22,6 +19,10 @@ export function findScreen() {
   const stage = image?.stageRef;
   return stage?.getLayers().length ? { annotation, image, stage } : null;
 }
+
+/** Tell whether an annotation has our labelling interface. */
+export const isOurs = ({ annotation }) =>
+  Object.entries(OUR_TAGS).every(([name, type]) => annotation.names.get(name)?.type === type);
 
 export const isAlive = (model) => Boolean(model.$treenode?.isAlive);
 
@@ -33,44 +34,54 @@ export function missingInternals({ annotation, image, stage }) {
   const has = (owner, ...names) => names.every((name) => typeof owner?.[name] === "function");
   const needed = {
     "Htx.task.id": Number.isInteger(window.Htx.task?.id),
+    "Htx.setAutoAnnotation": has(window.Htx, "setAutoAnnotation", "setAutoAcceptSuggestions"),
     Konva: has(window.Konva, "Layer", "Shape", "isDragging"),
-    annotation: has(annotation, "serializeAnnotation", "pauseAutosave", "saveDraft"),
+    annotation: has(annotation, "serializeAnnotation", "pauseAutosave", "saveDraft", "selectArea", "unselectAll"),
     "annotation.editable": typeof annotation.editable === "boolean",
+    "annotation.selectedRegions": Array.isArray(annotation.selectedRegions),
     history: has(history, "freeze", "unfreeze", "safeUnfreeze", "recordNow", "setReplaceNextUndoState"),
     "history.history": Array.isArray(history?.history) && !Object.isFrozen(history.history),
     "history.areas": history?.history?.every((entry) => typeof entry.areas === "object"),
     "history.undoIdx": Number.isInteger(history?.undoIdx),
     tools: has(image, "getToolsManager") && has(image.getToolsManager(), "findSelectedTool", "allTools", "selectTool"),
+    "image.containerRef": image.containerRef instanceof HTMLElement,
     "image.stageWidth": image.stageWidth > 0 && image.stageHeight > 0,
-    stage: has(stage, "on", "off", "add", "scaleX"),
-    region: regions.every((region) => has(region, "toJSON") && has(region.$treenode, "applySnapshot")),
+    "image.sizeToFit": has(image, "sizeToFit") && image.zoomScale > 0 && image.containerWidth > 0,
+    labels: keypointKeys(annotation).length > 0,
+    stage: has(stage, "on", "off", "add", "scaleX", "getAbsoluteTransform", "container"),
+    region: regions.every((region) => has(region, "toJSON", "deleteRegion") && has(region.$treenode, "applySnapshot")),
     "region.cleanId": regions.every((region) => typeof region.cleanId === "string"),
   };
   return Object.keys(needed).filter((name) => !needed[name]);
 }
 
-/** Pick the tool that moves regions where none is picked: then Label Studio lets nobody drag. It will not recall it. */
-export function pickMoveTool({ image }) {
-  const tools = image.getToolsManager();
-  const moveTool = tools.allTools().find((tool) => tool.fullName === "MoveTool");
-  if (moveTool && !tools.findSelectedTool()) tools.selectTool(moveTool, true, true);
+/** Return the keypoints with their colours, and with the key that Label Studio gives each; some have none. */
+export function keypointKeys(annotation) {
+  const labels = annotation.names.get(POINTS)?.children ?? [];
+  return labels.map(({ value, hotkey, background }) => ({ keypoint: value, key: hotkey, colour: background }));
 }
 
-// Regions.
+/** Return the keypoint whose label is picked for the next click, or undefined. */
+export const pickedKeypoint = (annotation) => annotation.names.get(POINTS).selectedLabels?.[0]?.value;
 
-export const pointsOf = (annotation) => annotation.regions.filter((region) => region.type === "keypointregion");
+/** Let clicks ask the model, and take its answers over at once. */
+export function switchAutoAnnotationOn() {
+  window.Htx.setAutoAnnotation(true);
+  window.Htx.setAutoAcceptSuggestions(true);
+}
 
-export const personOf = (region) => (region.parentID ? cleanId(region.parentID) : null);
+/** Pick the tool that draws what is picked as label; else the one that moves regions, for nobody can drag without. */
+export function pickTool({ annotation, image }) {
+  const tools = image.getToolsManager();
+  const [drawn] = Object.keys(DRAWING_TOOLS).filter((name) => annotation.names.get(name).isSelected);
+  const wanted = drawn && !annotation.selectedRegions.length ? DRAWING_TOOLS[drawn] : MOVE_TOOL;
+  const picked = tools.findSelectedTool()?.fullName;
+  if (picked === wanted || picked === PAN_TOOL) return;
+  const tool = tools.allTools().find(({ fullName }) => fullName === wanted);
+  if (tool) tools.selectTool(tool, true, true);
+}
 
-/** Return a region's id without the annotation's, which the editor appends. */
-export const cleanId = (id) => id.replace(/#.*/, "");
-
-export const scoreOf = (region) => resultIn(region)?.score ?? region.score ?? 1;
-
-export const isAbsent = (region) => region.results.some(({ mainValue }) => mainValue?.[0] === "absent");
-
-/** Return the name of the skeleton that a box of ours tells, or undefined. */
-export const skeletonOf = (annotation) => annotation.regions.map((region) => metaIn(region).skeleton).find(Boolean);
+// Places: percent of the picture, pixels of the stage before zoom, and pixels of the window.
 
 /** Return where a point is on the stage just now, also while it is dragged. */
 export function placeOnStage(point, image) {
@@ -79,70 +90,10 @@ export function placeOnStage(point, image) {
   return [(point.x * image.stageWidth) / 100, (point.y * image.stageHeight) / 100];
 }
 
-// States. Score and meta are kept twice, by the region and by its result; of meta the region's counts.
-
-export const placeIn = (state) => `${state.x} ${state.y}`;
-
-export const isHeldIn = (state) => Boolean(metaIn(state).held);
-
-export function metaIn(state) {
-  return { ...resultIn(state)?.meta, ...state.meta };
+/** Return the place under the mouse in percent. */
+export function placeUnder({ clientX, clientY }, { image, stage }) {
+  const corner = stage.container().getBoundingClientRect();
+  const mouse = { x: clientX - corner.left, y: clientY - corner.top };
+  const { x, y } = stage.getAbsoluteTransform().copy().invert().point(mouse);
+  return { x: (100 * x) / image.stageWidth, y: (100 * y) / image.stageHeight };
 }
-
-/** Return a state with other values; what is not given stays. */
-export function withValues(state, { place, ...both }) {
-  const results = state.results.map((result) => (isLabelling(result) ? { ...result, ...both } : result));
-  return { ...state, ...place, ...both, results };
-}
-
-/** Change a region's values. */
-export const setValues = (region, values) => region.$treenode.applySnapshot(withValues(region.toJSON(), values));
-
-// Steps.
-
-/** Return a name by which the newest step is found again, whatever is changed in it or done after it. */
-export function nameNewestStep({ history }) {
-  const entry = newestEntry(history);
-  if (!stepNames.get(entry)) stepNames.set(entry, Symbol("step"));
-  return stepNames.get(entry);
-}
-
-/** Change regions as part of a step that is made already: undoing that step undoes the change.
- *
- * Every later step gets the change, too, also those that were undone and can be done again.
- *
- * @param change Changes the regions on the screen.
- * @param changed Returns a state with that same change, given the region's id.
- */
-export function amendStep({ history }, name, change, changed) {
-  history.freeze(CHANGING);
-  try {
-    change();
-  } finally {
-    history.safeUnfreeze(CHANGING); // records nothing, unlike unfreeze
-  }
-  const entries = history.history;
-  const first = entries.findIndex((entry) => stepNames.get(entry) === name);
-  for (let i = first; i >= 0 && i < entries.length; i++) {
-    const states = Object.entries(entries[i].areas).map(([id, state]) => [id, changed(id, state)]);
-    const entry = { ...entries[i], areas: Object.fromEntries(states) };
-    stepNames.set(entry, stepNames.get(entries[i]));
-    entries[i] = entry;
-  }
-  if (!history.canRedo && !history.isFrozen) recordAgain(history); // only what is younger than the draft gets saved
-}
-
-function recordAgain(history) {
-  const name = stepNames.get(newestEntry(history));
-  history.setReplaceNextUndoState(true);
-  history.recordNow();
-  history.setReplaceNextUndoState(false); // it may not have recorded, right after an undo
-  stepNames.set(newestEntry(history), name);
-}
-
-/** Return the history's entry for what is on the screen: another object after every change. */
-export const newestEntry = (history) => history.history[history.undoIdx];
-
-const isLabelling = (result) => result.type.endsWith("labels");
-
-const resultIn = (state) => state.results.find(isLabelling);

@@ -1,7 +1,9 @@
-// Notices that a hand moved points: it dragged one or several, stretched a selection, or typed in the side panel.
+// Notices that a hand moved points: it dragged one or several, stretched a selection, typed in the side panel, or
+// pointed with the mouse where the selected one belongs.
 
-import { amendStep, isAlive, nameNewestStep } from "./editor.js";
-import { isHeldIn, metaIn, placeIn, pointsOf, setValues, withValues } from "./editor.js";
+import { isAlive } from "./editor.js";
+import { amendStep, asOneStep, nameNewestStep } from "./history.js";
+import { heldValues, placeIn, pointsOf, setValues, withValues } from "./regions.js";
 
 const DRAGGING = "clickpose-dragging";
 const TYPED_MS = 500; // after this long without a key, a number is complete
@@ -45,6 +47,12 @@ export class Hand {
     while (this.drag) await new Promise((goOn) => this.waiting.push(goOn));
   }
 
+  /** Put a point somewhere, in percent, as if it had been dragged there. */
+  put(region, place) {
+    asOneStep(this.screen.annotation, () => setValues(region, { place, ...heldValues(region.toJSON()) }));
+    this.onMoved([region]);
+  }
+
   dragStarts() {
     const { annotation } = this.screen;
     if (this.drag || !annotation.editable) return;
@@ -57,7 +65,7 @@ export class Hand {
     if (!this.drag) return;
     const moved = movedSince(this.drag, this.screen.annotation);
     this.drag = null;
-    this.letGo("unfreeze", () => moved.forEach((point) => setValues(point, held(point.toJSON()))));
+    this.letGo("unfreeze", () => moved.forEach((point) => setValues(point, heldValues(point.toJSON()))));
     this.goOn();
     if (moved.length) this.onMoved(moved);
   }
@@ -87,8 +95,8 @@ export class Hand {
     if (!moved.length) return;
     const ids = new Set(moved.map((point) => point.id));
     const step = nameNewestStep(annotation);
-    const hold = () => moved.forEach((point) => setValues(point, held(point.toJSON())));
-    amendStep(annotation, step, hold, (id, state) => (ids.has(id) ? withValues(state, held(state)) : state));
+    const hold = () => moved.forEach((point) => setValues(point, heldValues(point.toJSON())));
+    amendStep(annotation, step, hold, (id, state) => (ids.has(id) ? withValues(state, heldValues(state)) : state));
     this.onMoved(moved);
   }
 
@@ -96,8 +104,6 @@ export class Hand {
     for (const goOn of this.waiting.splice(0)) goOn();
   }
 }
-
-const held = (state) => (isHeldIn(state) ? {} : { meta: { ...metaIn(state), held: true } });
 
 const placesOf = (annotation) => new Map(pointsOf(annotation).map((point) => [point.id, placeIn(point)]));
 

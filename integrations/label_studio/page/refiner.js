@@ -3,8 +3,10 @@
 // An answer may be late. It counts if it is the newest about that person, if the same annotation is still open and the
 // moved point still where it was put; and then only for points that are where they were, and that nobody placed.
 
-import { amendStep, cleanId, findScreen, isHeldIn, nameNewestStep } from "./editor.js";
-import { personOf, placeIn, setValues, withValues } from "./editor.js";
+import { findScreen } from "./editor.js";
+import { amendStep, nameNewestStep } from "./history.js";
+import { projectNumber } from "./progress.js";
+import { cleanId, isHeldIn, personIdOf, placeIn, setValues, withValues } from "./regions.js";
 
 const [SAVING_MS, SAVING_LIMIT_MS] = [50, 10_000];
 const backends = new Map(); // ids by project: to ask for them, Label Studio asks the backend twice
@@ -33,7 +35,7 @@ export class Refiner {
   /** Ask once for everybody of whom points were moved. */
   refine(moved) {
     const step = nameNewestStep(this.screen.annotation);
-    const persons = new Map(moved.map((point) => [personOf(point) ?? point.cleanId, point]));
+    const persons = new Map(moved.map((point) => [personIdOf(point) ?? point.cleanId, point]));
     for (const [person, point] of persons) this.refinePerson(person, point, step);
   }
 
@@ -65,7 +67,7 @@ export class Refiner {
 async function askBackend(annotation, point) {
   const result = annotation.serializeAnnotation();
   const held = annotation.regions.filter(isHeldIn).map((region) => region.cleanId);
-  const context = { result, moved: point.cleanId, person: personOf(point), held };
+  const context = { result, moved: point.cleanId, person: personIdOf(point), held };
   const body = JSON.stringify({ task: window.Htx.task.id, context });
   const [, token = ""] = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) ?? [];
   const headers = { "Content-Type": "application/json", "X-CSRFToken": token };
@@ -80,7 +82,7 @@ async function askBackend(annotation, point) {
 
 /** Return the id of the project's interactive backend; Label Studio's own tools ask the first one, too. */
 async function findBackend() {
-  const [, project] = location.pathname.match(/\/projects\/(\d+)/) ?? [];
+  const project = projectNumber();
   if (!backends.has(project)) {
     const found = await (await fetch(`/api/ml?project=${project}`)).json();
     const backend = found.find((one) => one.is_interactive);
