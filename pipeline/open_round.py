@@ -8,14 +8,15 @@ runs/<round>/...               the training run
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from clickpose.annotations import AnnotationSet
 from pipeline.compare import Comparison, HeldBack
 from pipeline.gate import Verdict
 from pipeline.mixture import DataSource
 from pipeline.replay import remember
-from pipeline.round_plan import RetrainConfig, Round, settings_digest
+from pipeline.round_plan import RetrainConfig, Round, only, settings_digest
+from pipeline.set_aside import SetAside
 from pipeline.snapshot import load_snapshot
 from pipeline.store import Store
 
@@ -37,6 +38,7 @@ def open_round(store: Store, this: Round) -> None:
         "old": _names(this.old),
         "held_back": _names(this.held_back.annotations),
         "gold": sorted(this.held_back.gold),
+        "set_aside": [asdict(entry) for entry in this.set_aside],
     }
     store.write_json(f"{folder_of(this)}/{ROUND}", values)
 
@@ -93,8 +95,9 @@ def _read_round(store: Store, name: str, config: RetrainConfig) -> Round:
     snapshot = load_snapshot(store, values["snapshot"])
     known = remember(store, values["champion"], snapshot.annotations, config.images)
     new, old, held_back = (_pick(known, set(values[part])) for part in ("new", "old", "held_back"))
-    gold = frozenset(values["gold"])
-    return Round(name, values["champion"], snapshot, new, old, HeldBack(held_back, gold), values["num_new"])
+    aside = tuple(SetAside(**entry) for entry in values["set_aside"])
+    compared_on = HeldBack(held_back, frozenset(values["gold"]))
+    return Round(name, values["champion"], snapshot, new, old, compared_on, values["num_new"], aside)
 
 
 def _delete(store: Store, name: str) -> None:
@@ -107,4 +110,4 @@ def _names(annotations: AnnotationSet) -> list[str]:
 
 
 def _pick(annotations: AnnotationSet, names: set[str]) -> AnnotationSet:
-    return replace(annotations, images=tuple(image for image in annotations.images if image.file_name in names))
+    return only(annotations, lambda image: image.file_name in names)

@@ -32,6 +32,7 @@ from pipeline.registry import MODELS, Registry
 from pipeline.replay import sample_sources, weigh
 from pipeline.round_plan import Collected, RetrainConfig, Round, plan_round
 from pipeline.round_report import RoundReport, write_report
+from pipeline.set_aside import Judge, judge_by_champion
 from pipeline.store import Store
 from pipeline.sweep import sweep
 from pipeline.train import TrainJob, train
@@ -45,6 +46,7 @@ def retrain(
     config: RetrainConfig,
     *,
     compare: Compare = compare_in_clicks,
+    judge: Judge = judge_by_champion,
     on_promoted: Callable[[str], None] = lambda version: None,
 ) -> RoundReport:
     """Run one round, or finish the one that was interrupted.
@@ -54,6 +56,7 @@ def retrain(
         collect: gives all annotations there are, e.g. from Label Studio.
         config: how the round is run.
         compare: decides whether the challenger is better than the champion.
+        judge: tells which new annotations look wrong; they are set aside.
         on_promoted: called with the new version as the last step, e.g. to predict anew what is not annotated yet;
             after an interruption it is called again.
 
@@ -70,9 +73,11 @@ def retrain(
         sweep(store)
         this = unfinished_round(store, config)
         if this is None:
-            this = plan_round(store, collect(), config)
+            this = plan_round(store, collect(), config, judge)
             if this.num_new < config.min_new_pictures:
                 reason = f"{this.num_new} images are new since the last round, {config.min_new_pictures} are needed"
+                if this.set_aside:
+                    reason += f"; {len(this.set_aside)} annotations are set aside"
                 return _report(this, config, None, Comparison({}, {}, Verdict(False, reason)), promoted=False)
             open_round(store, this)
         version, comparison = challenge(store, this, config, compare)
@@ -158,4 +163,5 @@ def _report(
         rule=config.rule,
         checks=comparison.verdict.checks,
         images=config.images,
+        set_aside=this.set_aside,
     )

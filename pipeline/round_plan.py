@@ -12,14 +12,27 @@ from clickpose.errors import InvalidConfig, StoreError
 from clickpose.training.config import TrainConfig
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline.compare import HeldBack
+from pipeline.dataset import PictureFolder
 from pipeline.gate import GateRule
 from pipeline.gold import named_gold
 from pipeline.mixture import DataSource
 from pipeline.registry import Registry
 from pipeline.replay import remember
 from pipeline.round_report import RoundReport, latest_report, reports_by_challenger
+from pipeline.set_aside import (
+    Judge,
+    SetAside,
+    annotators_of,
+    content_of,
+    find_set_aside,
+    judge_by_champion,
+    looked_at,
+    set_aside,
+)
 from pipeline.snapshot import HELD_BACK_SHARE, Snapshot, load_snapshot, split, take_snapshot
 from pipeline.store import Store
+
+MAX_TRUSTED = 50  # images on which the champion's own confusion of sides is measured
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,8 @@ class Round:
         new: what the champion was not trained on.
         old: what it was trained on, as far as the store knows.
         held_back: what both models are compared on.
-        num_new: images that are new or annotated anew since the last round that finished.
+        num_new: images that are new or annotated anew since the last round that finished, without those set aside.
+        set_aside: annotations of the snapshot that are not used.
     """
 
     name: str
@@ -85,49 +99,74 @@ class Round:
     old: AnnotationSet
     held_back: HeldBack
     num_new: int
+    set_aside: tuple[SetAside, ...] = ()
 
 
-def plan_round(store: Store, collected: Collected, config: RetrainConfig) -> Round:
-    """Freeze the data of a round and name it.
+def plan_round(store: Store, collected: Collected, config: RetrainConfig, judge: Judge = judge_by_champion) -> Round:
+    """Freeze the data of a round, set aside what looks wrong, and name the round.
 
     Raises:
         StoreError: no model is current.
+        ImageError: an image cannot be read.
     """
     champion = Registry(store).current()
     if champion is None:
         raise StoreError(f"{store.uri} has no current model to start from: add one and promote it")
     snapshot = take_snapshot(store, collected.annotations, collected.provenance)
+    newest = changed_since(store, latest_report(store), snapshot.annotations)
+    _set_suspicious_aside(store, champion, snapshot, newest, config, judge)
+    aside = find_set_aside(store, snapshot.annotations)
+    unused = {entry.file_name for entry in aside}
+
     known = remember(store, champion, snapshot.annotations, config.images)
     named = named_gold(store)
-    train_set, held_back = split(known, config.held_back_share, named)
-    newest = changed_since(store, latest_report(store), snapshot.annotations)
+    used = only(known, lambda image: image.file_name not in unused)
+    train_set, held_back = split(used, config.held_back_share, named)
     unlearned = changed_since(store, reports_by_challenger(store).get(champion), snapshot.annotations)
     gold = named or {image.file_name for image in held_back.images} - newest
     return Round(
         name=f"{champion}_{snapshot.id}_{settings_digest(store, config)}",
         champion=champion,
         snapshot=snapshot,
-        new=_only(train_set, lambda image: image.file_name in unlearned),
-        old=_only(train_set, lambda image: image.file_name not in unlearned),
+        new=only(train_set, lambda image: image.file_name in unlearned),
+        old=only(train_set, lambda image: image.file_name not in unlearned),
         held_back=HeldBack(held_back, frozenset(gold)),
-        num_new=len(newest),
+        num_new=len(newest - unused),
+        set_aside=tuple(aside),
     )
 
 
 def changed_since(store: Store, report: RoundReport | None, annotations: AnnotationSet) -> set[str]:
-    """Return the file names of images that are new or annotated anew since a round; all if there was none."""
+    """Return the file names of images that are new, annotated anew or accepted since a round; all if there was none."""
     known = load_snapshot(store, report.snapshot).annotations.images if report else ()
-    seen = {_content_of(image) for image in known}
-    return {image.file_name for image in annotations.images if _content_of(image) not in seen}
+    unused = {entry.content for entry in report.set_aside} if report else set()
+    seen = {content_of(image) for image in known} - unused
+    return {image.file_name for image in annotations.images if content_of(image) not in seen}
 
 
-def _only(annotations: AnnotationSet, is_wanted: Callable[[AnnotatedImage], bool]) -> AnnotationSet:
+def only(annotations: AnnotationSet, is_wanted: Callable[[AnnotatedImage], bool]) -> AnnotationSet:
+    """Return some images of a data set."""
     return replace(annotations, images=tuple(filter(is_wanted, annotations.images)))
 
 
-def _content_of(image: AnnotatedImage) -> tuple[object, ...]:
-    persons = ((p.id, p.keypoints_px.tobytes(), p.visibility.tobytes(), p.is_crowd) for p in image.persons)
-    return (image.file_name, *persons)
+def _set_suspicious_aside(
+    store: Store, champion: str, snapshot: Snapshot, newest: set[str], config: RetrainConfig, judge: Judge
+) -> None:
+    """Look at annotations that nobody has looked at yet, if they are enough for a round."""
+    annotations, records = snapshot.annotations, snapshot.provenance
+    fresh = newest - looked_at(store, annotations)
+    if not fresh or len(fresh) < config.min_new_pictures:
+        return
+    unseen = split(annotations, config.held_back_share, named_gold(store))[1]
+    trusted = only(unseen, lambda image: image.file_name not in newest)
+    suspicions = judge(
+        Registry(store).fetch(champion),
+        only(annotations, lambda image: image.file_name in fresh),
+        annotators_of(annotations, records),
+        replace(trusted, images=trusted.images[-MAX_TRUSTED:]),
+        PictureFolder(config.images),
+    )
+    set_aside(store, suspicions, annotations, records)
 
 
 def settings_digest(store: Store, config: RetrainConfig) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from clickpose.evaluation.plots import click_bars, click_curve
 from pipeline.compare import GOAL, Metrics
 from pipeline.gate import Check, GateRule
+from pipeline.set_aside import SetAside
 from pipeline.store import Store
 
 REPORTS, CURRENT = "reports", "reports/current"
@@ -48,6 +49,7 @@ class RoundReport:
         rule: what the challenger had to show.
         checks: what it did show.
         images: the folder of the images; empty in reports of earlier versions.
+        set_aside: annotations that look wrong and were not used.
     """
 
     round: str
@@ -65,13 +67,15 @@ class RoundReport:
     rule: GateRule | None = None
     checks: tuple[Check, ...] = ()
     images: str = ""
+    set_aside: tuple[SetAside, ...] = ()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RoundReport:
         """Read what ``to_dict`` gave; a report of an earlier version has no rule and no checks."""
         rule = GateRule(**values["rule"]) if values.get("rule") else None
         checks = tuple(Check(**check) for check in values.get("checks", ()))
-        return cls(**{**values, "rule": rule, "checks": checks})
+        set_aside = tuple(SetAside(**entry) for entry in values.get("set_aside", ()))
+        return cls(**{**values, "rule": rule, "checks": checks, "set_aside": set_aside})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -98,6 +102,7 @@ class RoundReport:
                 *rows,
                 "",
                 *self._gate(),
+                *self._set_aside(),
             ]
         )
 
@@ -117,6 +122,22 @@ class RoundReport:
             "",
             f"| | {self.parent} | {self.challenger} | chance better | chance worse | passed |",
             "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+
+    def _set_aside(self) -> list[str]:
+        """Return the lines about annotations that were not used."""
+        if not self.set_aside:
+            return []
+        rows = [f"| {one.annotation} | {one.file_name} | {one.user} | {one.reason} |" for one in self.set_aside]
+        return [
+            f"## {len(self.set_aside)} annotations set aside",
+            "",
+            "They look wrong, and were not used. `clickpose retrain --accept ID` uses one all the same.",
+            "",
+            "| id | image | annotator | reason |",
+            "|---|---|---|---|",
             *rows,
             "",
         ]

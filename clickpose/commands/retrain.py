@@ -40,6 +40,10 @@ def retrain(
         float, typer.Option(help="Share of the training that repeats what the champion learned from.")
     ] = 0.5,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Use an annotation that was set aside, by the id in the report; may repeat."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Run rounds until Ctrl-C, whatever fails.")] = False,
     every: Annotated[float, typer.Option(help="With --watch: hours after which little that is new is enough.")] = 24.0,
     listen: Annotated[
@@ -59,6 +63,7 @@ def retrain(
     from pipeline.dataset import FETCHED
     from pipeline.gate import GateRule
     from pipeline.registry import Registry
+    from pipeline.set_aside import accept as use_anyway
     from pipeline.store import Store
     from pipeline.watch import Schedule, wake_up_calls
     from pipeline.watch import watch as watch_rounds
@@ -76,6 +81,8 @@ def retrain(
         replay=data_sources(replay or (), replay_images or ()),
         replay_share=replay_share,
     )
+    if accept:
+        use_anyway(where, accept)
 
     def one_round(is_due: bool = False) -> rounds.RoundReport:
         wanted = dataclasses.replace(config, min_new_pictures=1) if is_due else config

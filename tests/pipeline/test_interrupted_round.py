@@ -105,6 +105,7 @@ def play(store: Store, annotations: AnnotationSet, players: Players, **changes: 
         lambda: Collected(annotations),
         dataclasses.replace(config, **changes),
         compare=players.compare,
+        judge=lambda *_: [],
         on_promoted=players.predict,
     )
 
@@ -184,7 +185,7 @@ def test_a_promotion_by_hand_in_between_is_not_undone(begin, annotations, player
         return players.compare()
 
     config = RetrainConfig("images", TrainConfig(), held_back_share=0.4)
-    report = retrain(store, lambda: Collected(annotations), config, compare=compare)
+    report = retrain(store, lambda: Collected(annotations), config, compare=compare, judge=lambda *_: [])
     assert not report.promoted
     assert Registry(store).current() == by_hand[0]
 

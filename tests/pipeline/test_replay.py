@@ -52,7 +52,7 @@ def play(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Da
     def run(annotations: AnnotationSet, config: RetrainConfig, promote: bool = True):
         verdict = Comparison({}, {}, Verdict(promote, "because I say so"))
         monkeypatch.setattr(rounds, "train", train)
-        retrain(store, lambda: Collected(annotations), config, compare=lambda *_: verdict)
+        retrain(store, lambda: Collected(annotations), config, compare=lambda *_: verdict, judge=lambda *_: [])
         return trained[-1]
 
     return run

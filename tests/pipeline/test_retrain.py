@@ -1,14 +1,17 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from clickpose.annotations import AnnotationSet
-from clickpose.errors import StoreError
+from clickpose.errors import InvalidConfig, StoreError
 from clickpose.training.config import TrainConfig
 from clickpose.training.scenes import SceneConfig
 from integrations.coco import read_coco
+from integrations.label_studio.provenance import KeypointRecord
 from pipeline import retrain as rounds
 from pipeline.compare import Comparison, HeldBack, compare_in_clicks
 from pipeline.dataset import PictureFolder
@@ -17,8 +20,10 @@ from pipeline.gold import name_gold
 from pipeline.registry import Registry
 from pipeline.retrain import Collected, RetrainConfig, retrain
 from pipeline.round_report import latest_report
+from pipeline.set_aside import accept
 from pipeline.snapshot import split
 from pipeline.store import Store
+from pipeline.suspicion import Suspicion
 
 
 @pytest.fixture
@@ -176,3 +181,85 @@ def test_a_whole_round_in_a_store_that_is_a_uri(annotations, config, tiny_model,
     assert report.parent_metrics["max_held_drift_px@90"] == 0
     assert report.promoted == (Registry(store).current() == report.challenger)
     assert "more persons" in report.reason and not report.promoted
+
+
+def test_what_looks_wrong_is_set_aside_by_annotation_until_it_is_accepted(store, annotations, config, monkeypatch):
+    trained = []
+
+    def train(job, out, **_):
+        trained.append({image.file_name for source in job.data for image in read_coco(source.annotations).images})
+        shutil.copytree(job.start, out, ignore=shutil.ignore_patterns("record.json"))
+
+    monkeypatch.setattr(rounds, "train", train)
+    odd = next(image for image in split(annotations, 0.4)[0].images)
+    records = [KeypointRecord(odd.id, 17, 1, "nose", "moved", 2, "eve@example.org", "v1", 1.0, "2026-01-01T00:00:00Z")]
+
+    def play(judge, **changes):
+        wanted = dataclasses.replace(config, **changes)
+        return retrain(store, lambda: Collected(annotations, records), wanted, compare=say(False), judge=judge)
+
+    report = play(lambda champion, new, users, trusted, images: [Suspicion(odd.file_name, f"{users[odd.file_name]}!")])
+    (aside,) = report.set_aside
+    assert (aside.annotation, aside.file_name, aside.reason) == ("17", odd.file_name, "eve@example.org!")
+    assert odd.file_name not in trained[0]
+    assert "1 annotations set aside" in report.to_markdown() and "| 17 |" in report.to_markdown()
+    assert latest_report(store) == report
+
+    def unasked(*_):
+        pytest.fail("what was set aside is not looked at again")
+
+    again = play(unasked)
+    assert again.reason == "0 images are new since the last round, 1 are needed; 1 annotations are set aside"
+
+    with pytest.raises(InvalidConfig, match="18 is not set aside; these are: 17"):
+        accept(store, ["18"])
+    accept(store, ["17"])
+    accepted = play(unasked)
+    assert odd.file_name in trained[-1]
+    assert accepted.set_aside == ()
+
+
+def test_annotated_anew_it_is_looked_at_anew(store, annotations, config, monkeypatch):
+    monkeypatch.setattr(rounds, "train", lambda job, out, **_: shutil.copytree(job.start, out))
+    odd, asked = annotations.images[0], []
+
+    def judge(champion, new, users, trusted, images):
+        asked.append([image.file_name for image in new.images])
+        return [Suspicion(odd.file_name, "odd")]
+
+    retrain(store, collecting(annotations), config, compare=say(False), judge=judge)
+    mended = dataclasses.replace(odd, persons=odd.persons[1:])
+    changed = dataclasses.replace(annotations, images=(mended, *annotations.images[1:]))
+    report = retrain(store, collecting(changed), config, compare=say(False), judge=judge)
+    assert asked[1] == [odd.file_name]
+    assert len(report.set_aside) == 1
+
+
+def test_a_swapped_batch_is_set_aside_in_a_round(store, annotations, config, monkeypatch):
+    """The champion here is one that sees the truth."""
+    monkeypatch.setattr(rounds, "train", lambda job, out, **_: shutil.copytree(job.start, out))
+    mirror = annotations.skeleton.flip_permutation
+
+    def swap(person):
+        return dataclasses.replace(
+            person, keypoints_px=person.keypoints_px[mirror], visibility=person.visibility[mirror]
+        )
+
+    swapped = tuple(dataclasses.replace(i, persons=tuple(map(swap, i.persons))) for i in annotations.images)
+    truth = {image.file_name: image.persons for image in annotations.images}
+
+    class Oracle:
+        skeleton = annotations.skeleton
+        load = classmethod(lambda cls, folder: cls())
+
+        def encode(self, picture):
+            return picture.filename
+
+        def detect(self, encoded):
+            return [SimpleNamespace(keypoints_px=p.keypoints_px) for p in truth[Path(encoded).name]]
+
+    monkeypatch.setattr("pipeline.set_aside.Predictor", Oracle)
+    monkeypatch.setattr("pipeline.dataset.read_picture", lambda name: SimpleNamespace(filename=name))
+    report = retrain(store, collecting(dataclasses.replace(annotations, images=swapped)), config, compare=say(False))
+    assert report.challenger is None
+    assert {one.file_name for one in report.set_aside} == set(truth)
