@@ -47,7 +47,7 @@ def retrain(
     *,
     compare: Compare = compare_in_clicks,
     judge: Judge = judge_by_champion,
-    on_promoted: Callable[[str], None] = lambda version: None,
+    on_promoted: Callable[[str], object] = lambda version: None,
 ) -> RoundReport:
     """Run one round, or finish the one that was interrupted.
 

@@ -59,6 +59,7 @@ def retrain(
     """
     from clickpose.commands.collecting import collect
     from clickpose.commands.data_sources import data_sources
+    from clickpose.commands.predict_anew import Project, predict_anew
     from pipeline import retrain as rounds
     from pipeline.dataset import FETCHED
     from pipeline.gate import GateRule
@@ -81,6 +82,7 @@ def retrain(
         replay=data_sources(replay or (), replay_images or ()),
         replay_share=replay_share,
     )
+    project = Project(url, title, config.images)
     if accept:
         use_anyway(where, accept)
 
@@ -88,7 +90,12 @@ def retrain(
         wanted = dataclasses.replace(config, min_new_pictures=1) if is_due else config
         current = Registry(where).current()
         model: Path = Registry(where).fetch(current) if current else Path(store) / "models" / "current"
-        report = rounds.retrain(where, lambda: collect(url, title, model, images=images, fetch_into=where), wanted)
+        report = rounds.retrain(
+            where,
+            lambda: collect(url, title, model, images=images, fetch_into=where),
+            wanted,
+            on_promoted=lambda version: predict_anew(project, where, version, num_workers=workers),
+        )
         typer.echo(f"{report.challenger or 'no challenger'}: {report.reason}")
         write_json(json, report.to_dict())
         return report

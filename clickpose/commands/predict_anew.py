@@ -1,0 +1,82 @@
+"""New predictions for tasks that nobody has annotated yet: the last step of a round that promoted a model."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clickpose.commands.collecting import connect, find_project
+
+if TYPE_CHECKING:
+    from integrations.label_studio.client import LabelStudio
+    from pipeline.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project of Label Studio, and the folder or URI that its images lie in."""
+
+    url: str
+    title: str
+    images: str
+
+
+def predict_anew(project: Project, store: Store, version: str, *, num_workers: int = 0) -> int:
+    """Predict the tasks without an annotation with a version of the store, and show these predictions.
+
+    Tasks that have predictions of that version are left alone, so that an interrupted call can be repeated. Images
+    that are not in the project's folder keep the predictions they have.
+
+    Returns:
+        How many tasks got a prediction.
+
+    Raises:
+        LabelStudioError: there is no such project, or Label Studio does not answer.
+    """
+    from clickpose.checkpoints.model_folder import load_model
+    from integrations.label_studio.tasks import make_prediction
+    from pipeline.prelabel import prelabel, read_prelabels
+    from pipeline.registry import Registry
+
+    model = Registry(store).fetch(version)
+    skeleton, out = load_model(model).skeleton, store.uri_of(f"prelabels/{version}-anew")
+    with connect(project.url) as client:
+        number = find_project(client, project.title)
+        waiting = waiting_tasks(client, number, project.images, version)
+        if not waiting:
+            return 0
+        prelabel(list(waiting), out, model, num_workers=num_workers)
+        rows = [
+            {**make_prediction(found.poses, skeleton, found.size_wh, model_version=version), "task": waiting[found.uri]}
+            for found in read_prelabels(out)
+            if found.uri in waiting
+        ]
+        client.add_predictions(number, rows)
+        client.show_predictions_of(number, version)
+    logger.info("%d tasks that wait for an annotator have predictions of %s", len(rows), version)
+    return len(rows)
+
+
+def waiting_tasks(client: LabelStudio, project: int, images: str, version: str) -> dict[str, int]:
+    """Return the tasks without annotation and without predictions of a version, by the path or URI of their image."""
+    from clickpose.annotations import AnnotatedImage
+    from pipeline.dataset import PictureFolder
+    from pipeline.pictures import full_name, picture_exists
+
+    folder, waiting, elsewhere = PictureFolder(images), {}, 0
+    for task in client.tasks(project):
+        name = (task.get("data") or {}).get("file_name")
+        versions = {prediction.get("model_version") for prediction in task.get("predictions") or ()}
+        if task.get("annotations") or version in versions:
+            continue
+        uri = full_name(folder.name_of(AnnotatedImage(0, str(name), (1, 1)))) if name else ""
+        if uri and picture_exists(uri):
+            waiting[uri] = int(task["id"])
+        else:
+            elsewhere += 1
+    if elsewhere:
+        logger.warning("%d tasks keep their predictions: their images are not in %s", elsewhere, images)
+    return waiting
