@@ -8,6 +8,7 @@ ochuman.py        OCHuman's own file
 persons.py        images and persons of any of these files, checked
 records.py        the records of a JSON file: every refusal names file, id and field
 strict_json.py    JSON as the standard has it, without NaN
+store.py          models in a store as training writes them and the service reads them
 redaction.py      addresses without signatures and passwords, for logs
 label_studio/     Label Studio: its labelling interface, its JSON, its ML-backend protocol, its server
 """

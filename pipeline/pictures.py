@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from clickpose.errors import ClickPoseError, ImageError
 from clickpose.images import MAX_BYTES, decode_image, read_image
-from pipeline.store import open_filesystem
+from integrations.store import open_filesystem
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 WILDCARDS = re.compile(r"[*?\[]")

@@ -9,7 +9,6 @@ every promotion and rollback, oldest first.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from clickpose.errors import InvalidModel, StoreError
+from integrations.store import CURRENT, HISTORY, MODELS, NUMBERED_VERSION, line_to, record_of
 from pipeline.store import Store, folder_hashes, local_folder
 
-MODELS, CURRENT, HISTORY = "models", "models/current", "models/history.json"
 MODEL_FILES = ("config.json", "skeleton.json", "weights.safetensors", "metrics.json", "card.md")
 MOST_ROLLBACKS = 50
-VERSION = re.compile(r"v(\d{4,})-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,10 @@ class Registry:
 
     def versions(self) -> list[str]:
         """Return every complete version, oldest first."""
-        numbered = [(int(match[1]), name) for name in self.store.names(MODELS) if (match := VERSION.fullmatch(name))]
-        return [name for _, name in sorted(numbered) if self.store.exists(_record_of(name))]
+        numbered = [
+            (int(match[1]), name) for name in self.store.names(MODELS) if (match := NUMBERED_VERSION.fullmatch(name))
+        ]
+        return [name for _, name in sorted(numbered) if self.store.exists(record_of(name))]
 
     def models(self) -> list[ModelRecord]:
         """Return the record of every complete version, oldest first."""
@@ -89,7 +89,7 @@ class Registry:
         version = f"v{self._next_number():04d}-{folder_digest(folder)[:8]}"
         files = self.store.put_folder(folder, f"{MODELS}/{version}")
         record = {"parent": parent, "added_at": _now(), "files": files, "made_by": made_by}
-        self.store.write_json(_record_of(version), record)
+        self.store.write_json(record_of(version), record)
         return version
 
     def version_made_by(self, round_name: str) -> str | None:
@@ -160,13 +160,7 @@ class Registry:
         return folder
 
     def _line(self) -> list[str]:
-        """Versions from the first promoted to the current one, without those that were rolled back.
-
-        The pointer decides: an event whose pointer was never written, because the process died, is passed over.
-        """
-        current = self.current()
-        lines: list[list[str]] = [event["line"] for event in self.history() if event["line"][-1] == current]
-        return lines[-1] if lines else [current] if current else []
+        return line_to(self.current(), self.history())
 
     def _move_to(self, line: list[str], action: str) -> None:
         """Make the last version of a line current; the event is written first, and counts once the pointer agrees."""
@@ -176,24 +170,24 @@ class Registry:
         self.store.write_pointer(CURRENT, line[-1])
 
     def _record(self, version: str) -> dict[str, Any]:
-        if not VERSION.fullmatch(version) or not self.store.exists(_record_of(version)):
+        if not NUMBERED_VERSION.fullmatch(version) or not self.store.exists(record_of(version)):
             raise StoreError(f"there is no model {version!r} in {self.store.uri_of(MODELS)}")
-        return dict(self.store.read_json(_record_of(version)))
+        return dict(self.store.read_json(record_of(version)))
 
     def _next_number(self) -> int:
         """One more than any number in use, interrupted uploads included."""
-        numbers = [int(match[1]) for name in self.store.names(MODELS) if (match := VERSION.fullmatch(name))]
-        return max(numbers, default=0) + 1
+        return max((number for number, _ in self._numbered()), default=0) + 1
+
+    def _numbered(self) -> list[tuple[int, str]]:
+        """Every version with its number, interrupted uploads included."""
+        names = self.store.names(MODELS)
+        return [(int(match[1]), name) for name in names if (match := NUMBERED_VERSION.fullmatch(name))]
 
 
 def folder_digest(folder: str | Path) -> str:
     """SHA-256 over the names and contents of all files of a model folder: the identity of a model."""
     lines = "".join(f"{digest}  {file}\n" for file, digest in folder_hashes(folder).items())
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _record_of(version: str) -> str:
-    return f"{MODELS}/{version}/record.json"
 
 
 def _now() -> str:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, convert_set
+from integrations.store import MODELS
 from pipeline.dataset import read_annotations
 from pipeline.mixture import DataSource
-from pipeline.registry import MODELS, Registry
+from pipeline.registry import Registry
 from pipeline.round_report import RoundReport, reports_by_challenger
 from pipeline.snapshot import load_snapshot
 from pipeline.store import Store

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clickpose.annotations import AnnotationSet
+from integrations.store import MODELS
 from pipeline.compare import Compare, Comparison, compare_in_clicks
 from pipeline.dataset import PictureFolder, coco_bytes
 from pipeline.gate import Verdict
@@ -28,7 +29,7 @@ from pipeline.open_round import (
     open_round,
     unfinished_round,
 )
-from pipeline.registry import MODELS, Registry
+from pipeline.registry import Registry
 from pipeline.replay import sample_sources, weigh
 from pipeline.round_plan import Collected, RetrainConfig, Round, plan_round
 from pipeline.round_report import RoundReport, write_report

@@ -16,16 +16,14 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import pyarrow
 from pyarrow import fs
 
 from clickpose.errors import StoreError
+from integrations.store import explained, open_filesystem
 
 OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})  # folders there are only prefixes of names
 
@@ -67,7 +65,7 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether a file or folder of that name is there."""
-        with self._explained("looked up", name):
+        with explained(self.uri_of(name), "looked up"):
             return bool(self.filesystem.get_file_info(self.path_of(name)).type != fs.FileType.NotFound)
 
     def names(self, name: str = "") -> list[str]:
@@ -83,14 +81,14 @@ class Store:
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of a file; StoreError if there is none."""
-        with self._explained("read", name), self.filesystem.open_input_stream(self.path_of(name)) as stream:
+        with explained(self.uri_of(name), "read"), self.filesystem.open_input_stream(self.path_of(name)) as stream:
             return bytes(stream.read())
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write or replace a file in one step, as every other reader and writer sees it."""
         path = PurePosixPath(self.path_of(name))
         unfinished = str(path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp"))
-        with self._explained("written", name):
+        with explained(self.uri_of(name), "written"):
             if self.filesystem.type_name not in OBJECT_STORES:
                 self.filesystem.create_dir(str(path.parent), recursive=True)
             with self.filesystem.open_output_stream(unfinished) as stream:
@@ -100,7 +98,7 @@ class Store:
     def delete(self, name: str) -> None:
         """Remove a file, or a folder with all that is below it; nothing happens if it is not there."""
         path = self.path_of(name)
-        with self._explained("deleted", name):
+        with explained(self.uri_of(name), "deleted"):
             kind = self.filesystem.get_file_info(path).type
             if kind == fs.FileType.Directory:
                 self.filesystem.delete_dir(path)
@@ -148,42 +146,17 @@ class Store:
             target.write_bytes(self.read_bytes(f"{name}/{file}" if name else file))
 
     def _inside(self, name: str) -> list[fs.FileInfo]:
-        with self._explained("listed", name):
+        with explained(self.uri_of(name), "listed"):
             found = self.filesystem.get_file_info(fs.FileSelector(self.path_of(name), allow_not_found=True))
         return [info for info in found if not info.base_name.startswith(".")]
 
     def _files(self, name: str) -> list[str]:
         """Names, relative to the folder, of every finished file below it."""
         root = self.path_of(name)
-        with self._explained("listed", name):
+        with explained(self.uri_of(name), "listed"):
             infos = self.filesystem.get_file_info(fs.FileSelector(root, recursive=True))
         files = [info.path[len(root) :].lstrip("/") for info in infos if info.type == fs.FileType.File]
         return sorted(file for file in files if not PurePosixPath(file).name.startswith("."))
-
-    @contextmanager
-    def _explained(self, what: str, name: str) -> Iterator[None]:
-        """Turn whatever a file system raises into one sentence that names the object."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise StoreError(f"{self.uri_of(name)} is not in the store") from error
-        except (OSError, pyarrow.ArrowException) as error:
-            raise StoreError(f"{self.uri_of(name)} cannot be {what}: {error}") from error
-
-
-def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-    """Open the file system of a path or URI; return it with the path that it knows the URI by.
-
-    Raises:
-        StoreError: no file system answers to the URI.
-    """
-    try:
-        filesystem, path = fs.FileSystem.from_uri(uri if "://" in uri else str(Path(uri).absolute()))
-    except (pyarrow.ArrowException, ValueError, OSError) as error:
-        raise StoreError(
-            f"{uri} is neither a path nor a URI of a known kind (s3://, gs://, file://): {error}"
-        ) from error
-    return filesystem, path.rstrip("/")
 
 
 def local_folder(uri: str | Path, cache: str | Path | None = None) -> Path:

@@ -1,26 +1,19 @@
-"""Where models are loaded from: one folder, or a store whose file ``models/current`` contains the version.
-
-models/<version>/     a model folder; it never changes
-models/current        the current version; promotion and rollback replace this file atomically
-models/history.json   every promotion and rollback, oldest first; "line" lists the versions up to the current one
-"""
+"""Where models are loaded from: one folder, or a store whose file ``models/current`` contains the version."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-import pyarrow
 from pyarrow import fs
 
 from clickpose.errors import StoreError
 from clickpose.skeleton import Skeleton
+from integrations.store import CURRENT, HISTORY, MODELS, VERSION, explained, line_to, open_filesystem
 
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MAX_POINTER_BYTES = 1000
 
 
@@ -33,7 +26,7 @@ class ModelSource:
     """
 
     def __init__(self, *, store: str | None = None, folder: str | None = None) -> None:
-        self.uri = f"{store.rstrip('/')}/models" if store else str(folder).rstrip("/")
+        self.uri = (store or str(folder)).rstrip("/")
         self._version = None if store else PurePosixPath(self.uri).name
 
     def wanted_version(self) -> str:
@@ -44,10 +37,10 @@ class ModelSource:
         """
         if self._version is not None:
             return self._version
-        text = _read(f"{self.uri}/current", MAX_POINTER_BYTES).decode(errors="replace").strip()
+        text = _read(f"{self.uri}/{CURRENT}", MAX_POINTER_BYTES).decode(errors="replace").strip()
         if not VERSION.fullmatch(text):
             raise StoreError(
-                f"{self.uri}/current does not contain a valid version: {text[:50]!r}; promote a model first"
+                f"{self.uri}/{CURRENT} does not contain a valid version: {text[:50]!r}; promote a model first"
             )
         return text
 
@@ -56,11 +49,10 @@ class ModelSource:
         if self._version is not None:
             return []
         try:
-            events = json.loads(_read(f"{self.uri}/history.json"))
-            lines = [event["line"] for event in events if event["line"][-1] == version]
+            line = line_to(version, json.loads(_read(f"{self.uri}/{HISTORY}")))
         except (StoreError, ValueError, LookupError, TypeError):
             return []
-        return [name for name in map(str, reversed(lines[-1][:-1])) if VERSION.fullmatch(name)] if lines else []
+        return [name for name in map(str, reversed(line[:-1])) if VERSION.fullmatch(name)]
 
     def read_skeleton(self, version: str) -> Skeleton:
         """Return the skeleton of a version without loading its weights.
@@ -82,37 +74,20 @@ class ModelSource:
         Raises:
             StoreError: the store cannot be read, or has no such model.
         """
-        filesystem, path = _open(self._folder(version))
+        filesystem, path = open_filesystem(self._folder(version))
         if isinstance(filesystem, fs.LocalFileSystem):
             yield Path(path)
             return
         with TemporaryDirectory(prefix="clickpose-model-") as folder:
-            with _explained(self._folder(version)):
+            with explained(self._folder(version)):
                 fs.copy_files(path, folder, source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
             yield Path(folder)
 
     def _folder(self, version: str) -> str:
-        return self.uri if self._version is not None else f"{self.uri}/{version}"
+        return self.uri if self._version is not None else f"{self.uri}/{MODELS}/{version}"
 
 
 def _read(uri: str, max_bytes: int | None = None) -> bytes:
-    filesystem, path = _open(uri)
-    with _explained(uri), filesystem.open_input_stream(path) as stream:
+    filesystem, path = open_filesystem(uri)
+    with explained(uri), filesystem.open_input_stream(path) as stream:
         return bytes(stream.read(max_bytes))
-
-
-def _open(uri: str) -> tuple[fs.FileSystem, str]:
-    with _explained(uri):
-        filesystem, path = fs.FileSystem.from_uri(uri if "://" in uri else str(Path(uri).absolute()))
-        return filesystem, path
-
-
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn errors of the file system into a ``StoreError`` with the URI."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise StoreError(f"{uri} does not exist") from error
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise StoreError(f"{uri} cannot be read: {error}") from error

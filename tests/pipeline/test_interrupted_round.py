@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from clickpose.annotations import AnnotationSet
 from clickpose.training.config import TrainConfig
 from integrations.coco import read_coco
+from integrations.store import HISTORY
 from pipeline import retrain as rounds
 from pipeline import round_report
 from pipeline.compare import Comparison
 from pipeline.gate import Verdict
 from pipeline.gold import name_gold
-from pipeline.registry import HISTORY, Registry
+from pipeline.registry import Registry
 from pipeline.retrain import Collected, RetrainConfig, RoundReport, retrain
 from pipeline.round_report import latest_report
 from pipeline.snapshot import current_snapshot

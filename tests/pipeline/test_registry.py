@@ -3,7 +3,8 @@ import json
 import pytest
 
 from clickpose.errors import InvalidModel, StoreError
-from pipeline.registry import HISTORY, Registry
+from integrations.store import HISTORY
+from pipeline.registry import Registry
 from pipeline.store import Store
 
 

@@ -47,7 +47,7 @@ def test_a_stored_folder_is_never_overwritten(store, tmp_path) -> None:
 
 @pytest.mark.parametrize("read", [Store.read_bytes, Store.read_json])
 def test_a_missing_object_is_named(store, read) -> None:
-    with pytest.raises(StoreError, match=r"reports/r9/report\.json is not in the store"):
+    with pytest.raises(StoreError, match=r"reports/r9/report\.json does not exist"):
         read(store, "reports/r9/report.json")
 
 
