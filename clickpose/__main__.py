@@ -15,8 +15,10 @@ from clickpose.commands.evaluate import evaluate
 from clickpose.commands.label_studio import label_studio
 from clickpose.commands.models import models
 from clickpose.commands.prelabel import prelabel
+from clickpose.commands.report import report
 from clickpose.commands.retrain import retrain
 from clickpose.commands.serve import serve
+from clickpose.commands.store import store
 from clickpose.commands.train import train
 from clickpose.errors import ClickPoseError, StoreInUse
 
@@ -25,10 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Interactive human keypoint annotation: Click-Pose on Ray, inside Label Studio.",
 )
-for command in (demo, train, retrain, prelabel, serve, evaluate, convert):
+for command in (demo, train, retrain, report, prelabel, serve, evaluate, convert):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
+app.add_typer(store, name="store")
 app.add_typer(label_studio, name="label-studio")
 
 

@@ -23,10 +23,13 @@ gold.py           images whose labels are trusted
 compare.py        champion and challenger on the same held-back images
 gate.py           the rule: whether the challenger replaces the champion
 round_report.py   the report of a round
+progress_report.py  how the model got better over all rounds
+data_diff.py      what changed between two snapshots
 
 store.py          bytes, folders and pointers below one root, a folder or a bucket
 lease.py          one writer at a time
 sweep.py          what interrupted writers left
+prune.py          what of a store is still needed
 registry.py       the models of a store
 dataset.py        a data set wherever it lies
 cluster.py        the cluster that RAY_ADDRESS names, or a small one on this machine

@@ -12,7 +12,7 @@ from clickpose.evaluation import Simulation, evaluate_all
 from clickpose.evaluation.image_costs import ImageCost, ImageMeter
 from clickpose.predictor import Predictor
 from pipeline.dataset import PictureFolder
-from pipeline.gate import GateRule, Verdict, judge
+from pipeline.gate import GateRule, Verdict, all_clicks, judge
 from pipeline.progress import progress
 
 Metrics: TypeAlias = dict[str, float | None]
@@ -34,12 +34,37 @@ class HeldBack:
 
 
 @dataclass(frozen=True)
+class ImageClicks:
+    """One image of a comparison.
+
+    Attributes:
+        file_name: of the image.
+        num_persons: labelled persons.
+        champion: clicks that all of them together cost with the champion, deleted poses included.
+        challenger: the same with the challenger.
+    """
+
+    file_name: str
+    num_persons: int
+    champion: int
+    challenger: int
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Two models on the same images: what ``evaluate`` says of each, and whether the second is worth the change."""
+    """Two models on the same images.
+
+    Attributes:
+        champion: what ``evaluate`` says of the current model.
+        challenger: what it says of the new one.
+        verdict: whether the challenger should replace the champion.
+        by_image: clicks on each image.
+    """
 
     champion: Metrics
     challenger: Metrics
     verdict: Verdict
+    by_image: tuple[ImageClicks, ...] = ()
 
 
 Compare: TypeAlias = Callable[[Path, Path, HeldBack, PictureFolder, GateRule], Comparison]
@@ -70,7 +95,9 @@ def compare_in_clicks(
     if drift_px > 0:
         reason = f"the challenger moves keypoints that a human placed, by up to {drift_px:.3g} px"
         verdict = Verdict(False, reason, verdict.checks)
-    return Comparison(before.metrics, after.metrics, verdict)
+    pairs = zip(before.costs, after.costs, strict=True)
+    by_image = tuple(ImageClicks(a.file_name, a.num_persons, all_clicks(a), all_clicks(b)) for a, b in pairs)
+    return Comparison(before.metrics, after.metrics, verdict, by_image)
 
 
 def _measure(folder: Path, held_back: AnnotationSet, load_image: PictureFolder) -> Measured:

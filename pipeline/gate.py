@@ -164,7 +164,7 @@ def losses_of(costs: Sequence[ImageCost], keypoints: Sequence[str]) -> Losses:
     names = ("clicks per person", "1 - AP", "harm", *(f"errors at {keypoint}" for keypoint in keypoints))
     amounts = [
         [
-            cost.clicks + CLICKS_TO_DELETE_PERSON * cost.num_spurious,
+            all_clicks(cost),
             0.0 if cost.ap is None else 1 - cost.ap,
             cost.num_harmed,
             *(cost.labelled - cost.accurate),
@@ -173,6 +173,11 @@ def losses_of(costs: Sequence[ImageCost], keypoints: Sequence[str]) -> Losses:
     ]
     counts = [[cost.num_persons, cost.ap is not None, cost.num_within, *cost.labelled] for cost in costs]
     return Losses(names, np.array(amounts, np.float64), np.array(counts, np.float64))
+
+
+def all_clicks(cost: ImageCost) -> int:
+    """Return the clicks of an image: what its persons cost, and one for each pose that shows nobody."""
+    return cost.clicks + CLICKS_TO_DELETE_PERSON * cost.num_spurious
 
 
 def _compare(before: Losses, after: Losses, rule: GateRule) -> list[Check]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from clickpose.annotations import AnnotationSet
-from pipeline.compare import Comparison, HeldBack
+from pipeline.compare import Comparison, HeldBack, ImageClicks
 from pipeline.gate import Verdict
 from pipeline.mixture import DataSource
 from pipeline.replay import remember
@@ -33,7 +33,7 @@ def open_round(store: Store, this: Round) -> None:
     values = {
         "champion": this.champion,
         "snapshot": this.snapshot.id,
-        "num_new": this.num_new,
+        "newest": sorted(this.newest),
         "new": _names(this.new),
         "old": _names(this.old),
         "held_back": _names(this.held_back.annotations),
@@ -87,7 +87,8 @@ def kept_comparison(store: Store, this: Round) -> Comparison | None:
     if not store.exists(file):
         return None
     values = store.read_json(file)
-    return Comparison(values["champion"], values["challenger"], Verdict.from_dict(values["verdict"]))
+    by_image = tuple(ImageClicks(**one) for one in values["by_image"])
+    return Comparison(values["champion"], values["challenger"], Verdict.from_dict(values["verdict"]), by_image)
 
 
 def _read_round(store: Store, name: str, config: RetrainConfig) -> Round:
@@ -97,7 +98,7 @@ def _read_round(store: Store, name: str, config: RetrainConfig) -> Round:
     new, old, held_back = (_pick(known, set(values[part])) for part in ("new", "old", "held_back"))
     aside = tuple(SetAside(**entry) for entry in values["set_aside"])
     compared_on = HeldBack(held_back, frozenset(values["gold"]))
-    return Round(name, values["champion"], snapshot, new, old, compared_on, values["num_new"], aside)
+    return Round(name, values["champion"], snapshot, new, old, compared_on, frozenset(values["newest"]), aside)
 
 
 def _delete(store: Store, name: str) -> None:

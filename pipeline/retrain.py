@@ -75,8 +75,8 @@ def retrain(
         this = unfinished_round(store, config)
         if this is None:
             this = plan_round(store, collect(), config, judge)
-            if this.num_new < config.min_new_pictures:
-                reason = f"{this.num_new} images are new since the last round, {config.min_new_pictures} are needed"
+            if len(this.newest) < config.min_new_pictures:
+                reason = f"{len(this.newest)} images are new since the last round, {config.min_new_pictures} are needed"
                 if this.set_aside:
                     reason += f"; {len(this.set_aside)} annotations are set aside"
                 return _report(this, config, None, Comparison({}, {}, Verdict(False, reason)), promoted=False)
@@ -165,4 +165,6 @@ def _report(
         checks=comparison.verdict.checks,
         images=config.images,
         set_aside=this.set_aside,
+        by_image=comparison.by_image,
+        newest=tuple(sorted(this.newest)),
     )

@@ -88,7 +88,8 @@ class Round:
         new: what the champion was not trained on.
         old: what it was trained on, as far as the store knows.
         held_back: what both models are compared on.
-        num_new: images that are new or annotated anew since the last round that finished, without those set aside.
+        newest: file names of images that are new or annotated anew since the last round that finished, without those
+            set aside.
         set_aside: annotations of the snapshot that are not used.
     """
 
@@ -98,7 +99,7 @@ class Round:
     new: AnnotationSet
     old: AnnotationSet
     held_back: HeldBack
-    num_new: int
+    newest: frozenset[str]
     set_aside: tuple[SetAside, ...] = ()
 
 
@@ -131,7 +132,7 @@ def plan_round(store: Store, collected: Collected, config: RetrainConfig, judge:
         new=only(train_set, lambda image: image.file_name in unlearned),
         old=only(train_set, lambda image: image.file_name not in unlearned),
         held_back=HeldBack(held_back, frozenset(gold)),
-        num_new=len(newest - unused),
+        newest=frozenset(newest - unused),
         set_aside=tuple(aside),
     )
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clickpose.evaluation.plots import click_bars, click_curve
-from pipeline.compare import GOAL, Metrics
+from pipeline.compare import GOAL, ImageClicks, Metrics
 from pipeline.gate import Check, GateRule
 from pipeline.set_aside import SetAside
 from pipeline.store import Store
@@ -50,6 +50,8 @@ class RoundReport:
         checks: what it did show.
         images: the folder of the images; empty in reports of earlier versions.
         set_aside: annotations that look wrong and were not used.
+        by_image: clicks on each image that was compared on.
+        newest: file names of those that were new in this round.
     """
 
     round: str
@@ -68,6 +70,8 @@ class RoundReport:
     checks: tuple[Check, ...] = ()
     images: str = ""
     set_aside: tuple[SetAside, ...] = ()
+    by_image: tuple[ImageClicks, ...] = ()
+    newest: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RoundReport:
@@ -75,7 +79,10 @@ class RoundReport:
         rule = GateRule(**values["rule"]) if values.get("rule") else None
         checks = tuple(Check(**check) for check in values.get("checks", ()))
         set_aside = tuple(SetAside(**entry) for entry in values.get("set_aside", ()))
-        return cls(**{**values, "rule": rule, "checks": checks, "set_aside": set_aside})
+        by_image = tuple(ImageClicks(**one) for one in values.get("by_image", ()))
+        newest = tuple(values.get("newest", ()))
+        known = {**values, "rule": rule, "checks": checks, "set_aside": set_aside}
+        return cls(**{**known, "by_image": by_image, "newest": newest})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -156,11 +163,16 @@ def write_report(store: Store, report: RoundReport) -> None:
     store.write_pointer(CURRENT, report.round)
 
 
+def all_reports(store: Store) -> list[RoundReport]:
+    """Return the reports of all rounds that were finished, oldest first."""
+    files = [f"{REPORTS}/{name}/report.json" for name in store.folders(REPORTS)]
+    reports = [RoundReport.from_dict(store.read_json(file)) for file in files if store.exists(file)]
+    return sorted(reports, key=lambda report: (report.finished_at, report.challenger or ""))
+
+
 def reports_by_challenger(store: Store) -> dict[str, RoundReport]:
     """Return the report of every round that trained a model, by the model's version."""
-    files = (f"{REPORTS}/{name}/report.json" for name in store.names(REPORTS))
-    reports = (RoundReport.from_dict(store.read_json(file)) for file in files if store.exists(file))
-    return {report.challenger: report for report in reports if report.challenger}
+    return {report.challenger: report for report in all_reports(store) if report.challenger}
 
 
 def latest_report(store: Store) -> RoundReport | None:

@@ -145,6 +145,15 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self.read_bytes(f"{name}/{file}" if name else file))
 
+    def num_bytes(self, name: str) -> int:
+        """Return the size of a file, or of all files below a folder; 0 if there is neither."""
+        path = self.path_of(name)
+        with explained(self.uri_of(name), "listed"):
+            selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
+            (info,) = self.filesystem.get_file_info([path])
+            infos = self.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory else [info]
+        return sum(info.size or 0 for info in infos if info.type == fs.FileType.File)
+
     def _inside(self, name: str) -> list[fs.FileInfo]:
         with explained(self.uri_of(name), "listed"):
             found = self.filesystem.get_file_info(fs.FileSelector(self.path_of(name), allow_not_found=True))

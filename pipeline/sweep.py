@@ -8,14 +8,17 @@ from pipeline.store import Store
 LAST_FILES = {"models": "record.json", "annotations": "manifest.json", "reports": "report.json", "runs": "round.json"}
 
 
-def sweep(store: Store) -> list[str]:
-    """Delete what interrupted writers left, and return the names of the folders; call it under the store's lease."""
-    left = [
+def leftovers(store: Store) -> list[str]:
+    """Return the names of what interrupted writers left; it means something under the store's lease only."""
+    return [
         f"{folder}/{name}"
         for folder, last in LAST_FILES.items()
         for name in store.folders(folder)
         if not store.exists(f"{folder}/{name}/{last}")
     ]
-    for name in left:
+
+
+def sweep(store: Store) -> None:
+    """Delete what interrupted writers left; call it under the store's lease."""
+    for name in leftovers(store):
         store.delete(name)
-    return left

@@ -1,0 +1,32 @@
+"""``clickpose report``: how a store's model got better, round by round."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clickpose.commands.output import JsonFile, write_json
+
+
+def report(
+    store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
+    plot: Annotated[Path | None, typer.Option(help="Picture to write, such as rounds.png.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Report every round: clicks per person, effort, drift of what comes in, and the worst images.
+
+    Drift is what images new in a round cost more, in clicks per person with the model that was current.
+    """
+    from pipeline.progress_report import draw_progress, progress_lines, to_text, worst_images
+    from pipeline.store import Store
+
+    lines = progress_lines(Store(store))
+    typer.echo(to_text(lines), nl=False)
+    if plot is not None and lines:
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        draw_progress(lines).savefig(plot)
+    worst = [asdict(one) for one in worst_images(lines[-1].round)] if lines else []
+    write_json(json, {"rounds": [asdict(line) for line in lines], "worst": worst})
