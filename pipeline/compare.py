@@ -11,7 +11,7 @@ from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.evaluation import Simulation, evaluate_all
 from clickpose.evaluation.image_costs import ImageCost, ImageMeter
 from clickpose.predictor import Predictor
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import PictureFolder, fit_records
 from pipeline.gate import GateRule, Verdict, all_clicks, judge
 from pipeline.progress import progress
 
@@ -85,11 +85,12 @@ def compare_in_clicks(
     """Evaluate two model folders on held-back images, and let the rule decide.
 
     Raises:
-        ImageError: a held-back image cannot be read.
+        ImageError: no held-back image can be read; one that cannot is left out.
         InvalidModel: a folder cannot be loaded.
     """
-    before = _measure(champion, held_back.annotations, load_image)
-    after = _measure(challenger, held_back.annotations, load_image)
+    annotations = fit_records(held_back.annotations, load_image, skip_bad=True)
+    before = _measure(champion, annotations, load_image)
+    after = _measure(challenger, annotations, load_image)
     verdict = judge(before.costs, after.costs, before.keypoints, rule, held_back.gold)
     drift_px = after.metrics[f"max_held_drift_px@{GOAL}"] or 0.0
     if drift_px > 0:

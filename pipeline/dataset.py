@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from PIL import Image
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
+from clickpose.errors import ImageError
+from clickpose.images import Findings, open_fitted
 from integrations.coco import read_coco, write_coco
 from pipeline.pictures import picture_exists, read_picture
 from pipeline.store import Store
 
+logger = logging.getLogger(__name__)
+
+READERS = 4  # decoding is most of it
 FETCHED = "pictures"  # folder of a store for images that only Label Studio has
 
 
@@ -56,6 +63,38 @@ def read_annotations(uri: str | Path, *, skip_bad: bool = False) -> AnnotationSe
     with tempfile.TemporaryDirectory() as local:
         (Path(local) / name).write_bytes(Store(folder).read_bytes(name))
         return read_coco(Path(local) / name, skip_bad=skip_bad)
+
+
+def fit_records(annotations: AnnotationSet, pictures: PictureFolder, *, skip_bad: bool) -> AnnotationSet:
+    """Open every picture once, so that each record fits its own; ``skip_bad`` leaves out those that cannot be used.
+
+    What is changed or left out is logged.
+
+    Raises:
+        ImageError: a picture cannot be used, and ``skip_bad`` is not set; or none can.
+    """
+    findings, failures = Findings(), list[ImageError]()
+
+    def fit(image: AnnotatedImage) -> AnnotatedImage | ImageError:
+        try:
+            return open_fitted(image, pictures, findings)[1]
+        except ImageError as error:
+            return error
+
+    fitted = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for outcome in pool.map(fit, annotations.images):
+            if isinstance(outcome, ImageError):
+                failures.append(outcome)
+            else:
+                fitted.append(outcome)
+    if failures and (not skip_bad or not fitted):
+        raise failures[0]
+    for error in failures:
+        findings.tell(f"left out: {error}")
+    if failures:
+        logger.warning("left out %d of %d images", len(failures), len(annotations))
+    return replace(annotations, images=tuple(fitted))
 
 
 def coco_bytes(annotations: AnnotationSet) -> bytes:

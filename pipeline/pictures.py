@@ -17,7 +17,7 @@ from PIL import Image
 from pyarrow import fs
 
 from clickpose.errors import ClickPoseError, ImageError
-from clickpose.images import MAX_BYTES, decode_image, read_image
+from clickpose.images import decode_image, read_image, refuse_large_file
 from integrations.store import open_filesystem
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -56,9 +56,7 @@ def read_picture(name: str) -> Image.Image:
         return read_image(name)
     try:
         filesystem, path = _locate(name)
-        size = filesystem.get_file_info(path).size or 0
-        if size > MAX_BYTES:
-            raise ImageError(f"{name} has {size} bytes, more than the limit of {MAX_BYTES}")
+        refuse_large_file(filesystem.get_file_info(path).size or 0, name)
         with filesystem.open_input_stream(path) as stream:
             data = stream.read()
     except FileNotFoundError as error:

@@ -40,14 +40,14 @@ class TrainJob:
         data: what to train on; each source has its share of every epoch.
         config: how to train.
         loader_processes: processes of each worker that draw batches ahead of it.
-        skip_bad: leave bad records of the files out instead of refusing them.
+        skip_bad: leave bad records and images out, and log each, instead of ending.
     """
 
     start: str
     data: tuple[DataSource, ...]
     config: TrainConfig
     loader_processes: int = 0
-    skip_bad: bool = False
+    skip_bad: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -120,6 +120,7 @@ def epoch_batches(job: TrainJob, model: LoadedModel, data: Mixture, epoch: int) 
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
         scenes_per_epoch=job.config.scenes_per_epoch,
+        skip_bad=job.skip_bad,
     )
 
 

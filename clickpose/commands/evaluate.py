@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,7 +49,9 @@ def evaluate(
     label_studio_export: Annotated[
         Path | None, typer.Option(help="JSON export of Label Studio: seconds a person and a click.")
     ] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Leave bad records out and log each, instead of refusing.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad/--strict", help="Leave bad records and images out and log each, or end at one.")
+    ] = True,
     plots: Annotated[Path | None, typer.Option(help="Folder for click curve, bars, and pictures of clicks.")] = None,
     json: JsonFile = None,
 ) -> None:
@@ -58,7 +61,7 @@ def evaluate(
     from clickpose.predictor import Predictor
     from integrations.coco import read_coco
     from integrations.label_studio.times import read_times
-    from pipeline.dataset import PictureFolder
+    from pipeline.dataset import PictureFolder, fit_records
     from pipeline.progress import progress
 
     simulations = _simulations(strategy or [], max_clicks, {"loop": loop, "hold": hold, "noise": noise})
@@ -69,11 +72,14 @@ def evaluate(
     times = read_times(label_studio_export, predictor.skeleton) if label_studio_export else []
 
     pictures = PictureFolder(str(images))
+    fitted = fit_records(annotations, pictures, skip_bad=skip_bad)
+    usable = {image.id for image in fitted.images}
+    annotations = replace(annotations, images=tuple(image for image in annotations.images if image.id in usable))
     rounds = next(iter(simulations.values())).rounds
-    overlays = OverlayMeter(predictor, choose_images(annotations, OVERLAYS if plots else 0), max_clicks, rounds)
+    overlays = OverlayMeter(predictor, choose_images(fitted, OVERLAYS if plots else 0), max_clicks, rounds)
     with progress(f"evaluating {predictor.version}", len(annotations)) as advance:
         ours = evaluate_all(
-            predictor, annotations, pictures, simulations, meters=[overlays], progress=lambda done, total: advance(1)
+            predictor, fitted, pictures, simulations, meters=[overlays], progress=lambda done, total: advance(1)
         )
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()

@@ -55,8 +55,8 @@ def train(
     workers: Annotated[int, typer.Option(help="Ray workers, one a GPU; 0 trains in this process.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads, when training in this process without a GPU.")] = 1,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad records of DATA out; without it they end the run.")
-    ] = False,
+        bool, typer.Option("--skip-bad/--strict", help="Leave bad records and images out and log each, or end at one.")
+    ] = True,
     json: JsonFile = None,
 ) -> None:
     """Train Click-Pose, from scratch or from another model; interrupted, the same command goes on.

@@ -1,9 +1,23 @@
 """Images from outside: decoded in one place, upright, RGB, within limits.
 
-decoding.py   bytes or a file to an RGB picture
-limits.py     small files that would cost hours or all memory, refused before they are decoded
+decoding.py      bytes or a file to an RGB picture
+orientation.py   which way up it is, as browsers see it
+fitting.py       a record of another size than its image; findings.py tells so
+limits.py        small files that would cost hours or all memory, refused before they are decoded
 """
 
-from clickpose.images.decoding import FORMATS, MAX_BYTES, MAX_PIXELS, decode_image, read_image
+from clickpose.images.decoding import FORMATS, decode_image, read_image
+from clickpose.images.findings import Findings
+from clickpose.images.fitting import open_fitted
+from clickpose.images.limits import MAX_BYTES, MAX_PIXELS, refuse_large_file
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "decode_image", "read_image"]
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Findings",
+    "decode_image",
+    "open_fitted",
+    "read_image",
+    "refuse_large_file",
+]

@@ -1,47 +1,56 @@
-"""The one place where pictures are decoded: upright, RGB, within limits."""
+"""The one place where pictures are decoded: upright as browsers show them, RGB, within limits."""
 
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from clickpose.errors import ImageError
-from clickpose.images.limits import refuse_large_work, refuse_long_work
+from clickpose.images.fitting import NAME, ORIENTATION
+from clickpose.images.limits import (
+    allow_pixels,
+    refuse_large_file,
+    refuse_large_work,
+    refuse_long_work,
+)
+from clickpose.images.orientation import read_orientation, turn_upright
 
-MAX_BYTES = 64 * 2**20
-MAX_PIXELS = 100_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # Pillow knows fifty more; some run other programs
+MALFORMED = (ValueError, TypeError, OverflowError, struct.error, Image.DecompressionBombError)  # as Pillow has it
 
 
 def decode_image(
-    data: bytes, name: str = "image", *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+    data: bytes, name: str = "image", *, max_bytes: int | None = None, max_pixels: int | None = None
 ) -> Image.Image:
-    """Decode an encoded picture to RGB with its EXIF orientation applied, as browsers show it.
+    """Decode an encoded picture to RGB, turned upright as browsers do; ``info`` keeps the orientation it had.
 
     Args:
         data: the encoded picture, in one of ``FORMATS``; of several frames the first counts.
         name: what to call it in an error.
-        max_bytes: limit on the encoded size.
-        max_pixels: limit on width times height; checked, as are the other limits of ``limits.py``, before anything
-            is decoded.
+        max_bytes: limit on the encoded size; None stands for that of ``limits.py``.
+        max_pixels: limit on width times height, likewise; checked, as are its other limits, before anything is decoded.
 
     Raises:
         ImageError: the picture is empty, broken or beyond a limit.
     """
-    if len(data) > max_bytes:
-        raise ImageError(f"{name} has {len(data)} bytes, more than the limit of {max_bytes}")
+    refuse_large_file(len(data), name, max_bytes)
     refuse_long_work(data, name)
+    limit = allow_pixels(max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            refuse_large_work(picture, name, max_pixels)
-            return _to_rgb(ImageOps.exif_transpose(picture))
+            refuse_large_work(picture, name, limit)
+            orientation = read_orientation(picture)
+            upright = _to_rgb(turn_upright(picture, orientation))
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} cannot be decoded as a picture: it is none of {', '.join(FORMATS)}") from error
-    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, RuntimeError, SyntaxError, *MALFORMED) as error:
         raise ImageError(f"{name} cannot be decoded as a picture: {error}") from error
+    upright.info = {ORIENTATION: orientation, NAME: name}  # what else the file tells is not of this image any more
+    return upright
 
 
 def read_image(path: str | Path) -> Image.Image:
@@ -51,9 +60,7 @@ def read_image(path: str | Path) -> Image.Image:
         ImageError: the file is missing, unreadable, broken or beyond a limit.
     """
     try:
-        size = Path(path).stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(f"{path} has {size} bytes, more than the limit of {MAX_BYTES}")
+        refuse_large_file(Path(path).stat().st_size, str(path))
         data = Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error

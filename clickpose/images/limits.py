@@ -8,6 +8,7 @@ text       a compressed text of a PNG may unfold to anything; Pillow itself stop
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -16,6 +17,9 @@ from PIL import Image, TiffImagePlugin
 
 from clickpose.errors import ImageError
 
+MAX_BYTES = 128 * 2**20
+MAX_PIXELS = 250_000_000  # telephones take 200 million
+BYTES_SETTING, PIXELS_SETTING = "CLICKPOSE_MAX_BYTES", "CLICKPOSE_MAX_PIXELS"
 MAX_SCANS = 50  # encoders write ten or so; of the largest pictures that are let in, 50 take some seconds
 MAX_SEGMENTS = 10_000
 
@@ -23,6 +27,33 @@ JPEG = b"\xff\xd8\xff"
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in coded data 0 is stuffing, and D0-D7 restarts it
 WITHOUT_LENGTH = (0x01, 0xD8)
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+
+
+def refuse_large_file(num_bytes: int, name: str, max_bytes: int | None = None) -> None:
+    """Refuse an encoded image that is too long to be read; ``max_bytes`` None stands for the setting.
+
+    Raises:
+        ImageError: it has more bytes than allowed.
+    """
+    limit = _setting(BYTES_SETTING, MAX_BYTES) if max_bytes is None else max_bytes
+    if num_bytes > limit:
+        raise ImageError(
+            f"{name} has {num_bytes} bytes, more than the limit of {limit}: raise it with {BYTES_SETTING}, for the"
+            " service with max_image_bytes"
+        )
+
+
+def allow_pixels(max_pixels: int | None = None) -> int:
+    """Return the limit on pixels, None standing for the setting, and keep Pillow's own limit out of its way."""
+    limit = _setting(PIXELS_SETTING, MAX_PIXELS) if max_pixels is None else max_pixels
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)
+    return limit
+
+
+def _setting(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdigit() else default
 
 
 def refuse_long_work(data: bytes, name: str) -> None:
@@ -43,9 +74,12 @@ def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
         ImageError: its size or that of its tiles is beyond the limit.
     """
     if picture.width * picture.height > max_pixels:
-        raise ImageError(f"{name} has {picture.width} x {picture.height} pixels, more than {max_pixels}")
+        raise ImageError(
+            f"{name} has {picture.width} x {picture.height} pixels, more than the limit of {max_pixels}: raise it with"
+            f" {PIXELS_SETTING}, for the service with max_image_pixels"
+        )
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and _tile_pixels(picture) > max_pixels:
-        raise ImageError(f"{name} has tiles of more than {max_pixels} pixels")
+        raise ImageError(f"{name} has tiles of more pixels than the limit of {max_pixels}")
 
 
 def _segments(data: bytes) -> Iterator[int]:

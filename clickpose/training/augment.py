@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from clickpose.annotations import AnnotatedImage, PersonAnnotation
+from clickpose.errors import ImageError
+from clickpose.images import Findings, open_fitted
 from clickpose.model.config import ModelConfig
 from clickpose.skeleton import Skeleton
+
+MAX_IN_A_ROW = 100  # images that cannot be used: more are no accident
 
 LoadImage = Callable[[AnnotatedImage], Image.Image]
 
@@ -26,19 +30,33 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Annotated pictures that share one skeleton, each opened upright when it is asked for."""
+    """Annotated pictures that share one skeleton, each opened upright when it is asked for.
+
+    With ``skip_bad``, the next one takes the place of one that cannot be used, and a log line tells so.
+    """
 
     images: Sequence[AnnotatedImage]
     load_image: LoadImage
     skeleton: Skeleton
+    skip_bad: bool = False
+    findings: Findings = field(default_factory=Findings, compare=False)
 
     def __len__(self) -> int:
         """Number of pictures."""
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        """Open a picture."""
-        return Sample(self.load_image(self.images[index]), self.images[index].persons)
+        """Open a picture; ImageError if it cannot be used, or none of those that follow it either."""
+        for tried in range(1, 1 + min(len(self), MAX_IN_A_ROW)):
+            try:
+                picture, record = open_fitted(self.images[index], self.load_image, self.findings)
+                return Sample(picture, record.persons)
+            except ImageError as error:
+                if not self.skip_bad or tried == min(len(self), MAX_IN_A_ROW):
+                    raise
+                self.findings.tell(f"left out: {error}")
+            index = (index + 1) % len(self)
+        raise IndexError(index)
 
 
 class Augment(Protocol):

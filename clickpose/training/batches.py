@@ -51,6 +51,7 @@ class TrainingBatches(Dataset[Batch]):
         rank: which worker this is.
         world_size: how many workers share the epoch.
         scenes_per_epoch: samples of all workers together; None stands for one per picture.
+        skip_bad: leave pictures out that cannot be used, and log each.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class TrainingBatches(Dataset[Batch]):
         rank: int = 0,
         world_size: int = 1,
         scenes_per_epoch: int | None = None,
+        skip_bad: bool = False,
     ) -> None:
         images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
-        self.pictures, self.model = Pictures(images, load_image, annotations.skeleton), model
+        self.pictures, self.model = Pictures(images, load_image, annotations.skeleton, skip_bad), model
         self.augment = augment.fit_to(model)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.seed = (seed, epoch)

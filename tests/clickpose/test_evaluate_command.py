@@ -142,14 +142,14 @@ def test_what_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:
         assert isinstance(error, kind) and message in str(error)
 
 
-def test_bad_records_are_skipped_where_that_was_asked_for(folder: Path) -> None:
+def test_bad_records_and_images_are_left_out_unless_they_shall_end_it(folder: Path) -> None:
     good = (folder / "data.json").read_text()
     document = json.loads(good)
     document["annotations"][0]["bbox"] = [1, 2, 3]
     (folder / "data.json").write_text(json.dumps(document))
     try:
-        assert isinstance(run(folder).exception, InvalidAnnotation)
-        assert run_json(folder, "--skip-bad")["num_persons"] == DRAWN.annotations.num_persons - 1
+        assert isinstance(run(folder, "--strict").exception, InvalidAnnotation)
+        assert run_json(folder)["num_persons"] == DRAWN.annotations.num_persons - 1
     finally:
         (folder / "data.json").write_text(good)
 

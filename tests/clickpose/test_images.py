@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
 from clickpose.errors import ImageError
 from clickpose.images import decode_image, read_image
@@ -50,6 +50,80 @@ def test_pictures_are_turned_upright(orientation: int) -> None:
     upright = decode_image(encode(four_colours().transpose(STORED[orientation]), exif=exif))
     assert np.array_equal(upright, four_colours())
     assert upright.getexif().get(ORIENTATION, 1) == 1
+
+
+def exif_block(*entries: bytes, count: int | None = None, order: str = "<") -> bytes:
+    """A TIFF block with these directory entries, in the order of bytes that ``struct`` knows it by."""
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    number = len(entries) if count is None else count
+    return b"Exif\0\0" + mark + struct.pack(f"{order}IH", 8, number) + b"".join(entries) + bytes(4)
+
+
+def orientation_entry(value: int, kind: int = 3, length: int = 1, order: str = "<") -> bytes:
+    return struct.pack(f"{order}HHIHH", ORIENTATION, kind, length, value, 0)
+
+
+SIGNED_RATIONAL = struct.pack("<HHII", 0x011A, 10, 1, 0)  # x resolution, of a type and at a place where it is not
+SIDEWAYS = four_colours().transpose(STORED[6])
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        exif_block(orientation_entry(6)),
+        exif_block(orientation_entry(6, order=">"), order=">"),
+        exif_block(SIGNED_RATIONAL, orientation_entry(6)),
+        exif_block(orientation_entry(6), SIGNED_RATIONAL),
+        exif_block(orientation_entry(6), count=60_000),  # it promises more than it holds
+    ],
+)
+def test_orientation_counts_whatever_else_is_malformed(block: bytes) -> None:
+    upright = decode_image(encode(SIDEWAYS, "JPEG", exif=block, quality=95))
+    assert upright.size == four_colours().size
+    assert upright.info["orientation"] == 6
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        exif_block(),
+        exif_block(orientation_entry(9)),
+        exif_block(orientation_entry(0)),
+        exif_block(orientation_entry(6, kind=4)),  # browsers take a short number only
+        exif_block(orientation_entry(6, length=2)),
+        exif_block(orientation_entry(6))[:20],
+        b"Exif\0\0",
+        b"Exif\0\0no TIFF at all",
+    ],
+)
+def test_an_orientation_that_no_browser_takes_is_none(block: bytes) -> None:
+    assert decode_image(encode(SIDEWAYS, "JPEG", exif=block)).size == SIDEWAYS.size
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_xmp_turns_nothing_as_in_browsers(format: str) -> None:
+    options = {"xmp": XMP}
+    if format == "PNG":
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+    assert decode_image(encode(SIDEWAYS, format, **options)).size == SIDEWAYS.size
+
+
+@pytest.mark.parametrize("format, turned", [("JPEG", True), ("PNG", True), ("AVIF", True), ("WEBP", False)])
+def test_formats_are_turned_as_browsers_turn_them(format: str, turned: bool) -> None:
+    data = encode(SIDEWAYS, format, exif=exif_block(orientation_entry(6)))
+    assert decode_image(data).size == (four_colours().size if turned else SIDEWAYS.size)
+
+
+def test_exif_behind_the_pixels_of_a_png_comes_too_late() -> None:
+    block = exif_block(orientation_entry(6)).removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(block)) + b"eXIf" + block + struct.pack(">I", zlib.crc32(b"eXIf" + block))
+    png = encode(SIDEWAYS)
+    assert decode_image(png[:-12] + chunk + png[-12:]).size == SIDEWAYS.size
 
 
 @pytest.mark.parametrize("mode, format", [("CMYK", "TIFF"), ("RGBA", "PNG"), ("P", "GIF"), ("YCbCr", "TIFF")])
@@ -133,7 +207,7 @@ def tiled_tiff(tile_px: int) -> bytes:
 
 def test_a_tiff_with_tiles_larger_than_itself_is_refused() -> None:
     assert decode_image(tiled_tiff(tile_px=64)).size == (16, 16)
-    with pytest.raises(ImageError, match="tiles of more than 1000000 pixels"):
+    with pytest.raises(ImageError, match="tiles of more pixels than the limit of 1000000"):
         decode_image(tiled_tiff(tile_px=1024), max_pixels=10**6)
 
 
@@ -154,7 +228,7 @@ def test_a_text_of_a_png_does_not_unfold_without_end(kind: bytes) -> None:
 def test_limits_are_those_asked_for() -> None:
     data = encode(four_colours(24, 16))
     assert decode_image(data, max_bytes=len(data), max_pixels=24 * 16).size == (24, 16)
-    with pytest.raises(ImageError, match="24 x 16 pixels, more than 383"):
+    with pytest.raises(ImageError, match="24 x 16 pixels, more than the limit of 383"):
         decode_image(data, max_pixels=24 * 16 - 1)
     with pytest.raises(ImageError, match=f"{len(data)} bytes, more than the limit of {len(data) - 1}"):
         decode_image(data, max_bytes=len(data) - 1)
@@ -185,3 +259,22 @@ def test_files_are_read_and_named_in_errors(tmp_path) -> None:
         read_image(path)
     path.write_bytes(encode(four_colours()))
     assert np.array_equal(read_image(path), four_colours())
+
+
+def test_limits_are_told_with_the_setting_that_raises_them(monkeypatch, tmp_path) -> None:
+    data = encode(four_colours())
+    (tmp_path / "a.png").write_bytes(data)
+    monkeypatch.setenv("CLICKPOSE_MAX_PIXELS", "100")
+    with pytest.raises(
+        ImageError, match=r"a\.png has 24 x 16 pixels, more than the limit of 100: raise it with CLICKPOSE_M"
+    ):
+        read_image(tmp_path / "a.png")
+    monkeypatch.setenv("CLICKPOSE_MAX_BYTES", "10")
+    with pytest.raises(ImageError, match="bytes, more than the limit of 10: raise it with CLICKPOSE_MAX_B"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_telephone_picture_of_200_megapixels_is_no_attack() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode_image(encode(Image.new("1", (16_320, 12_240))), max_pixels=None).size == (16_320, 12_240)

@@ -77,7 +77,7 @@ def test_unreadable_pictures_are_named(bucket, make_pictures, prefix) -> None:
 
 def test_a_picture_too_large_is_not_even_read(bucket, make_pictures, monkeypatch) -> None:
     make_pictures("ok.jpg")
-    monkeypatch.setattr(pictures, "MAX_BYTES", 10)
+    monkeypatch.setenv("CLICKPOSE_MAX_BYTES", "10")
     with pytest.raises(ImageError, match="more than the limit of 10"):
         read_picture("mock:///pictures/ok.jpg")
 

@@ -119,7 +119,7 @@ def test_a_run_of_an_earlier_version_goes_on(job, tmp_path) -> None:
     (tmp_path / "run" / "settings.json").write_text(json.dumps(settings))
     train(job, tmp_path / "out", run=tmp_path / "run")
     with pytest.raises(InvalidConfig, match="run"):
-        train(dataclasses.replace(job, skip_bad=True), tmp_path / "out", run=tmp_path / "run")
+        train(dataclasses.replace(job, skip_bad=False), tmp_path / "out", run=tmp_path / "run")
 
 
 def test_nobody_to_learn_from_is_an_error_that_names_the_file(job, tmp_path) -> None:

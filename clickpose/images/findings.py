@@ -1,0 +1,25 @@
+"""What was found out about images while they were opened: each is told once, and not more than anyone reads."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+MAX_TOLD = 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Findings:
+    """Logs sentences, each once; of many the first ``MAX_TOLD``."""
+
+    told: set[str] = field(default_factory=set)
+
+    def tell(self, sentence: str) -> None:
+        """Log a sentence that was not told yet."""
+        if sentence in self.told or len(self.told) > MAX_TOLD:
+            return
+        self.told.add(sentence)
+        last = len(self.told) > MAX_TOLD
+        logger.warning("%s", f"more than {MAX_TOLD} images are like that: no more are listed" if last else sentence)

@@ -1,0 +1,55 @@
+"""Images turned exactly as browsers turn them, so that a model sees the pixels that an annotator sees.
+
+Browsers look for EXIF in JPEG, PNG and AVIF files, nowhere else, and never at XMP. Of the EXIF block they read one
+number, however malformed the rest is; a PNG's counts only if it comes before the pixels.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from PIL import Image
+
+FORMATS_WITH_EXIF = ("JPEG", "MPO", "PNG", "AVIF")
+UPRIGHT = 1
+TAG, SHORT = 0x0112, 3  # TIFF's tag for orientation, and the only type that browsers accept it in
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, of an image that is opened but not decoded yet; 1 if it has none."""
+    block = picture.info.get("exif")
+    if picture.format not in FORMATS_WITH_EXIF or not isinstance(block, bytes):
+        return UPRIGHT
+    try:
+        value = _orientation_in(block.removeprefix(b"Exif\0\0"))
+    except struct.error:  # it ends too early
+        return UPRIGHT
+    return value if value in TURNS else UPRIGHT
+
+
+def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """Return an image as its orientation says that it is shown."""
+    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+
+
+def _orientation_in(tiff: bytes) -> int:
+    """Return the orientation of the first directory of a TIFF block; 1 if it has none."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return UPRIGHT
+    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+    (count,) = struct.unpack_from(f"{order}H", tiff, start)
+    for index in range(count):
+        tag, kind, length, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * index)
+        if (tag, kind, length) == (TAG, SHORT, 1):
+            return int(value)
+    return UPRIGHT
