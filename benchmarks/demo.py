@@ -21,7 +21,7 @@ def main() -> None:
     torch.set_num_threads(chosen.threads or 2)
     predictor, photo = Predictor.load(MODEL, device="cpu"), draw_photo((640, 480))
     encoded = predictor.encode(photo)
-    poses = predictor.detect(encoded, min_score=0, max_overlap=1)
+    poses = predictor.hypotheses(encoded)
     click = Click(0, predictor.skeleton.keypoints[3], (300.0, 200.0))
     forms = {
         "encode_and_detect": lambda: predictor.detect(predictor.encode(photo)),

@@ -96,7 +96,7 @@ class Study:
     def whole_refine(self, predictor: Predictor) -> dict[str, Any]:
         """``Predictor.refine``, pixels in and pixels out."""
         encoded = predictor.encode(draw_photo())
-        poses = predictor.detect(encoded, min_score=0, max_overlap=1)
+        poses = predictor.hypotheses(encoded)
         clicks = [Click(0, "left_wrist", (400.0, 300.0))]
         return self.times({"predictor_refine": lambda: predictor.refine(encoded, poses, clicks)})
 

@@ -46,7 +46,7 @@ def clicks(model: ClickPose, predictor: Predictor, repeats: int) -> dict[str, An
     """Compare a click on one person with a round over twenty for whom nothing is kept."""
     photo, plain = draw_photo(), PlainForm(model)
     encoded = predictor.encode(photo)
-    poses = predictor.detect(encoded, min_score=0, max_overlap=1)
+    poses = predictor.hypotheses(encoded)
     with torch.inference_mode():
         size_wh = tuple(8 * side for side in reversed(encoded.values.shapes[0]))  # as scaled for the network
         memory = predictor.network.encode(to_tensor(Image.fromarray(photo).resize(size_wh), model.config)[None])
@@ -78,7 +78,7 @@ def kept_memory(predictor: Predictor) -> dict[str, Any]:
     """Weigh an ``EncodedImage`` of 800 x 1333 in both precisions, and tell how far half precision moves keypoints."""
     encoded = predictor.encode(draw_photo(LARGEST_WH))
     half = dataclasses.replace(encoded, values=encoded.values.kept_as(torch.float16))
-    poses = predictor.detect(encoded, min_score=0, max_overlap=1)
+    poses = predictor.hypotheses(encoded)
     moved = [
         np.abs(a.keypoints_px - b.keypoints_px).max(-1)
         for i in range(min(10, len(poses)))

@@ -146,6 +146,10 @@ class Predictor:
             return sure
         return score_by_agreement(drop_duplicates(sure, max_overlap), hypotheses, self.skeleton.sigma_array)
 
+    def hypotheses(self, encoded: EncodedImage) -> list[Pose]:
+        """Return every pose that the first pass found, best first; several may show one person."""
+        return self.detect(encoded, min_score=0.0, max_overlap=1.0)
+
     @torch.inference_mode()
     def refine(
         self,
@@ -190,6 +194,15 @@ class Predictor:
             inside = keep_inside(pose, encoded.size_wh)
             answer[i] = pose if rescore else dataclasses.replace(inside, score=poses[i].score)
         return answer
+
+    def published_round(
+        self, encoded: EncodedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        """Run a round of the loop as published: all persons, clicked or not, which also ranks them anew.
+
+        Boxes may stick out of the picture. See ``refine`` for the arguments and errors.
+        """
+        return self.refine(encoded, poses, clicks, hold=hold, rescore=True)
 
     def _starts(self, shown: Pose, placed: Pose, hypotheses: Sequence[Pose] | None) -> list[Explanation]:
         """What the loop goes on from: as published the pose as placed, unless hypotheses may explain it better."""

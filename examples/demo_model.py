@@ -173,7 +173,7 @@ def changed(folder: Path, **changes: Any) -> Predictor:
 def average_precision(predictor: Predictor, annotations: AnnotationSet, pictures: PictureFolder) -> dict[str, float]:
     """AP and AP50 of all hypotheses and of distinct persons."""
     encoded = {image.id: predictor.encode(pictures(image)) for image in annotations.images}
-    every = {i: predictor.detect(picture, min_score=0.0, max_overlap=1.0) for i, picture in encoded.items()}
+    every = {i: predictor.hypotheses(picture) for i, picture in encoded.items()}
     distinct = {i: predictor.detect(picture, min_score=0.0) for i, picture in encoded.items()}
     of_distinct = {f"distinct/{name}": value for name, value in keypoint_ap(annotations, distinct).items()}
     return keypoint_ap(annotations, every) | of_distinct

@@ -79,8 +79,9 @@ class ClickStyle:
         return SimulatedAnnotator(image, skeleton, self.strategy, tolerance, self.noise, self.seed)
 
     def refiner(self, predictor: PosePredictor, encoded: Any) -> Refine:
-        """Return ``predictor.refine`` for one picture, as this style wants it."""
-        return partial(predictor.refine, encoded, hold=self.hold, rescore=self.rescore)
+        """Return what answers clicks on one image: ``predictor.published_round`` where this style rescores."""
+        answer = predictor.published_round if self.rescore else predictor.refine
+        return partial(answer, encoded, hold=self.hold)
 
     def play(self, poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
         """Yield the state before the first round and after each one, without end."""

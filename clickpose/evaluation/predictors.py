@@ -1,4 +1,4 @@
-"""What evaluation asks of a predictor, and two that do not listen: manual correction and recorded results."""
+"""What evaluation asks of a predictor, and two that ignore clicks: manual correction and recorded results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from clickpose.annotations import ABSENT, VISIBLE, AnnotatedImage, Click, Pose
 from clickpose.clicks import apply_clicks
 from clickpose.errors import InvalidAnnotation
-from clickpose.poses import SAME_PERSON_IOU
 from clickpose.skeleton import Skeleton
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -21,7 +20,7 @@ class PosePredictor(Protocol):
     """The calls of ``clickpose.predictor.Predictor`` that evaluation makes; all coordinates in pixels.
 
     Persons are independent: the answer to a click depends on the clicked pose, not on the other persons. What
-    ``encode`` returns knows the picture's ``size_wh``.
+    ``encode`` returns knows the image's ``size_wh``.
     """
 
     @property
@@ -29,36 +28,50 @@ class PosePredictor(Protocol):
         """The schema of every pose."""
 
     def encode(self, image: Any) -> Any:
-        """Do the costly part, once per picture."""
+        """Do the costly part, once per image."""
 
-    def detect(
-        self, encoded: Any, *, min_score: float | None = None, max_overlap: float = SAME_PERSON_IOU
-    ) -> list[Pose]:
-        """Return the persons, best first; a score of None stands for the model's own threshold."""
+    def hypotheses(self, encoded: Any) -> list[Pose]:
+        """Return every pose found, best first; several may show one person."""
 
-    def refine(
-        self,
-        encoded: Any,
-        poses: Sequence[Pose],
-        clicks: Sequence[Click],
-        *,
-        hold: str = "all",
-        rescore: bool = False,
-    ) -> list[Pose]:
+    def detect(self, encoded: Any) -> list[Pose]:
+        """Return the persons that an annotator is shown, best first."""
+
+    def refine(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all") -> list[Pose]:
         """Return as many poses in the same order, after some clicks."""
+
+    def published_round(
+        self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        """Refine all persons, as the published loop does: their scores may change."""
 
     def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Return the poses and, last, a person who was missed."""
 
 
+class IgnoresClicks:
+    """A predictor without a model behind its clicks: a click moves one keypoint and nothing else."""
+
+    skeleton: Skeleton
+
+    def refine(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all") -> list[Pose]:
+        """Move the clicked keypoints."""
+        return apply_clicks(poses, clicks, self.skeleton, encoded.size_wh)
+
+    def published_round(
+        self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        """Move the clicked keypoints; scores stay."""
+        return self.refine(encoded, poses, clicks)
+
+
 @dataclass(frozen=True)
-class ManualCorrection:
-    """A predictor that does not listen: its persons come from ``predictor``, a click moves one keypoint only."""
+class ManualCorrection(IgnoresClicks):
+    """Manual correction: the persons of ``predictor``, every keypoint of them moved by hand."""
 
     predictor: PosePredictor
 
     @property
-    def skeleton(self) -> Skeleton:
+    def skeleton(self) -> Skeleton:  # type: ignore[override]
         """The schema of every pose."""
         return self.predictor.skeleton
 
@@ -66,31 +79,21 @@ class ManualCorrection:
         """Encode with the wrapped predictor."""
         return self.predictor.encode(image)
 
-    def detect(
-        self, encoded: Any, *, min_score: float | None = None, max_overlap: float = SAME_PERSON_IOU
-    ) -> list[Pose]:
-        """Detect with the wrapped predictor."""
-        return self.predictor.detect(encoded, min_score=min_score, max_overlap=max_overlap)
+    def hypotheses(self, encoded: Any) -> list[Pose]:
+        """Ask the wrapped predictor."""
+        return self.predictor.hypotheses(encoded)
 
-    def refine(
-        self,
-        encoded: Any,
-        poses: Sequence[Pose],
-        clicks: Sequence[Click],
-        *,
-        hold: str = "all",
-        rescore: bool = False,
-    ) -> list[Pose]:
-        """Move the clicked keypoints and nothing else."""
-        return apply_clicks(poses, clicks, self.skeleton, encoded.size_wh)
+    def detect(self, encoded: Any) -> list[Pose]:
+        """Detect with the wrapped predictor."""
+        return self.predictor.detect(encoded)
 
     def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Add a person with the wrapped predictor."""
         return self.predictor.add_person(encoded, poses, box_px)
 
 
-class RecordedResults:
-    """Poses that another model left in a file, as a predictor that does not listen.
+class RecordedResults(IgnoresClicks):
+    """Poses that another model left in a file, corrected by hand.
 
     Its ``encode`` takes the ``AnnotatedImage`` itself, so evaluate it with ``load_image=lambda image: image``.
     """
@@ -102,35 +105,16 @@ class RecordedResults:
         self.min_score = min_score
 
     def encode(self, image: AnnotatedImage) -> AnnotatedImage:
-        """Return the picture's record: nothing is computed."""
+        """Return the image's record: nothing is computed."""
         return image
 
-    def detect(
-        self,
-        encoded: AnnotatedImage,
-        *,
-        min_score: float | None = None,
-        max_overlap: float = SAME_PERSON_IOU,
-    ) -> list[Pose]:
-        """Return the recorded persons of at least ``min_score`` (None: as set in the beginning), best first.
+    def hypotheses(self, encoded: AnnotatedImage) -> list[Pose]:
+        """Return all recorded persons, best first."""
+        return sorted(self.poses.get(encoded.id, ()), key=lambda pose: -pose.score)
 
-        None is dropped for its overlap: that was up to whoever made the results.
-        """
-        lowest = self.min_score if min_score is None else min_score
-        kept = [pose for pose in self.poses.get(encoded.id, ()) if pose.score >= lowest]
-        return sorted(kept, key=lambda pose: -pose.score)
-
-    def refine(
-        self,
-        encoded: AnnotatedImage,
-        poses: Sequence[Pose],
-        clicks: Sequence[Click],
-        *,
-        hold: str = "all",
-        rescore: bool = False,
-    ) -> list[Pose]:
-        """Move the clicked keypoints and nothing else."""
-        return apply_clicks(poses, clicks, self.skeleton, encoded.size_wh)
+    def detect(self, encoded: AnnotatedImage) -> list[Pose]:
+        """Return the recorded persons of at least ``min_score``, best first; overlapping ones are kept."""
+        return [pose for pose in self.hypotheses(encoded) if pose.score >= self.min_score]
 
     def add_person(self, encoded: AnnotatedImage, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Add a person whose keypoints all lie in the middle of the box: there is no model to place them."""

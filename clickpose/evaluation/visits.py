@@ -74,8 +74,7 @@ def visit_images(
         )
     for done, image in enumerate(annotations.images, start=1):
         encoded = predictor.encode(load_image(image))
-        candidates = predictor.detect(encoded, min_score=0.0, max_overlap=1.0)
-        visit = Visit(image, encoded, candidates, shown=predictor.detect(encoded))
+        visit = Visit(image, encoded, predictor.hypotheses(encoded), shown=predictor.detect(encoded))
         for meter in meters:
             meter.visit(visit)
         if progress is not None:

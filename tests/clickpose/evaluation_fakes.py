@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -58,15 +57,20 @@ class Listener(RecordedResults):
         return image
 
     def refine(
-        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], **options: Any
+        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
     ) -> list[Pose]:
-        clicked = super().refine(encoded, poses, clicks)
-        return [
-            self._answer(pose, encoded, options.get("rescore", False))
-            if any(click.person == index for click in clicks)
-            else pose
-            for index, pose in enumerate(clicked)
-        ]
+        return self._follow(encoded, poses, clicks, rescore=False)
+
+    def published_round(
+        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        return self._follow(encoded, poses, clicks, rescore=True)
+
+    def _follow(
+        self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, rescore: bool
+    ) -> list[Pose]:
+        clicked, persons = super().refine(encoded, poses, clicks), {click.person for click in clicks}
+        return [self._answer(pose, encoded, rescore) if i in persons else pose for i, pose in enumerate(clicked)]
 
     def _answer(self, pose: Pose, image: AnnotatedImage, rescore: bool) -> Pose:
         truth = min(self.persons[image.id], key=lambda person: np.abs(person.box_px - pose.box_px).sum())
@@ -78,8 +82,8 @@ class Listener(RecordedResults):
 class Confused(Listener):
     """After a click the person found wrongly has the best score of all."""
 
-    def detect(self, encoded: AnnotatedImage, **options: Any) -> list[Pose]:
-        poses = super().detect(encoded)
+    def hypotheses(self, encoded: AnnotatedImage) -> list[Pose]:
+        poses = super().hypotheses(encoded)
         stray = replace(poses[0], keypoints_px=poses[0].keypoints_px + FAR_PX, score=0.6)
         return [*poses, stray]
 

@@ -344,7 +344,7 @@ def test_recorded_results_come_best_first_and_from_a_score(people: AnnotationSet
     poses = [make_pose(image.persons[0], score=score) for score in (0.2, 0.9, 0.5)]
     results = RecordedResults(COCO17, {image.id: poses}, min_score=0.4)
     assert [pose.score for pose in results.detect(image)] == [0.9, 0.5]
-    assert [pose.score for pose in results.detect(image, min_score=0.0)] == [0.9, 0.5, 0.2]
+    assert [pose.score for pose in results.hypotheses(image)] == [0.9, 0.5, 0.2]
 
 
 def test_other_keypoints_than_the_models_are_refused(people: AnnotationSet) -> None:

@@ -133,9 +133,9 @@ def test_rounds_and_answers_are_computed_once_for_all_measures(people: Annotatio
     class Counting(Listener):
         num_asked = 0
 
-        def refine(self, *arguments: Any, **options: Any) -> list[Pose]:
+        def _follow(self, *arguments: Any, **options: Any) -> list[Pose]:
             self.num_asked += 1
-            return super().refine(*arguments, **options)
+            return super()._follow(*arguments, **options)
 
     one_goal, three_goals, curve = (Counting(people, by_hand(people, 3)) for _ in range(3))
     evaluate(one_goal, people, record, goals=[0.99])

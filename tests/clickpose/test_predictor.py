@@ -44,7 +44,7 @@ def encoded(predictor: Predictor, image: Image.Image) -> EncodedImage:
 
 
 def test_detect_gives_poses_in_pixels_best_first(predictor, encoded) -> None:
-    poses = predictor.detect(encoded, max_overlap=1.0)
+    poses = predictor.hypotheses(encoded)
     assert len(poses) == predictor.config.num_persons
     assert [p.score for p in poses] == sorted((p.score for p in poses), reverse=True)
     assert all(p.keypoints_px.shape == (14, 2) and (p.keypoints_px <= (200, 120)).all() for p in poses)
@@ -58,7 +58,7 @@ def test_array_and_pil_picture_encode_alike(predictor, image, encoded) -> None:
 def test_silent_rounds_move_keypoints_and_keep_first_scores(model, predictor, image) -> None:
     silent = ClickPose(dataclasses.replace(model.config, silent_rounds=1))
     silent.load_state_dict(model.state_dict())
-    plain, moved = (p.detect(p.encode(image), max_overlap=1.0) for p in (predictor, Predictor(silent, SKELETON)))
+    plain, moved = (p.hypotheses(p.encode(image)) for p in (predictor, Predictor(silent, SKELETON)))
     assert [p.score for p in plain] == [p.score for p in moved]
     assert not np.allclose(plain[0].keypoints_px, moved[0].keypoints_px)
 
@@ -69,7 +69,7 @@ def test_refine_without_clicks_changes_nothing(predictor, encoded) -> None:
 
 
 def test_click_pins_its_keypoint_moves_others_and_spares_other_persons(predictor, encoded) -> None:
-    poses = predictor.detect(encoded, max_overlap=1.0)
+    poses = predictor.hypotheses(encoded)
     refined = predictor.refine(encoded, poses, [Click(1, "left_wrist", (31.7, 88.3))])
     wrist = SKELETON.index("left_wrist")
     np.testing.assert_array_equal(refined[1].keypoints_px[wrist], np.float32([31.7, 88.3]))
@@ -79,29 +79,29 @@ def test_click_pins_its_keypoint_moves_others_and_spares_other_persons(predictor
 
 
 def test_persons_are_ranked_anew_all_together_or_not_at_all(predictor, encoded) -> None:
-    poses, click = predictor.detect(encoded, max_overlap=1.0), Click(1, "left_wrist", (31.7, 88.3))
-    as_before, anew = (predictor.refine(encoded, poses, [click], rescore=rescore) for rescore in (False, True))
+    poses, click = predictor.hypotheses(encoded), Click(1, "left_wrist", (31.7, 88.3))
+    as_before, anew = (answer(encoded, poses, [click]) for answer in (predictor.refine, predictor.published_round))
     assert [pose.score for pose in as_before] == [pose.score for pose in poses]
     assert all(new.score != old.score for new, old in zip(anew, poses, strict=True))
 
 
 def test_as_published_only_boxes_of_clicked_persons_reach_out_to_their_keypoints(predictor, encoded) -> None:
-    poses, size_wh = predictor.detect(encoded, max_overlap=1.0), torch.tensor(encoded.size_wh)
+    poses, size_wh = predictor.hypotheses(encoded), torch.tensor(encoded.size_wh)
     corners = torch.from_numpy(np.stack([pose.box_px for pose in poses]) / np.tile(encoded.size_wh, 2)).float()
     keypoints = torch.from_numpy(np.stack([pose.keypoints_px for pose in poses])) / size_wh
     as_they_are = predictor.network.refine(xyxy_to_cxcywh(corners)[None], keypoints[None], encoded.values)[-1]
-    answered = predictor.refine(encoded, poses, [Click(1, 0, (31.7, 88.3))], hold="none", rescore=True)
+    answered = predictor.published_round(encoded, poses, [Click(1, 0, (31.7, 88.3))], hold="none")
     for i, pose in enumerate(answered):
         follows = np.allclose(pose.keypoints_px, as_they_are.keypoints[0, i] * size_wh, atol=1e-2)
         assert follows == (i != 1)
 
 
 def test_boxes_end_where_the_picture_does_but_for_those_of_published_rounds(predictor, encoded) -> None:
-    raw, clicks = predictor.detect(encoded, max_overlap=1.0), [Click(0, 0, (31.7, 88.3))]
+    raw, clicks = predictor.hypotheses(encoded), [Click(0, 0, (31.7, 88.3))]
     shown = predictor.detect(encoded)
     boxes = [pose.box_px for pose in (*shown, *predictor.refine(encoded, raw, clicks)[:1])]
     assert all((box >= 0).all() and (box <= (200, 120, 200, 120)).all() for box in boxes)
-    for poses in (raw, predictor.refine(encoded, raw, clicks, rescore=True)):
+    for poses in (raw, predictor.published_round(encoded, raw, clicks)):
         assert any((pose.box_px < 0).any() for pose in poses)
 
 
@@ -124,7 +124,7 @@ def test_a_model_that_reconsiders_goes_on_from_whichever_hypothesis_the_click_sp
 
 def test_a_model_that_is_unsure_of_its_answer_moves_only_what_was_clicked(model, predictor, encoded) -> None:
     poses, clicks = predictor.detect(encoded), [Click(0, 0, (31.7, 88.3))]
-    score = predictor.refine(encoded, poses, clicks, rescore=True)[0].score
+    score = predictor.published_round(encoded, poses, clicks)[0].score
     moved = predictor.refine(encoded, poses, clicks)[0].keypoints_px
     (by_hand,) = apply_clicks(poses[:1], clicks, SKELETON, encoded.size_wh)
     for wanted, expected in ((score - 0.01, moved), (score + 0.01, by_hand.keypoints_px)):
@@ -153,7 +153,7 @@ def test_hold_none_lets_a_clicked_keypoint_move(predictor, encoded) -> None:
 
 
 def test_persons_are_independent_of_each_other(predictor, encoded) -> None:
-    poses = predictor.detect(encoded, max_overlap=1.0)
+    poses = predictor.hypotheses(encoded)
     clicks = [Click(0, 0, (20.0, 30.0)), Click(2, 5, (99.0, 60.0))]
     together = predictor.refine(encoded, poses, clicks)
     apart = predictor.refine(encoded, predictor.refine(encoded, poses, clicks[:1]), clicks[1:])
@@ -234,16 +234,16 @@ def test_half_precision_halves_the_memory_and_moves_keypoints_by_less_than_a_ten
     half = Predictor(model, SKELETON, keep=torch.float16)
     kept = half.encode(image)
     assert kept.num_bytes == encoded.num_bytes / 2
-    poses, click = predictor.detect(encoded, max_overlap=1.0), Click(1, "left_wrist", (31.7, 88.3))
+    poses, click = predictor.hypotheses(encoded), Click(1, "left_wrist", (31.7, 88.3))
     refined = predictor.refine(encoded, poses, [click])
-    for ours, theirs in ((half.detect(kept, max_overlap=1.0), poses), (half.refine(kept, poses, [click]), refined)):
+    for ours, theirs in ((half.hypotheses(kept), poses), (half.refine(kept, poses, [click]), refined)):
         for mine, expected in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(mine.keypoints_px, expected.keypoints_px, atol=0.1)
 
 
 def test_refine_of_the_same_click_never_changes_nor_does_the_picture(predictor, encoded) -> None:
     before = [value.clone() for value in encoded.values.values]
-    poses, click = predictor.detect(encoded, max_overlap=1.0), Click(1, "left_wrist", (31.7, 88.3))
+    poses, click = predictor.hypotheses(encoded), Click(1, "left_wrist", (31.7, 88.3))
     first, again = (predictor.refine(encoded, poses, [click])[1] for _ in range(2))
     np.testing.assert_array_equal(first.keypoints_px, again.keypoints_px)
     assert all(torch.equal(a, b) for a, b in zip(before, encoded.values.values, strict=True))
