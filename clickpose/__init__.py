@@ -13,6 +13,7 @@ What these stand on:
 
 boxes.py          boxes as tensors
 oks.py            object keypoint similarity, in pixels
+match_costs.py    what it costs to match a prediction to a person
 clicks.py         clicks are checked before a model sees them
 poses.py          what can be done to poses without looking at the image
 explanations.py   other hypotheses that a click may fit better than the pose shown

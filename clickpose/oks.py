@@ -9,6 +9,7 @@ keypoint, so a point one such standard deviation away has a similarity of exp(-1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,11 @@ DEFAULT_TOLERANCE = 0.85  # 1.14 standard deviations of COCO's annotators: about
 Doubles = NDArray[np.float64]
 
 
+def exponent(squared_distance: Any, area: Any, sigmas: Any) -> Any:
+    """Return ``d^2 / (2 A (2 sigma)^2)``, broadcast over numpy arrays or tensors in any unit of length."""
+    return squared_distance / (2 * area * (2 * sigmas) ** 2)
+
+
 def keypoint_similarity(keypoints_px: ArrayLike, truth: PersonAnnotation, sigmas: ArrayLike) -> Doubles:
     """Return the ``(..., K)`` similarity in [0, 1] of each keypoint to the annotated one.
 
@@ -30,9 +36,8 @@ def keypoint_similarity(keypoints_px: ArrayLike, truth: PersonAnnotation, sigmas
         sigmas: ``(K,)`` OKS standard deviations.
     """
     offset_px = np.asarray(keypoints_px, np.float64) - truth.keypoints_px
-    variance = (2 * np.asarray(sigmas, np.float64)) ** 2
-    scale = 2 * variance * (truth.area_px + np.spacing(1))  # pycocotools' guard against an area of 0
-    similarity: Doubles = np.exp(-(offset_px**2).sum(-1) / scale)
+    area_px = truth.area_px + np.spacing(1)  # pycocotools' guard against an area of 0
+    similarity: Doubles = np.exp(-exponent((offset_px**2).sum(-1), area_px, np.asarray(sigmas, np.float64)))
     return similarity
 
 

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from clickpose.boxes import cxcywh_to_xyxy, generalized_iou
+from clickpose.match_costs import class_cost
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.losses import layer_losses
-from clickpose.training.matcher import Match, class_cost, match
+from clickpose.training.matcher import Match, match
 from clickpose.training.targets import Target
 from tests.parity_fixture import COORDINATE, Fixture
 from tests.parity_inference import encoded_batch, sigmas
@@ -43,7 +44,7 @@ def check_match(fixture: Fixture, pattern: str, matched: Match, slots: str, pers
 def mean_costs(output: LayerOutput, targets: list[Target]) -> dict[str, Tensor]:
     """Mean over every prediction and every person of the batch; parts the matcher leaves out are 0."""
     truth, zero = Target(*(torch.cat(parts) for parts in zip(*map(_parts, targets), strict=True))), torch.zeros(())
-    costs = {"class": class_cost(output.logits[..., PERSON_CLASS]).mean()}
+    costs = {"class": class_cost(output.logits[..., PERSON_CLASS].sigmoid()).mean()}
     boxes = output.boxes.flatten(0, 1)[:, None]
     if output.keypoints is None:
         overlap = generalized_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth.boxes))

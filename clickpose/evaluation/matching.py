@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from scipy.optimize import linear_sum_assignment
 
 from clickpose.annotations import AnnotatedImage, PersonAnnotation, Pose
+from clickpose.match_costs import CLASS_COST, class_cost, keypoint_cost
 from clickpose.oks import Doubles, oks_matrix
 from clickpose.skeleton import Skeleton
 
@@ -36,18 +37,18 @@ def match_by_oks(
 def match_as_published(poses: Sequence[Pose], image: AnnotatedImage, skeleton: Skeleton) -> dict[int, int]:
     """Match as Click-Pose's own evaluation: ``{index of pose: index in labelled_persons(image)}``.
 
-    The cost is ``2 class + 10 sum(v (|dx| + |dy|)) + 4 (1 - OKS)``, where class is a focal term, and offsets, areas
-    and so OKS are in units of the picture's width and height. Every person gets a pose while there are enough.
+    The cost is that of training, in units of the image's width and height (``match_costs``). Every person gets a pose
+    while there are enough.
     """
-    persons = labelled_persons(image)
-    keypoints_norm = _stack(poses, skeleton) / image.size_wh
-    truths = [_normalised(person, image.size_wh) for person in persons]
-    cost = 2 * _class_cost(np.array([pose.score for pose in poses]))[:, None]
-    cost = cost + 4 * (1 - np.maximum(oks_matrix(keypoints_norm, truths, skeleton.sigmas), 1e-6))
-    for column, truth in enumerate(truths):
-        distance = np.abs(keypoints_norm - truth.keypoints_px).sum(-1)
-        cost[:, column] += 10 * distance[:, truth.visibility > 0].sum(-1)
-    return _assign(cost)
+    persons, size_wh = labelled_persons(image), np.array(image.size_wh)
+    truth = np.array([person.keypoints_px / size_wh for person in persons], np.float32).reshape(-1, len(skeleton), 2)
+    labelled = np.array([person.visibility > 0 for person in persons]).reshape(-1, len(skeleton))
+    areas = np.array([person.area_px for person in persons]) / size_wh.prod() + np.spacing(1)
+    scores = torch.tensor([pose.score for pose in poses], dtype=torch.float64)
+    values = (_stack(poses, skeleton) / size_wh, truth, labelled, areas, np.array(skeleton.sigmas))
+    cost = CLASS_COST * class_cost(scores)[:, None]
+    cost = cost + keypoint_cost(*(torch.from_numpy(value).double() for value in values))
+    return _assign(cost.numpy())
 
 
 def _assign(cost: Doubles) -> dict[int, int]:
@@ -57,20 +58,3 @@ def _assign(cost: Doubles) -> dict[int, int]:
 
 def _stack(poses: Sequence[Pose], skeleton: Skeleton) -> Doubles:
     return np.array([pose.keypoints_px for pose in poses], np.float64).reshape(-1, len(skeleton), 2)
-
-
-def _normalised(person: PersonAnnotation, size_wh: tuple[int, int]) -> PersonAnnotation:
-    width, height = size_wh
-    return PersonAnnotation(
-        person.id,
-        (person.keypoints_px / np.array(size_wh)).astype(np.float32),
-        person.visibility,
-        person.box_px,
-        person.area_px / (width * height),
-    )
-
-
-def _class_cost(score: NDArray[np.floating]) -> Doubles:
-    found = 0.25 * (1 - score) ** 2 * -np.log(score + 1e-8)
-    missed = 0.75 * score**2 * -np.log(1 - score + 1e-8)
-    return np.asarray(found - missed, np.float64)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from clickpose.boxes import cxcywh_to_xyxy, generalized_iou
 from clickpose.errors import InvalidConfig
+from clickpose.match_costs import FOCAL_ALPHA, FOCAL_GAMMA, MIN_OKS, object_keypoint_similarity
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.denoising import DenoisingQueries
-from clickpose.training.matcher import FOCAL_ALPHA, FOCAL_GAMMA, MIN_OKS, match, object_keypoint_similarity
+from clickpose.training.matcher import match
 from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
 

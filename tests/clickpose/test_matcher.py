@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from clickpose.match_costs import box_cost, class_cost, keypoint_cost, object_keypoint_similarity
 from clickpose.model.decoder import LayerOutput
-from clickpose.training.matcher import box_cost, class_cost, keypoint_cost, match, object_keypoint_similarity
+from clickpose.training.matcher import match
 from clickpose.training.targets import Target
 from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_output, build_target, perfect_output
 
@@ -39,9 +40,9 @@ def slow_giou(box: list[float], other: list[float]) -> float:
 
 def test_every_pair_costs_what_the_method_says() -> None:
     output, target = build_output(1, 5), build_target(3)
-    classes = 2 * class_cost(output.logits[0, :, 1])[:, None]
-    by_keypoints = classes + keypoint_cost(output.keypoints[0], target, SIGMAS)
-    by_boxes, without = classes + box_cost(output.boxes[0], target), build_output(1, 5, num_keypoints=None)
+    classes = 2 * class_cost(output.logits[0, :, 1].sigmoid())[:, None]
+    by_keypoints = classes + keypoint_cost(output.keypoints[0], target.keypoints, target.labelled, target.areas, SIGMAS)
+    by_boxes, without = classes + box_cost(output.boxes[0], target.boxes), build_output(1, 5, num_keypoints=None)
     for slot, person in itertools.product(range(5), range(3)):
         assert float(by_keypoints[slot, person]) == pytest.approx(pair_cost(output, target, slot, person), rel=1e-4)
         assert float(by_boxes[slot, person]) == pytest.approx(pair_cost(without, target, slot, person), abs=1e-4)
