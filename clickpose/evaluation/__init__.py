@@ -5,6 +5,7 @@ In reading order:
 report.py         every number that we report, in one pass over a data set
 visits.py         that pass: each image is encoded and detected once, for all measures
 annotators.py     who corrects: the protocol, and an annotator who knows the truth
+loop.py           the loop: annotator and model take turns
 click_style.py    how a simulated annotator works, and the rounds that follow from it
 predictors.py     what evaluation asks of a predictor, and two that ignore clicks
 
@@ -24,8 +25,9 @@ overlays.py       poses before and after clicks, drawn on images
 from clickpose.evaluation.annotators import STRATEGIES, Annotator, SimulatedAnnotator
 from clickpose.evaluation.click_cost import ClickCost, clicks_per_person
 from clickpose.evaluation.click_curve import ClickCurve, ap_at_clicks
-from clickpose.evaluation.click_style import ClickStyle, annotate
+from clickpose.evaluation.click_style import ClickStyle
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
+from clickpose.evaluation.loop import annotate
 from clickpose.evaluation.noc import NumberOfClicks, number_of_clicks
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor, RecordedResults, convert_poses
 from clickpose.evaluation.report import Simulation, evaluate, evaluate_all

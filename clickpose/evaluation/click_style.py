@@ -1,4 +1,4 @@
-"""One picture, a predictor and an annotator: the loop, and its simulated rounds.
+"""How a simulated annotator works, and the rounds of clicks that follow from it.
 
 A round is one click on every matched person. ``progressive`` rounds refine after each round, so the next click sees
 the answer to the last; ``at-once`` rounds choose the first n clicks on the first pass and refine once.
@@ -14,15 +14,14 @@ from typing import Any, TypeAlias
 from clickpose.annotations import AnnotatedImage, Click, Pose
 from clickpose.clicks import HOLDS, apply_clicks
 from clickpose.errors import InvalidConfig
-from clickpose.evaluation.annotators import Annotator, SimulatedAnnotator, check_strategy
+from clickpose.evaluation.annotators import SimulatedAnnotator, check_strategy
+from clickpose.evaluation.loop import Refine, take_turns
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.skeleton import Skeleton
 
 GOALS = (0.85, 0.90, 0.95)  # AP of a picture for the published NoC, OKS of a person for clicks per person
 CLICKS_TO_ADD_PERSON = 2  # two corners of a box
 EVERY_KEYPOINT = float("inf")  # a tolerance that no similarity reaches: even a tiny error is worth a click
-
-Refine: TypeAlias = Callable[[Sequence[Pose], Sequence[Click]], list[Pose]]
 
 
 @dataclass(frozen=True)
@@ -88,33 +87,14 @@ class ClickStyle:
         return LOOPS[self.loop](poses, annotator, refine)
 
 
-def annotate(predictor: PosePredictor, image: Any, annotator: Annotator, *, max_clicks: int) -> list[Pose]:
-    """Alternate model and annotator until the annotator has nothing left to correct.
-
-    Persons the model missed are added first, each at the cost of ``CLICKS_TO_ADD_PERSON`` clicks that do not count
-    towards ``max_clicks``.
-    """
-    encoded = predictor.encode(image)
-    poses = predictor.detect(encoded)
-    for box_px in annotator.find_missed(poses):
-        poses = predictor.add_person(encoded, poses, box_px)
-    for _ in range(max_clicks):
-        click = annotator.correct(poses)
-        if click is None:
-            break
-        poses = predictor.refine(encoded, poses, [click])
-    return poses
-
-
 def play_progressive(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
     """Yield the state before the first round and after each; every round clicks on the answer to the last."""
-    unanswered = poses
+    yield Round(list(poses), list(poses))
+    for turn in take_turns(poses, annotator.correct_each, refine):
+        poses = turn.poses
+        yield Round(turn.poses, _mark(turn.before, turn.clicks, annotator))
     while True:
-        yield Round(list(poses), list(unanswered))
-        clicks = annotator.correct_each(poses)
-        unanswered = _mark(poses, clicks, annotator)
-        if clicks:
-            poses = refine(poses, clicks)
+        yield Round(list(poses), list(poses))
 
 
 def play_at_once(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:

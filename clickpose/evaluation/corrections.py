@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from clickpose.annotations import Click, PersonAnnotation, Pose
 from clickpose.evaluation.annotators import SimulatedAnnotator
 from clickpose.evaluation.click_style import ClickStyle
+from clickpose.evaluation.loop import Turn, one_at_a_time, take_turns
 from clickpose.evaluation.predictors import Box, PosePredictor
 from clickpose.oks import oks, within_tolerance
 from clickpose.skeleton import Skeleton
@@ -61,15 +64,23 @@ class Answers:
         self._refined: dict[tuple[Pose, Click], tuple[Pose, float]] = {}
         self._added: dict[Box, Pose] = {}
 
-    def refine(self, poses: Sequence[Pose], click: Click) -> tuple[list[Pose], float]:
-        """Return the poses after a click, and how many ms the predictor took for it."""
+    def refine(self, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
+        """Return the poses after a single click."""
+        (click,) = clicks
+        answer, _ = self._answer(poses, click)
+        return [*poses[: click.person], answer, *poses[click.person + 1 :]]
+
+    def answer_ms(self, poses: Sequence[Pose], click: Click) -> float:
+        """Return how many ms the predictor took for a click."""
+        return self._answer(poses, click)[1]
+
+    def _answer(self, poses: Sequence[Pose], click: Click) -> tuple[Pose, float]:
         question = poses[click.person], click
         if question not in self._refined:
             started_s = time.perf_counter()
             answer = self._refine(poses, [click])[click.person]
             self._refined[question] = answer, 1000 * (time.perf_counter() - started_s)
-        answer, answer_ms = self._refined[question]
-        return [*poses[: click.person], answer, *poses[click.person + 1 :]], answer_ms
+        return self._refined[question]
 
     def add_person(self, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Return the poses and, last, the person in the box."""
@@ -94,25 +105,30 @@ class Correction:
 
     def correct_person(self, index: int, goal: float, cap: int) -> int:
         """Click on one person until its OKS reaches ``goal``; return the number of clicks, at most ``cap``."""
-        for num_clicks in range(cap):
-            click = None if self.reached(index, goal) else self.annotator.correct_person(self.poses, index)
-            if click is None:
-                return num_clicks
-            self._place(click)
-        return cap
+        num_clicks, next_click = 0, one_at_a_time(partial(self._next_click, index=index, goal=goal))
+        for turn in islice(take_turns(self.poses, next_click, self.answers.refine), cap):
+            self.poses, num_clicks = turn.poses, num_clicks + 1
+            self._record(turn)
+        return num_clicks
 
     def reached(self, index: int, goal: float) -> bool:
         """Tell whether the OKS of one person is at least ``goal``."""
-        return oks(self.poses[index].keypoints_px, self._person(index), self.skeleton.sigmas) >= goal
+        return self._is_good(self.poses[index], index, goal)
+
+    def _is_good(self, pose: Pose, index: int, goal: float) -> bool:
+        return oks(pose.keypoints_px, self._person(index), self.skeleton.sigmas) >= goal
+
+    def _next_click(self, poses: Sequence[Pose], index: int, goal: float) -> Click | None:
+        return None if self._is_good(poses[index], index, goal) else self.annotator.correct_person(poses, index)
 
     def _person(self, index: int) -> PersonAnnotation:
         return self.annotator.persons[self.annotator.matches[index]]
 
-    def _place(self, click: Click) -> None:
-        before = self.poses[click.person]
-        self.poses, answer_ms = self.answers.refine(self.poses, click)
-        self.ledger.answers_ms.append(answer_ms)
+    def _record(self, turn: Turn) -> None:
+        (click,) = turn.clicks
+        self.ledger.answers_ms.append(self.answers.answer_ms(turn.before, click))
         self.placed_px[click.person, self.skeleton.index(click.keypoint)] = click.xy_px
         placed = {keypoint for person, keypoint in self.placed_px if person == click.person}
-        self.ledger.record_keypoints(self._person(click.person), before, self.poses[click.person], placed)
-        self.ledger.record_drift(self.placed_px, self.poses)
+        before, after = turn.before[click.person], turn.poses[click.person]
+        self.ledger.record_keypoints(self._person(click.person), before, after, placed)
+        self.ledger.record_drift(self.placed_px, turn.poses)

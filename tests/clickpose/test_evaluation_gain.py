@@ -152,8 +152,8 @@ def test_the_same_question_gets_the_same_answer_in_the_same_time(people: Annotat
     annotator.find_missed(poses)
     answers = Answers(listener, image, ClickStyle())
     for click in annotator.correct_each(poses):
-        after, answer_ms = answers.refine(poses, click)
-        assert answers.refine(poses, click) == (after, answer_ms)
+        after, answer_ms = answers.refine(poses, [click]), answers.answer_ms(poses, click)
+        assert answers.refine(poses, [click]) == after and answers.answer_ms(poses, click) == answer_ms
         assert [new is old for new, old in zip(after, poses, strict=True)].count(False) == 1
 
 

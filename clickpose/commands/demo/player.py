@@ -10,14 +10,17 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from clickpose.annotations import AnnotatedImage, Click, Pose
+from clickpose.clicks import apply_clicks
 from clickpose.commands.demo.editor import Editor
 from clickpose.errors import LabelStudioError
 from clickpose.evaluation import SimulatedAnnotator
+from clickpose.evaluation.loop import one_at_a_time, take_turns
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
 
@@ -27,7 +30,7 @@ REACHED_PX = 0.5  # percent and back costs less
 
 
 @dataclass
-class Tally:
+class AnnotationCost:
     """What pictures cost the annotator.
 
     Attributes:
@@ -48,7 +51,7 @@ class Tally:
     failed_requests: int = 0
     models: set[str] = field(default_factory=set)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: AnnotationCost) -> None:
         """Add another picture's costs to these."""
         self.persons += other.persons
         self.clicks += other.clicks
@@ -77,7 +80,7 @@ class Player:
 
     def annotate(
         self, task: int, truth: AnnotatedImage, *, submit: bool
-    ) -> tuple[Tally, Sequence[Pose], Sequence[Pose]]:
+    ) -> tuple[AnnotationCost, Sequence[Pose], Sequence[Pose]]:
         """Correct a task's prediction, worst keypoint first, until every keypoint is within tolerance.
 
         Args:
@@ -90,53 +93,63 @@ class Player:
         """
         began, record = time.monotonic(), self.label_studio.task(task)
         prediction = newest_prediction(record)
-        screen, tally = Editor(prediction["result"], truth.size_wh, self.skeleton), Tally()
-        tally.models.add(str(prediction["model_version"]))
+        screen, cost = Editor(prediction["result"], truth.size_wh, self.skeleton), AnnotationCost()
+        cost.models.add(str(prediction["model_version"]))
         first, annotator = screen.poses(), SimulatedAnnotator(truth, self.skeleton)
 
         boxes = annotator.find_missed(first)
-        tally.persons = len(annotator.persons)
-        tally.manual_clicks = count_manual_clicks(first, annotator)
+        cost.persons = len(annotator.persons)
+        cost.manual_clicks = count_manual_clicks(first, annotator)
         for box in boxes:
-            tally.clicks += CLICKS_TO_ADD_PERSON
+            cost.clicks += CLICKS_TO_ADD_PERSON
             drawn = screen.drawn_box(box)
-            self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, tally)
+            self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, cost)
         annotator.matches = {i: person for i, person in annotator.matches.items() if i < len(screen.poses())}
         patience = 2 * len(self.skeleton) * max(1, len(annotator.persons))  # twice what it takes by hand
-        while tally.clicks < patience and (click := annotator.correct(screen.poses())) is not None:
-            self._click(task, screen, click, tally)
+        for _ in take_turns(
+            screen.poses(), one_at_a_time(annotator.correct), partial(self._answer, task, screen, cost)
+        ):
+            if cost.clicks >= patience:
+                break
 
         strays = sorted(set(range(len(first))) - set(annotator.matches))
-        tally.clicks += CLICKS_TO_DELETE_PERSON * len(strays)
-        tally.manual_clicks += CLICKS_TO_DELETE_PERSON * len(strays)
+        cost.clicks += CLICKS_TO_DELETE_PERSON * len(strays)
+        cost.manual_clicks += CLICKS_TO_DELETE_PERSON * len(strays)
         if submit:
             result = screen.submitted(annotator)
             lead_time_s = time.monotonic() - began
             self.label_studio.submit_annotation(task, result, prediction=prediction["id"], lead_time_s=lead_time_s)
-        return tally, first, screen.poses()
+        return cost, first, screen.poses()
 
-    def _click(self, task: int, screen: Editor, click: Click, tally: Tally) -> None:
+    def _answer(
+        self, task: int, screen: Editor, cost: AnnotationCost, poses: Sequence[Pose], clicks: Sequence[Click]
+    ) -> list[Pose]:
+        for click in clicks:
+            self._click(task, screen, click, cost)
+        return screen.poses()
+
+    def _click(self, task: int, screen: Editor, click: Click, cost: AnnotationCost) -> None:
         """Ctrl-click; where it reached another person nearby, undo it and drag the very point instead."""
-        tally.clicks += 1
+        cost.clicks += 1
         before, keypoint = screen.regions, self.skeleton.index(click.keypoint)
         drawn = screen.drawn_point(keypoint, click.xy_px)
-        self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, tally)
+        self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, cost)
         poses = screen.poses()
         if not np.allclose(poses[click.person].keypoints_px[keypoint], click.xy_px, atol=REACHED_PX):
-            tally.clicks += 1
-            tally.undone += 1
+            cost.clicks += 1
+            cost.undone += 1
             screen.regions = before
-            self._ask(task, screen, screen.dragged(click.person, keypoint, click.xy_px), tally)
+            self._ask(task, screen, screen.dragged(click.person, keypoint, click.xy_px), cost)
 
-    def _ask(self, task: int, screen: Editor, context: Mapping[str, Any], tally: Tally) -> None:
+    def _ask(self, task: int, screen: Editor, context: Mapping[str, Any], cost: AnnotationCost) -> None:
         """Ask the backend through Label Studio, and take over the answer."""
         asked_at = time.monotonic()
         try:
             answer = self.label_studio.ask_backend(self.backend, task, context)
         except LabelStudioError:
-            tally.failed_requests += 1
+            cost.failed_requests += 1
             return
-        tally.answers_ms.append(1000 * (time.monotonic() - asked_at))
+        cost.answers_ms.append(1000 * (time.monotonic() - asked_at))
         screen.accept(answer)
 
 
@@ -147,13 +160,10 @@ def count_manual_clicks(poses: Sequence[Pose], annotator: SimulatedAnnotator) ->
         if index >= len(poses):
             clicks += CLICKS_TO_ADD_PERSON + annotator.persons[person].num_labelled
             continue
-        pose, alone = poses[index], dataclasses.replace(annotator)
+        alone = dataclasses.replace(annotator)
         alone.matches = {0: person}
-        while (click := alone.correct([pose])) is not None:
-            keypoints_px = pose.keypoints_px.copy()
-            keypoints_px[annotator.skeleton.index(click.keypoint)] = click.xy_px
-            pose = dataclasses.replace(pose, keypoints_px=keypoints_px)
-            clicks += 1
+        move = partial(apply_clicks, skeleton=annotator.skeleton, size_wh=annotator.image.size_wh)
+        clicks += sum(1 for _ in take_turns([poses[index]], one_at_a_time(alone.correct), move))
     return clicks
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from clickpose.commands.demo.pictures import DemoPictures
-from clickpose.commands.demo.player import Tally
+from clickpose.commands.demo.player import AnnotationCost
 from clickpose.commands.demo.story import Story
 from clickpose.evaluation.plots import click_curve, draw_poses
 from clickpose.images import read_image
@@ -100,8 +100,8 @@ def _before_after(story: Story, name: str) -> dict[str, float]:
     return {"before": _clicks(story.before, name), "after": _clicks(story.after, name)}
 
 
-def _clicks(tally: Tally, name: str) -> float:
-    return round(tally.per_person(getattr(tally, name)), 3)
+def _clicks(cost: AnnotationCost, name: str) -> float:
+    return round(cost.per_person(getattr(cost, name)), 3)
 
 
 def _arrow(values: dict[str, float]) -> str:

@@ -16,7 +16,7 @@ import httpx
 
 from clickpose.annotations import Pose
 from clickpose.commands.demo.pictures import DemoPictures
-from clickpose.commands.demo.player import Player, Tally
+from clickpose.commands.demo.player import AnnotationCost, Player
 from clickpose.commands.demo.stack import USER, Stack
 from clickpose.errors import LabelStudioError
 from clickpose.skeleton import Skeleton
@@ -62,9 +62,9 @@ class Story:
 
     pictures: int = 0
     failed_pictures: int = 0
-    annotated: Tally = field(default_factory=Tally)
-    before: Tally = field(default_factory=Tally)
-    after: Tally = field(default_factory=Tally)
+    annotated: AnnotationCost = field(default_factory=AnnotationCost)
+    before: AnnotationCost = field(default_factory=AnnotationCost)
+    after: AnnotationCost = field(default_factory=AnnotationCost)
     exported: int = 0
     webhooks: int = 0
     heartbeats: list[int] = field(default_factory=lambda: [0, 0])
@@ -146,15 +146,15 @@ class Demo:
         size_wh = prediction.pop("size_wh")
         return make_task(url, size_wh, file_name=name, predictions=[prediction])  # type: ignore[arg-type]
 
-    def _play(self, names: Sequence[str], *, submit: bool) -> Tally:
+    def _play(self, names: Sequence[str], *, submit: bool) -> AnnotationCost:
         player = Player(self.stack.label_studio, self.backend, self.skeleton)
-        total = Tally()
+        total = AnnotationCost()
         for name in names:
-            tally, first, last = player.annotate(self.tasks[name], self.pictures.truth[name], submit=submit)
-            total.add(tally)
+            cost, first, last = player.annotate(self.tasks[name], self.pictures.truth[name], submit=submit)
+            total.add(cost)
             if submit:
                 self.story.poses[name] = (first, last)
-            self.tell(f"  {name}: {tally.persons} persons, {tally.clicks} clicks")
+            self.tell(f"  {name}: {cost.persons} persons, {cost.clicks} clicks")
         return total
 
     @contextmanager
