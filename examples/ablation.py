@@ -38,7 +38,7 @@ from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from clickpose.training.augment import LoadImage
-from clickpose.training.batches import TrainingBatches, load_batches
+from clickpose.training.batches import EpochShare, TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
 from clickpose.training.cpu import tune_for_cpu
 from clickpose.training.loop import train_one_epoch
@@ -148,16 +148,7 @@ def train(
 ) -> ClickPose:
     """Train for one epoch, in this process; return the moving average."""
     state = build_state(network, skeleton, config)
-    scenes = TrainingBatches(
-        known,
-        load,
-        network.config,
-        config.augment,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        epoch=0,
-        scenes_per_epoch=config.scenes_per_epoch,
-    )
+    scenes = TrainingBatches(known, load, network.config, config, EpochShare(epoch=0))
     train_one_epoch(state, load_batches(scenes), config, -(-len(scenes) // config.accumulate))
     return state.average
 

@@ -19,7 +19,7 @@ import ray.train.torch
 import torch
 
 from clickpose.checkpoints.model_folder import LoadedModel, load_model
-from clickpose.training.batches import TrainingBatches, load_batches
+from clickpose.training.batches import EpochShare, TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
 from clickpose.training.loop import train_one_epoch
 from clickpose.training.state import TrainState, build_state
@@ -113,13 +113,8 @@ def epoch_batches(job: TrainJob, model: LoadedModel, data: Mixture, epoch: int) 
         data.epoch(job.config.scenes_per_epoch, (job.config.seed, epoch)),
         data.load_image,
         model.network.config,
-        job.config.augment,
-        batch_size=job.config.batch_size,
-        seed=job.config.seed,
-        epoch=epoch,
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-        scenes_per_epoch=job.config.scenes_per_epoch,
+        job.config,
+        EpochShare(epoch, context.get_world_rank(), context.get_world_size()),
         skip_bad=job.skip_bad,
     )
 

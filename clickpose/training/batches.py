@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from clickpose.annotations import AnnotationSet
 from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import to_tensor
-from clickpose.training.augment import Augment, LoadImage, Pictures, Sample
+from clickpose.training.augment import LoadImage, Pictures, Sample
+from clickpose.training.config import TrainConfig
 from clickpose.training.targets import Target, is_trained_on, make_target
 
 
@@ -37,21 +38,31 @@ class Batch:
         return Batch(self.images.to(device), [target.to(device) for target in self.targets], padding)
 
 
-class TrainingBatches(Dataset[Batch]):
-    """All batches of one epoch for one of several workers; item i is batch i.
+@dataclass(frozen=True)
+class EpochShare:
+    """What one of several workers sees of an epoch.
 
-    Args:
-        annotations: pictures to draw from; those without a labelled person, crowds apart, are left out.
-        load_image: opens a picture upright.
-        model: tells how pixels are normalised, and how large scenes are.
-        augment: how they vary.
-        batch_size: samples a batch.
-        seed: of the run.
-        epoch: of the run.
+    Attributes:
+        epoch: which one.
         rank: which worker this is.
         world_size: how many workers share the epoch.
-        scenes_per_epoch: samples of all workers together; None stands for one per picture.
-        skip_bad: leave pictures out that cannot be used, and log each.
+    """
+
+    epoch: int
+    rank: int = 0
+    world_size: int = 1
+
+
+class TrainingBatches(Dataset[Batch]):
+    """All batches of one epoch for one worker; item i is batch i.
+
+    Args:
+        annotations: images to draw from; those without a labelled person, crowds apart, are left out.
+        load_image: opens an image upright.
+        model: how pixels are normalised, and how large scenes are.
+        config: how images vary, how many there are per batch and epoch, and the seed.
+        share: which epoch, and which worker's part of it.
+        skip_bad: leave images out that cannot be used, and log each.
     """
 
     def __init__(
@@ -59,23 +70,17 @@ class TrainingBatches(Dataset[Batch]):
         annotations: AnnotationSet,
         load_image: LoadImage,
         model: ModelConfig,
-        augment: Augment,
+        config: TrainConfig,
+        share: EpochShare,
         *,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        rank: int = 0,
-        world_size: int = 1,
-        scenes_per_epoch: int | None = None,
         skip_bad: bool = False,
     ) -> None:
         images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
         self.pictures, self.model = Pictures(images, load_image, annotations.skeleton, skip_bad), model
-        self.augment = augment.fit_to(model)
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-        self.seed = (seed, epoch)
-        scenes = len(images) if scenes_per_epoch is None else scenes_per_epoch
-        self.num_batches = max(1, scenes // (batch_size * world_size)) if images else 0
+        self.augment, self.batch_size, self.share = config.augment.fit_to(model), config.batch_size, share
+        self.seed = (config.seed, share.epoch)
+        scenes = len(images) if config.scenes_per_epoch is None else config.scenes_per_epoch
+        self.num_batches = max(1, scenes // (config.batch_size * share.world_size)) if images else 0
         self.order = np.random.default_rng(self.seed).permutation(len(images))
 
     def __len__(self) -> int:
@@ -84,8 +89,8 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Draw batch ``step``."""
-        rng = np.random.default_rng((*self.seed, self.rank, step))
-        first = (step * self.world_size + self.rank) * self.batch_size
+        rng = np.random.default_rng((*self.seed, self.share.rank, step))
+        first = (step * self.share.world_size + self.share.rank) * self.batch_size
         wanted = [int(self.order[(first + i) % len(self.order)]) for i in range(self.batch_size)]
         samples = self.augment.draw_batch(wanted, self.pictures, rng)
         return make_batch(samples, self.model, len(self.pictures.skeleton))

@@ -8,7 +8,8 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.model import tiny
 from clickpose.skeleton import Skeleton
 from clickpose.training.augment import Sample
-from clickpose.training.batches import Batch, TrainingBatches, load_batches, make_batch, pad_together
+from clickpose.training.batches import Batch, EpochShare, TrainingBatches, load_batches, make_batch, pad_together
+from clickpose.training.config import TrainConfig
 from clickpose.training.scenes import SceneConfig
 from tests.clickpose.builders import build_person
 
@@ -28,9 +29,10 @@ def load_image(image: AnnotatedImage) -> Image.Image:
 
 
 def make_batches(source: AnnotationSet | None = None, load=load_image, **changes) -> TrainingBatches:
-    settings = {"augment": ALONE, "batch_size": 2, "seed": 0, "epoch": 0, **changes}
-    augment = settings.pop("augment")
-    return TrainingBatches(annotations() if source is None else source, load, tiny(2), augment, **settings)
+    share = {"epoch": 0} | {name: changes.pop(name) for name in ("epoch", "rank", "world_size") if name in changes}
+    config = TrainConfig(**{"augment": ALONE, "batch_size": 2, "seed": 0, **changes})
+    source = annotations() if source is None else source
+    return TrainingBatches(source, load, tiny(2), config, EpochShare(**share))
 
 
 def same(first: Batch, second: Batch) -> bool:

@@ -15,7 +15,7 @@ from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose, tiny
 from clickpose.synthetic import DrawnPeople
 from clickpose.training.augment import Augment
-from clickpose.training.batches import Batch, TrainingBatches
+from clickpose.training.batches import Batch, EpochShare, TrainingBatches
 from clickpose.training.config import TrainConfig, demo_training, fine_tuning, published
 from clickpose.training.crops import CropConfig
 from clickpose.training.feedback import FeedbackConfig
@@ -44,16 +44,7 @@ CONFIG = TrainConfig(
 def batches(
     epoch: int = 0, config: TrainConfig = CONFIG, annotations: AnnotationSet = DRAWN.annotations
 ) -> list[Batch]:
-    scenes = TrainingBatches(
-        annotations,
-        DRAWN.load_image,
-        tiny(),
-        config.augment,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        epoch=epoch,
-        scenes_per_epoch=config.scenes_per_epoch,
-    )
+    scenes = TrainingBatches(annotations, DRAWN.load_image, tiny(), config, EpochShare(epoch))
     return [scenes[step] for step in range(len(scenes))]
 
 
