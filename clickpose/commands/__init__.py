@@ -4,7 +4,7 @@ label_studio.py        clickpose label-studio: a project for a skeleton; predict
 serve.py               clickpose serve, with serving.py, which starts and stops the Ray Serve application
 prelabel.py            clickpose prelabel
 train.py retrain.py    clickpose train and retrain, with recipes.py and settings.py, the training options they share
-evaluate.py            clickpose evaluate, with evaluation_tables.py, which prints its results
+evaluate.py            clickpose evaluate, with evaluation.py, which measures, and evaluation_outputs.py and _tables.py
 models.py convert.py   clickpose models: the registry of a store; clickpose convert: the authors' checkpoints
 demo/                  clickpose demo: the whole loop on one machine
 output.py              what every command does with its results

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from clickpose.__main__ import app
 from clickpose.checkpoints.model_folder import save_model
-from clickpose.commands.evaluate import name_curves
+from clickpose.commands.evaluation_outputs import name_curves
 from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose, tiny

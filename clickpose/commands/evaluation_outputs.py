@@ -1,0 +1,92 @@
+"""What ``clickpose evaluate`` shows and writes: tables, figures, images with clicks, and one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from clickpose.commands import evaluation_tables as tables
+from clickpose.evaluation.overlays import Overlay
+from clickpose.evaluation.plots import click_bars, click_curve
+from clickpose.evaluation.report import Metrics
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.times import AnnotationTimes
+from pipeline.dataset import PictureFolder
+
+PUBLISHED_STRATEGIES = "farthest keypoint first in rounds, as published, worst first in clicks per person"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that an evaluation found.
+
+    Attributes:
+        ours: metrics of the model by strategy.
+        theirs: the same of other models' results, by name and strategy.
+        times: seconds that annotators took.
+        overlays: images before and after clicks.
+    """
+
+    ours: Mapping[str, Metrics]
+    theirs: Mapping[str, Mapping[str, Metrics]]
+    times: Sequence[AnnotationTimes]
+    overlays: Sequence[Overlay]
+
+
+def print_tables(title: str, measured: Measured, clicks: str) -> None:
+    """Print every table; ``clicks`` says how the annotator clicks."""
+    console, ours, theirs = Console(), measured.ours, measured.theirs
+    console.print(tables.accuracy(title, ours, theirs))
+    console.print(f"Clicks: {'; '.join(ours)}. {clicks}.", highlight=False)
+    console.print(tables.after_clicks(ours, theirs))
+    if any("gain_by_loop@C1" in metrics for metrics in ours.values()):
+        console.print(tables.gains(ours))
+    console.print(tables.number_of_clicks(ours, theirs))
+    console.print(tables.costs(ours))
+    if measured.times:
+        console.print(tables.seconds(measured.times))
+
+
+def write_figures(folder: Path, version: str, measured: Measured) -> None:
+    """Write the click curve, and bars of clicks."""
+    metrics = name_curves(version, measured.ours, measured.theirs)
+    folder.mkdir(parents=True, exist_ok=True)
+    click_curve(metrics).savefig(folder / "click-curve.png", dpi=150)
+    click_bars(metrics).savefig(folder / "clicks.png", dpi=150)
+
+
+def name_curves(
+    version: str, ours: Mapping[str, Metrics], theirs: Mapping[str, Mapping[str, Metrics]]
+) -> dict[str, Metrics]:
+    """Return what figures show, by label: every strategy of ours, and of other models the first."""
+    first, alone = next(iter(ours)), len(ours) == 1
+    other = {f"{name}, by hand" + ("" if alone else f", {first}"): metrics[first] for name, metrics in theirs.items()}
+    return ({version: ours[first]} if alone else dict(ours)) | other
+
+
+def write_overlays(folder: Path, overlays: Sequence[Overlay], pictures: PictureFolder, skeleton: Skeleton) -> None:
+    """Write images before and after clicks."""
+    for overlay in overlays:
+        name = f"{Path(overlay.image.file_name).stem}-clicks.jpg"
+        overlay.draw(pictures(overlay.image), skeleton).save(folder / name, quality=90)
+
+
+def document(settings: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
+    """Return every number: the first strategy's by plain keys, those of more strategies and models below them."""
+    ours, theirs = measured.ours, measured.theirs
+    first = next(iter(ours))
+    found: dict[str, Any] = {
+        **ours[first],
+        "settings": {**settings, "strategies": [] if PUBLISHED_STRATEGIES in ours else list(ours)},
+    }
+    if len(ours) > 1:
+        found["strategies"] = ours
+    if theirs:
+        found["results"] = {name: other[first] if len(ours) == 1 else other for name, other in theirs.items()}
+    if measured.times:
+        found["label_studio"] = [one.to_dict() for one in measured.times]
+    return found
