@@ -1,6 +1,6 @@
-"""The values every part exchanges: a pose, a click, and the annotated pictures of a data set.
+"""The values every part exchanges: a pose, a click, and the annotated images of a data set.
 
-Coordinates are pixels of the upright picture (EXIF orientation applied), x to the right and y down, with the
+Coordinates are pixels of the upright image (EXIF orientation applied), x to the right and y down, with the
 origin at its top left corner. Visibility is COCO's: 0 not labelled or absent, 1 occluded, 2 visible.
 """
 
@@ -90,7 +90,7 @@ class PersonAnnotation:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """A picture of a data set.
+    """An image of a data set.
 
     Attributes:
         id: unique within the data set.
@@ -109,13 +109,13 @@ class AnnotatedImage:
 
 @dataclass(frozen=True)
 class AnnotationSet:
-    """Annotated pictures that share one skeleton."""
+    """Annotated images that share one skeleton."""
 
     skeleton: Skeleton
     images: tuple[AnnotatedImage, ...] = field(default=())
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.images)
 
     @property
@@ -163,10 +163,10 @@ def only_keypoints(annotations: AnnotationSet, names: Collection[str]) -> Annota
 
 
 def split_by_crowding(annotations: AnnotationSet) -> dict[str, AnnotationSet]:
-    """Return CrowdPose's easy, medium and hard pictures as data sets; those without a crowd index are in none.
+    """Return CrowdPose's easy, medium and hard images as data sets; those without a crowd index are in none.
 
     Easy is below 0.1 and hard above 0.8, as the paper has it (Li et al., CVPR 2019); its released evaluator
-    draws the first line at 0.2. A share that holds no picture is left out, hence other data sets give none.
+    draws the first line at 0.2. A share that holds no image is left out, hence other data sets give none.
     """
     shares: dict[str, list[AnnotatedImage]] = {name: [] for name in CROWDING}
     for image in annotations.images:

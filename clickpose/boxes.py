@@ -1,4 +1,4 @@
-"""Boxes as tensors. ``cxcywh``: centre and size; ``xyxy``: two corners. Normalised to the unpadded picture."""
+"""Boxes as tensors. ``cxcywh``: centre and size; ``xyxy``: two corners. Normalised to the unpadded image."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Everything that can go wrong and be explained.
 
     ClickPoseError
-    |-- ImageError            a picture is missing, broken or too large
-    |-- InvalidClick          a click names no person, no keypoint, or lies outside the picture
+    |-- ImageError            an image is missing, broken or too large
+    |-- InvalidClick          a click names no person, no keypoint, or lies outside the image
     |-- InvalidAnnotation     a record of a data set or a labelling task cannot be used
     |-- InvalidSkeleton       a keypoint schema contradicts itself
     |-- InvalidConfig         a setting is outside its range
@@ -23,11 +23,11 @@ class ClickPoseError(Exception):
 
 
 class ImageError(ClickPoseError):
-    """A picture is missing, cannot be decoded, or exceeds the limits on bytes or pixels."""
+    """An image is missing, cannot be decoded, or exceeds the limits on bytes or pixels."""
 
 
 class InvalidClick(ClickPoseError):
-    """A click names a person or keypoint that does not exist, or lies outside the picture."""
+    """A click names a person or keypoint that does not exist, or lies outside the image."""
 
 
 class InvalidAnnotation(ClickPoseError):

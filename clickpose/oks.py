@@ -31,7 +31,7 @@ def keypoint_similarity(keypoints_px: ArrayLike, truth: PersonAnnotation, sigmas
     """Return the ``(..., K)`` similarity in [0, 1] of each keypoint to the annotated one.
 
     Args:
-        keypoints_px: ``(..., K, 2)`` x, y in pixels of the picture that ``truth`` annotates.
+        keypoints_px: ``(..., K, 2)`` x, y in pixels of the image that ``truth`` annotates.
         truth: the annotated person; where it has no label the similarity means nothing.
         sigmas: ``(K,)`` OKS standard deviations.
     """

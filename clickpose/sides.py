@@ -11,7 +11,7 @@ LETTER = re.compile(r"(?<![^\W\d_])[lL]|[lL](?![^\W\d_])|(?<=[a-z])L")  # begins
 
 
 def find_flip_pairs(keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Find the keypoints that trade places when a picture is mirrored, by their names.
+    """Find the keypoints that trade places when an image is mirrored, by their names.
 
     A name with a word for left, or failing that an ``l`` at the start or end of a word, is paired with the name
     that differs from it in just this. Every keypoint is in one pair at most.

@@ -29,7 +29,7 @@ class Skeleton:
         keypoints: K distinct names, in the order of every ``(..., K, 2)`` array.
         sigmas: K OKS standard deviations; the OKS exponent uses ``(2 sigma)^2``.
         links: pairs of 0-based indices that are drawn as limbs.
-        flip_pairs: pairs of 0-based indices that trade places when the picture is mirrored.
+        flip_pairs: pairs of 0-based indices that trade places when the image is mirrored.
         parents: for a keypoint new to a model, the neighbour whose weights it starts from, by name.
 
     Raises:
@@ -69,7 +69,7 @@ class Skeleton:
 
     @cached_property
     def flip_permutation(self) -> NDArray[np.int64]:
-        """``(K,)`` indices: ``keypoints[flip_permutation]`` renames the keypoints of a mirrored picture."""
+        """``(K,)`` indices: ``keypoints[flip_permutation]`` renames the keypoints of a mirrored image."""
         order = np.arange(len(self))
         for left, right in self.flip_pairs:
             order[[left, right]] = right, left
@@ -77,7 +77,7 @@ class Skeleton:
 
     @property
     def can_mirror(self) -> bool:
-        """Whether the keypoints of a mirrored picture can be named; without pairs, left would be taught as right."""
+        """Whether the keypoints of a mirrored image can be named; without pairs, left would be taught as right."""
         return bool(self.flip_pairs) or len(self) == 1
 
     @cached_property

@@ -1,6 +1,6 @@
 """Drawn people with exact labels: unlimited, free of licences, the same for the same seed.
 
-Each person faces the viewer (the person's left is at the picture's right), with limbs coloured by side, in front of
+Each person faces the viewer (the person's left is at the image's right), with limbs coloured by side, in front of
 a textured background, partly behind other persons and bars. Any skeleton works: keypoints the figure knows by name
 (those of COCO, CrowdPose and Human-Art, and the feet of COCO-WholeBody) are labelled, the others are not.
 """
@@ -66,10 +66,10 @@ class DrawnPeople:
 
     Attributes:
         skeleton: the schema of the labels.
-        num_images: how many pictures; their ids are 1 ... ``num_images``.
-        size_wh: of every picture, in pixels.
-        max_persons: each picture shows 1 ... ``max_persons``.
-        seed: the same seed draws the same pictures.
+        num_images: how many images; their ids are 1 ... ``num_images``.
+        size_wh: of every image, in pixels.
+        max_persons: each image shows 1 ... ``max_persons``.
+        seed: the same seed draws the same images.
     """
 
     skeleton: Skeleton
@@ -80,15 +80,15 @@ class DrawnPeople:
 
     @cached_property
     def annotations(self) -> AnnotationSet:
-        """The labels of every picture."""
+        """The labels of every image."""
         return AnnotationSet(self.skeleton, tuple(self.draw(id)[1] for id in range(1, self.num_images + 1)))
 
     def load_image(self, image: AnnotatedImage) -> Image.Image:
-        """Draw the picture of a record again."""
+        """Draw the image of a record again."""
         return self.draw(image.id)[0]
 
     def draw(self, id: int) -> tuple[Image.Image, AnnotatedImage]:
-        """Draw picture number ``id`` and its labels."""
+        """Draw image number ``id`` and its labels."""
         num_persons = 1 + (id - 1) % self.max_persons
         return draw_people(self.skeleton, size_wh=self.size_wh, num_persons=num_persons, seed=self.seed, id=id)
 
@@ -101,9 +101,9 @@ def draw_people(
     seed: int = 0,
     id: int = 1,
 ) -> tuple[Image.Image, AnnotatedImage]:
-    """Draw one picture of ``num_persons`` people and return it with its exact labels.
+    """Draw one image of ``num_persons`` people and return it with its exact labels.
 
-    A keypoint behind another person or a bar is occluded (1), one outside the picture is not labelled (0).
+    A keypoint behind another person or a bar is occluded (1), one outside the image is not labelled (0).
     A person's box and area are those of the whole silhouette, hidden parts included.
     """
     rng = np.random.default_rng([seed, id])
@@ -158,13 +158,13 @@ def _leg(rng: np.random.Generator, across: Point, sign: float) -> dict[str, Poin
 
 
 def _direction(angle: float) -> Point:
-    """Unit vector at ``angle`` radians from straight down towards the picture's right."""
+    """Unit vector at ``angle`` radians from straight down towards the image's right."""
     return np.array([np.sin(angle), np.cos(angle)])
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A person in the picture: joints by name, and body height, in pixels."""
+    """A person in the image: joints by name, and body height, in pixels."""
 
     joints_px: dict[str, Point]
     height_px: float
@@ -187,7 +187,7 @@ class Figure:
 
 
 def _place_figure(rng: np.random.Generator, size_wh: tuple[int, int], index: int, num_persons: int) -> Figure:
-    """Make a figure and put it into its part of the picture, counted from the left."""
+    """Make a figure and put it into its part of the image, counted from the left."""
     width, height = size_wh
     height_px = rng.uniform(0.6, 0.9) * height
     hips_px = np.array([width * (index + rng.uniform(0.3, 0.7)) / num_persons, height * rng.uniform(0.45, 0.6)])

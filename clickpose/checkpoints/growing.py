@@ -1,7 +1,7 @@
 """A model for other keypoints: those it shares keep their weights, a new one starts as its neighbour (section 4.7).
 
 Three weights know the keypoints, each with one row for each: content and size of their tokens, and their label in the
-loop. All the others, which find persons and look at the picture, serve any skeleton.
+loop. All the others, which find persons and look at the image, serve any skeleton.
 
 Persons are found as before, and a shared keypoint starts from the same weights at the same place. Where it ends
 differs, as the keypoints of a person look at each other and there are others to look at now; training settles that.

@@ -89,7 +89,7 @@ def gains(ours: Ours) -> Table:
 
 
 def number_of_clicks(ours: Ours, theirs: Theirs) -> Table:
-    """Show the published number of clicks and, apart from it, clicks a person, by goal."""
+    """Show the published number of clicks and, apart from it, clicks per person, by goal."""
     goals = _counts(_first(ours), r"clicks@(\d+)")
     table = _table("number of clicks", "", *(f".{goal}" for goal in goals))
     for strategy, metrics in ours.items():
@@ -108,7 +108,7 @@ def number_of_clicks(ours: Ours, theirs: Theirs) -> Table:
 
 
 def costs(ours: Ours) -> Table:
-    """Show what comes with clicks a person, by goal."""
+    """Show what comes with clicks per person, by goal."""
     goals = _counts(_first(ours), r"clicks@(\d+)")
     table = _table("costs until a person's OKS is ...", "", *(f".{goal}" for goal in goals))
     for strategy, metrics in ours.items():

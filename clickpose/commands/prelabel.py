@@ -1,4 +1,4 @@
-"""``clickpose prelabel``: label a folder or bucket of pictures."""
+"""``clickpose prelabel``: label a folder or bucket of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prelabel(
     ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Label every picture once, or list it with the reason; started again, only what is missing runs."""
+    """Label every image once, or list it with the reason; started again, only what is missing runs."""
     from pipeline.prelabel import prelabel as label
 
     summary = label(images, out, model, shard_size=shard_size, num_workers=workers)

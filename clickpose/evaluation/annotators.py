@@ -19,7 +19,7 @@ MIN_BOX_PX = 2
 
 
 class Annotator(Protocol):
-    """Looks at the poses of one picture and corrects them."""
+    """Looks at the poses of one image and corrects them."""
 
     def find_missed(self, poses: Sequence[Pose]) -> list[Box]:
         """Return boxes x0, y0, x1, y1 in pixels around the persons that no pose shows; called once, at first."""
@@ -73,14 +73,14 @@ def check_strategy(name: str) -> None:
 
 @dataclass
 class SimulatedAnnotator:
-    """Knows where every labelled keypoint of one picture belongs, and clicks the most urgent one first.
+    """Knows where every labelled keypoint of one image belongs, and clicks the most urgent one first.
 
     Call ``find_missed`` once, before the first click: it decides which pose shows which person. Then ``correct``
     gives one click at a time, ``correct_each`` one for every person. Keypoints without a label are never clicked,
     nor those within tolerance, nor those that lie where this annotator would put them.
 
     Attributes:
-        image: the truth. Clicks are kept inside the picture, even where its keypoints are not.
+        image: the truth. Clicks are kept inside the image, even where its keypoints are not.
         skeleton: the schema of truth and poses.
         strategy: a name in ``STRATEGIES``.
         tolerance: similarity from which a keypoint is good enough; above 1 every keypoint is worth a click.
@@ -151,14 +151,14 @@ class SimulatedAnnotator:
         return Click(index, keypoint, (x, y), int(opinion.visibility[keypoint]))
 
     def _opinion(self, person: PersonAnnotation) -> PersonAnnotation:
-        """Where this annotator sees the keypoints: noise added, clipped to the picture."""
+        """Where this annotator sees the keypoints: noise added, clipped to the image."""
         spread_px = self.noise * np.sqrt(person.area_px / 2) * self.skeleton.sigma_array[:, None]
         seen_px = person.keypoints_px + spread_px * self._rng.standard_normal(person.keypoints_px.shape)
         return replace(person, keypoints_px=np.clip(seen_px, 0, self.image.size_wh).astype(np.float32))
 
 
 def _drawn_box(person: PersonAnnotation, size_wh: tuple[int, int]) -> Box:
-    """The person's box as a human can draw it: inside the picture, at least ``MIN_BOX_PX`` wide and high."""
+    """The person's box as a human can draw it: inside the image, at least ``MIN_BOX_PX`` wide and high."""
     limits = np.array(size_wh, np.float64)
     corner = np.clip(person.box_px[:2], 0, limits - MIN_BOX_PX)
     x1, y1 = np.clip(person.box_px[2:], corner + MIN_BOX_PX, limits)

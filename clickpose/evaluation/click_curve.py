@@ -60,7 +60,7 @@ class ClickCurve:
 
 
 class Recording:
-    """The poses of all pictures after each round, and how similar they are to the truth."""
+    """The poses of all images after each round, and how similar they are to the truth."""
 
     def __init__(self, num_rounds: int) -> None:
         """Prepare for a number of rounds, the one without clicks included."""
@@ -68,7 +68,7 @@ class Recording:
         self.similarity: list[list[float]] = [[] for _ in range(num_rounds)]
 
     def add(self, index: int, visit: Visit, poses: list[Pose], skeleton: Skeleton) -> None:
-        """Note the poses of one picture after round ``index``."""
+        """Note the poses of one image after round ``index``."""
         self.rounds[index][visit.image.id] = poses
         self.similarity[index] += _similarity(visit, poses, skeleton)
 
@@ -98,7 +98,7 @@ class CurveMeter:
         self.answered, self.unanswered, self.by_hand = (Recording(self.num_rounds) for _ in range(3))
 
     def visit(self, visit: Visit) -> None:
-        """Play the rounds on one picture, with the model and by hand."""
+        """Play the rounds on one image, with the model and by hand."""
         if not labelled_persons(visit.image):
             return
         self.images.append(visit.image)
@@ -111,7 +111,7 @@ class CurveMeter:
             self.by_hand.add(n, visit, by_hand.poses, skeleton)
 
     def result(self) -> ClickCurve:
-        """Evaluate every round over all pictures."""
+        """Evaluate every round over all images."""
         return ClickCurve(
             answered=self._curve(keypoint_ap, self.answered),
             unanswered=self._curve(keypoint_ap, self.unanswered),

@@ -19,14 +19,14 @@ from clickpose.evaluation.loop import Refine, take_turns
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.skeleton import Skeleton
 
-GOALS = (0.85, 0.90, 0.95)  # AP of a picture for the published NoC, OKS of a person for clicks per person
+GOALS = (0.85, 0.90, 0.95)  # AP of an image for the published NoC, OKS of a person for clicks per person
 CLICKS_TO_ADD_PERSON = 2  # two corners of a box
 EVERY_KEYPOINT = float("inf")  # a tolerance that no similarity reaches: even a tiny error is worth a click
 
 
 @dataclass(frozen=True)
 class Round:
-    """The persons of a picture after some clicks on each of them.
+    """The persons of an image after some clicks on each of them.
 
     Attributes:
         poses: as the model answers.
@@ -74,7 +74,7 @@ class ClickStyle:
             raise InvalidConfig(f"the noise of clicks must be 0 or more, not {self.noise}")
 
     def annotator(self, image: AnnotatedImage, skeleton: Skeleton, tolerance: float) -> SimulatedAnnotator:
-        """Return an annotator of this style for one picture."""
+        """Return an annotator of this style for one image."""
         return SimulatedAnnotator(image, skeleton, self.strategy, tolerance, self.noise, self.seed)
 
     def refiner(self, predictor: PosePredictor, encoded: Any) -> Refine:

@@ -31,8 +31,8 @@ def keypoint_ap(annotations: AnnotationSet, poses: Mapping[int, Sequence[Pose]])
     """Return COCO's ten keypoint numbers, by the names in ``KEYPOINT_METRICS``; -1 where nothing was counted.
 
     Args:
-        annotations: the truth; every picture counts, also one that ``poses`` does not mention.
-        poses: predicted persons by image id; COCO keeps the 20 of highest score in each picture.
+        annotations: the truth; every image counts, also one that ``poses`` does not mention.
+        poses: predicted persons by image id; COCO keeps the 20 of highest score in each image.
 
     Raises:
         InvalidAnnotation: ``poses`` names an image that ``annotations`` does not hold.
@@ -50,7 +50,7 @@ def box_ap(annotations: AnnotationSet, poses: Mapping[int, Sequence[Pose]]) -> d
 
 
 def image_ap(image: AnnotatedImage, skeleton: Skeleton, poses: Sequence[Pose]) -> float:
-    """Return the keypoint AP of one picture by itself; -1 if none of its persons counts."""
+    """Return the keypoint AP of one image by itself; -1 if none of its persons counts."""
     with contextlib.redirect_stdout(io.StringIO()):
         annotations = AnnotationSet(skeleton, (image,))
         evaluator = _evaluator(annotations, {image.id: poses}, "keypoints", _keypoint_record)

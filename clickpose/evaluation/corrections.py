@@ -1,4 +1,4 @@
-"""One picture being corrected, one click at a time, and a record of what each refine did."""
+"""One image being corrected, one click at a time, and a record of what each refine did."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RefineLedger:
 
 
 class Answers:
-    """What a predictor answers on one picture; of measures that ask the same, only the first one waits.
+    """What a predictor answers on one image; of measures that ask the same, only the first one waits.
 
     Persons are independent (``PosePredictor``), so an answer depends on the clicked pose and the click alone.
     """
@@ -90,7 +90,7 @@ class Answers:
 
 
 class Correction:
-    """One picture being corrected by one annotator."""
+    """One image being corrected by one annotator."""
 
     def __init__(
         self, answers: Answers, shown: Sequence[Pose], annotator: SimulatedAnnotator, ledger: RefineLedger

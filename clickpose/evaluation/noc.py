@@ -1,4 +1,4 @@
-"""The number of clicks (NoC) of the Click-Pose paper: rounds of clicks until a picture's own AP reaches a goal.
+"""The number of clicks (NoC) of the Click-Pose paper: rounds of clicks until an image's own AP reaches a goal.
 
 See ``rounds`` for what a round is. These numbers are never mixed with clicks per person (``click_cost``), which
 counts as an annotator does.
@@ -24,7 +24,7 @@ from clickpose.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class NumberOfClicks:
-    """Mean rounds a picture until its own AP reaches each threshold, at most K; NaN if there was no picture.
+    """Mean rounds per image until its own AP reaches each threshold, at most K; NaN if there was no image.
 
     Attributes:
         rounds: with the persons' scores of each round, as published.
@@ -38,7 +38,7 @@ class NumberOfClicks:
 
 
 class NocMeter:
-    """Counts, picture by picture, the rounds until its own AP reaches each threshold."""
+    """Counts, image by image, the rounds until its own AP reaches each threshold."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class NocMeter:
         self.manual_counts: list[dict[float, int]] = []
 
     def visit(self, visit: Visit) -> None:
-        """Play rounds on one picture until its AP is above every threshold."""
+        """Play rounds on one image until its AP is above every threshold."""
         if not labelled_persons(visit.image):
             return
         first = visit.candidates[:NUM_LOOP_PERSONS]
@@ -68,7 +68,7 @@ class NocMeter:
         self.manual_counts.append(self._needed(visit, (now.poses for now in manual)))
 
     def result(self) -> NumberOfClicks:
-        """Average over pictures."""
+        """Average over images."""
         return NumberOfClicks(*map(self._mean, (self.counts, self.first_score_counts, self.manual_counts)))
 
     def _needed(self, visit: Visit, rounds: Iterable[Sequence[Pose]]) -> dict[float, int]:
@@ -83,9 +83,9 @@ class NocMeter:
 def rounds_needed(
     image: AnnotatedImage, skeleton: Skeleton, rounds: Iterable[Sequence[Pose]], thresholds: Sequence[float]
 ) -> dict[float, int]:
-    """Count the rounds until the AP of this picture alone reaches each threshold.
+    """Count the rounds until the AP of this image alone reaches each threshold.
 
-    A picture that is right at once counts 0, one that is not after K - 1 rounds, or cannot be evaluated, counts K.
+    An image that is right at once counts 0, one that is not after K - 1 rounds, or cannot be evaluated, counts K.
     """
     needed: dict[float, int] = {}
     for count, poses in enumerate(islice(rounds, len(skeleton))):

@@ -1,4 +1,4 @@
-"""Before and after: persons of some pictures at first, after clicks by hand, and after clicks that a model answers."""
+"""Before and after: persons of some images at first, after clicks by hand, and after clicks that a model answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAPER, INK = (255, 255, 255), (30, 30, 30)
 
 @dataclass(frozen=True)
 class Panel:
-    """One state of a picture's annotated persons, what it is called, and their mean OKS."""
+    """One state of an image's annotated persons, what it is called, and their mean OKS."""
 
     title: str
     poses: Sequence[Pose]
@@ -34,13 +34,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Overlay:
-    """The states of one picture, side by side."""
+    """The states of one image, side by side."""
 
     image: AnnotatedImage
     panels: tuple[Panel, ...]
 
     def draw(self, picture: Image.Image, skeleton: Skeleton) -> Image.Image:
-        """Draw each state on a copy of the picture, under its title; white rings mark clicked keypoints."""
+        """Draw each state on a copy of the image, under its title; white rings mark clicked keypoints."""
         width, height = picture.size
         sheet = Image.new("RGB", ((width + GAP_PX) * len(self.panels) - GAP_PX, height + CAPTION_PX), PAPER)
         canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=0.55 * CAPTION_PX)
@@ -53,7 +53,7 @@ class Overlay:
 
 
 class OverlayMeter:
-    """Keeps the states of some pictures; their rounds are those of the click curve."""
+    """Keeps the states of some images; their rounds are those of the click curve."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class OverlayMeter:
         num_clicks: int,
         style: ClickStyle = PUBLISHED_STYLE,
     ) -> None:
-        """Show pictures before and after ``num_clicks`` clicks on each person."""
+        """Show images before and after ``num_clicks`` clicks on each person."""
         self.predictor, self.image_ids, self.num_clicks, self.style = predictor, image_ids, num_clicks, style
         self.overlays: list[Overlay] = []
 
     def visit(self, visit: Visit) -> None:
-        """Keep one picture, if it is one of them."""
+        """Keep one image, if it is one of them."""
         if visit.image.id not in self.image_ids:
             return
         rounds = play_rounds(self.predictor, visit, self.style)
@@ -92,6 +92,6 @@ def _labelled_keypoints(pose: Pose, person: PersonAnnotation) -> Pose:
 
 
 def choose_images(annotations: AnnotationSet, count: int) -> list[int]:
-    """Return the ids of up to ``count`` pictures with labelled persons, spread evenly over the data set."""
+    """Return the ids of up to ``count`` images with labelled persons, spread evenly over the data set."""
     ids = [image.id for image in annotations.images if labelled_persons(image)]
     return [ids[index] for index in sorted({i * len(ids) // count for i in range(count)})] if ids else []

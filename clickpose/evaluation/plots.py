@@ -1,4 +1,4 @@
-"""Pictures of results: poses on a photograph, the click curve, and bars of clicks.
+"""Images of results: poses on a photograph, the click curve, and bars of clicks.
 
 Figures are made without pyplot, so nothing is shown, kept open or shared between threads; save one with
 ``figure.savefig(path)``. Matplotlib is imported when a figure is made.
@@ -28,7 +28,7 @@ CURVES = (("", "-", ""), ("/first_scores", ":", ", first-pass scores"), ("/by_ha
 
 
 def draw_poses(image: Image.Image, poses: Sequence[Pose], skeleton: Skeleton) -> Image.Image:
-    """Return a copy of the picture with every pose on it, a colour for each person.
+    """Return a copy of the image with every pose on it, a colour for each person.
 
     Limbs are the skeleton's links; an occluded keypoint is a hollow dot, an absent one is left out, and one placed
     by a human wears a white ring.
@@ -79,7 +79,7 @@ def _color(index: int) -> tuple[int, int, int]:
 
 
 def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
-    """Plot AP over clicks a person: name of a model or strategy -> what ``evaluate`` returned for it.
+    """Plot AP over clicks per person: name of a model or strategy -> what ``evaluate`` returned for it.
 
     A line each, dotted with the scores of the first pass, and dashed by hand, where those differ.
     """
@@ -108,7 +108,7 @@ def click_curve(metrics: Mapping[str, Metrics]) -> Figure:
 
 
 def click_bars(metrics: Mapping[str, Metrics]) -> Figure:
-    """Plot the published NoC and, apart from it, clicks a person, with each model and, paler, by hand.
+    """Plot the published NoC and, apart from it, clicks per person, with each model and, paler, by hand.
 
     Args:
         metrics: name of a model or strategy -> what ``evaluate`` returned for it.

@@ -12,7 +12,7 @@ Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP 
     gain_by_loop@Cn                AP@Cn less AP@Cn/by_hand: what all answers together bring
     gain_by_answer@Cn              AP@Cn less AP@Cn/unanswered: what the last one brings, the paper's parentheses
     mean_oks@Cn  .../by_hand       over all labelled persons; knows no scores
-    NoC@85  .../by_hand            rounds a picture, as published
+    NoC@85  .../by_hand            rounds per image, as published
     clicks@85  manual_clicks@85    a person, and what else ``ClickCost`` tells
     .../first_scores               with persons' scores of the first pass, where they give other numbers
 """
@@ -44,13 +44,13 @@ class PrecisionMeter:
     """Collects the first pass for average precision."""
 
     def __init__(self, sigmas: Floats) -> None:
-        """Start with no picture."""
+        """Start with no image."""
         self.sigmas = sigmas
         self.found: dict[int, list[Pose]] = {}
         self.distinct: dict[int, list[Pose]] = {}
 
     def visit(self, visit: Visit) -> None:
-        """Keep the persons found in one picture."""
+        """Keep the persons found in one image."""
         self.found[visit.image.id] = visit.candidates
         kept = drop_duplicates(visit.candidates, SAME_PERSON_IOU)
         self.distinct[visit.image.id] = score_by_agreement(kept, visit.candidates, self.sigmas)
@@ -62,7 +62,7 @@ class PrecisionMeter:
         return {**keypoint_ap(annotations, self.found), **distinct, **boxes, **self._by_crowding(annotations)}
 
     def _by_crowding(self, annotations: AnnotationSet) -> Metrics:
-        """Return the AP of easy, medium and hard pictures, of a data set that tells which they are."""
+        """Return the AP of easy, medium and hard images, of a data set that tells which they are."""
         metrics: Metrics = {}
         for name, share in split_by_crowding(annotations).items():
             found = {image.id: self.found[image.id] for image in share.images if image.id in self.found}
@@ -76,9 +76,9 @@ class Simulation:
 
     Attributes:
         rounds: who clicks in rounds, for the curve and the published number of clicks.
-        persons: who corrects person after person, for clicks a person.
+        persons: who corrects person after person, for clicks per person.
         max_clicks: rounds of the curve.
-        goals: AP of a picture for the number of clicks, and OKS of a person for clicks a person.
+        goals: AP of an image for the number of clicks, and OKS of a person for clicks per person.
 
     Raises:
         InvalidConfig: fewer than no clicks are asked for.
@@ -109,7 +109,7 @@ class SimulationMeters:
         self.costs = [CostMeter(predictor, goal, style=simulation.persons) for goal in simulation.goals]
 
     def visit(self, visit: Visit) -> None:
-        """Show one picture to each."""
+        """Show one image to each."""
         meters: list[Meter] = [self.curve, self.noc, *self.costs]
         for meter in meters:
             meter.visit(visit)
@@ -137,11 +137,11 @@ def evaluate(
     Args:
         predictor: the model; ``ManualCorrection`` or ``RecordedResults`` for one that does not listen.
         annotations: the truth, in the predictor's skeleton.
-        load_image: gives the picture of a record.
+        load_image: gives the image of a record.
         max_clicks: rounds of the AP curve.
-        goals: AP of a picture for NoC, and OKS of a person for clicks per person.
+        goals: AP of an image for NoC, and OKS of a person for clicks per person.
         style: who clicks, in clicks per person; the published measures keep their own.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
 
     Raises:
         InvalidAnnotation: the annotations have other keypoints than the predictor.

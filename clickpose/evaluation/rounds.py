@@ -1,7 +1,7 @@
 """Rounds of clicks as the Click-Pose paper plays them, each computed once for all measures that look at them.
 
-The 20 best persons of a picture are matched to the annotated ones once; each round clicks one keypoint of every
-matched person, even if it is off by very little, and refines all 20. Pictures without a labelled person are left out.
+The 20 best persons of an image are matched to the annotated ones once; each round clicks one keypoint of every
+matched person, even if it is off by very little, and refines all 20. Images without a labelled person are left out.
 One difference to the published code remains: clicks are held.
 """
 
@@ -19,7 +19,7 @@ from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.visits import Visit
 from clickpose.skeleton import Skeleton
 
-NUM_LOOP_PERSONS = 20  # of the published loop; also as many as COCO counts in a picture
+NUM_LOOP_PERSONS = 20  # of the published loop; also as many as COCO counts in an image
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Replay(Generic[T]):
 
 
 def play_rounds(predictor: PosePredictor, visit: Visit, style: ClickStyle) -> Replay[Round]:
-    """Return the state of a picture's 20 best persons before the first round and after each one, without end."""
+    """Return the state of an image's 20 best persons before the first round and after each one, without end."""
     return visit.share(("rounds", predictor, style), lambda: Replay(_play(predictor, visit, style)))
 
 

@@ -1,4 +1,4 @@
-"""Walk a data set once: every picture is encoded and detected once, for all meters together."""
+"""Walk a data set once: every image is encoded and detected once, for all meters together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Visit:
-    """One picture on its way past the meters.
+    """One image on its way past the meters.
 
     Attributes:
         image: the truth.
@@ -42,10 +42,10 @@ class Visit:
 
 
 class Meter(Protocol):
-    """Measures something over all pictures of a data set."""
+    """Measures something over all images of a data set."""
 
     def visit(self, visit: Visit) -> None:
-        """Take one picture into account."""
+        """Take one image into account."""
 
 
 def visit_images(
@@ -55,14 +55,14 @@ def visit_images(
     meters: Sequence[Meter],
     progress: Progress | None = None,
 ) -> None:
-    """Show every picture to every meter.
+    """Show every image to every meter.
 
     Args:
-        predictor: encodes each picture once.
+        predictor: encodes each image once.
         annotations: the truth, in the predictor's skeleton.
-        load_image: gives the picture of a record, in whatever form ``predictor.encode`` takes.
+        load_image: gives the image of a record, in whatever form ``predictor.encode`` takes.
         meters: what to measure.
-        progress: called with (pictures done, pictures in all) after each one.
+        progress: called with (images done, images in all) after each one.
 
     Raises:
         InvalidAnnotation: the annotations have other keypoints than the predictor.

@@ -1,6 +1,6 @@
 """Images from outside: decoded in one place, upright, RGB, within limits.
 
-decoding.py      bytes or a file to an RGB picture
+decoding.py      bytes or a file to an RGB image
 orientation.py   which way up it is, as browsers see it
 fitting.py       a record of another size than its image; findings.py tells so
 limits.py        small files that would cost hours or all memory, refused before they are decoded

@@ -1,4 +1,4 @@
-"""The one place where pictures are decoded: upright as browsers show them, RGB, within limits."""
+"""The one place where images are decoded: upright as browsers show them, RGB, within limits."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ MALFORMED = (ValueError, TypeError, OverflowError, struct.error, Image.Decompres
 def decode_image(
     data: bytes, name: str = "image", *, max_bytes: int | None = None, max_pixels: int | None = None
 ) -> Image.Image:
-    """Decode an encoded picture to RGB, turned upright as browsers do; ``info`` keeps the orientation it had.
+    """Decode an encoded image to RGB, turned upright as browsers do; ``info`` keeps the orientation it had.
 
     Args:
-        data: the encoded picture, in one of ``FORMATS``; of several frames the first counts.
+        data: the encoded image, in one of ``FORMATS``; of several frames the first counts.
         name: what to call it in an error.
         max_bytes: limit on the encoded size; None stands for that of ``limits.py``.
         max_pixels: limit on width times height, likewise; checked, as are its other limits, before anything is decoded.
 
     Raises:
-        ImageError: the picture is empty, broken or beyond a limit.
+        ImageError: the image is empty, broken or beyond a limit.
     """
     refuse_large_file(len(data), name, max_bytes)
     refuse_long_work(data, name)
@@ -54,7 +54,7 @@ def decode_image(
 
 
 def read_image(path: str | Path) -> Image.Image:
-    """Read and decode a picture file; see ``decode_image``.
+    """Read and decode an image file; see ``decode_image``.
 
     Raises:
         ImageError: the file is missing, unreadable, broken or beyond a limit.

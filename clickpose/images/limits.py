@@ -1,8 +1,8 @@
-"""Pictures that cost far more than they show: small files that would keep a decoder busy for hours, or fill the memory.
+"""Images that cost far more than they show: small files that would keep a decoder busy for hours, or fill the memory.
 
 pixels     a header may promise any size
 tiles      a TIFF of 16 x 16 pixels may be cut into one tile of a billion, which is decoded as a whole
-scans      a progressive JPEG goes over all its pixels once a scan; a scan that changes nothing takes 40 bytes
+scans      a progressive JPEG goes over all its pixels once per scan; a scan that changes nothing takes 40 bytes
 text       a compressed text of a PNG may unfold to anything; Pillow itself stops at ``PngImagePlugin.MAX_TEXT_CHUNK``
 """
 
@@ -20,7 +20,7 @@ from clickpose.errors import ImageError
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 250_000_000  # telephones take 200 million
 BYTES_SETTING, PIXELS_SETTING = "CLICKPOSE_MAX_BYTES", "CLICKPOSE_MAX_PIXELS"
-MAX_SCANS = 50  # encoders write ten or so; of the largest pictures that are let in, 50 take some seconds
+MAX_SCANS = 50  # encoders write ten or so; of the largest images that are let in, 50 take some seconds
 MAX_SEGMENTS = 10_000
 
 JPEG = b"\xff\xd8\xff"
@@ -68,7 +68,7 @@ def refuse_long_work(data: bytes, name: str) -> None:
 
 
 def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
-    """Refuse a picture that is opened, but not decoded yet, if that would take too much memory.
+    """Refuse an image that is opened, but not decoded yet, if that would take too much memory.
 
     Raises:
         ImageError: its size or that of its tiles is beyond the limit.
@@ -95,7 +95,7 @@ def _segments(data: bytes) -> Iterator[int]:
 
 
 def _tile_pixels(picture: TiffImagePlugin.TiffImageFile) -> int:
-    """Return width times height of a tile; 0 if the picture is made of strips, which are never wider than itself."""
+    """Return width times height of a tile; 0 if the image is made of strips, which are never wider than itself."""
     sides = [picture.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
     if not all(isinstance(side, int) for side in sides):
         raise ValueError("the size of its tiles is malformed")

@@ -32,7 +32,7 @@ def choose_kernels(network: nn.Module) -> None:
 
 @cache
 def packed_products_pay() -> bool:
-    """Try which way of multiplying is faster on this processor; a few milliseconds, once a process."""
+    """Try which way of multiplying is faster on this processor; a few milliseconds, once per process."""
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((1024, 256), (512, 256), (512,)))
     try:

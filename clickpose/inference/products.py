@@ -77,8 +77,8 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, h, w)`` to ``(B, out, h', w')``."""
-        x = x.contiguous(memory_format=torch.channels_last)  # nothing to do but for the picture itself
-        if self.packed is not None and self.pointwise:  # as a convolution, its speed depends on the picture's size
+        x = x.contiguous(memory_format=torch.channels_last)  # nothing to do but for the image itself
+        if self.packed is not None and self.pointwise:  # as a convolution, its speed depends on the image's size
             rows, columns = (slice(None, None, step) for step in self.shape[1])
             cells = x.permute(0, 2, 3, 1)[:, rows, columns]
             return packed_linear(cells, self.packed, self.bias, self.activation).permute(0, 3, 1, 2)

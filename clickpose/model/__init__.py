@@ -13,13 +13,13 @@ inputs.py       images as the network takes them
 
 Letters in shapes:
 
-    B  pictures in a batch             D  width of a token
+    B  images in a batch             D  width of a token
     S  memory tokens of all levels     H  attention heads
     L  feature levels                  P  sampling points per head and level
     Q  queries (proposals)             N  persons
     K  keypoints                       G  tokens of a person, K + 1
 
-Boxes are ``cxcywh`` and points x, y, both float32 in [0, 1] of the picture without its padding.
+Boxes are ``cxcywh`` and points x, y, both float32 in [0, 1] of the image without its padding.
 """
 
 from clickpose.model.click_pose import ClickPose

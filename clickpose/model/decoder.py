@@ -43,7 +43,7 @@ class LayerOutput:
 
 @dataclass(frozen=True)
 class LayerValues:
-    """Memory as one decoder layer or several see it: independent of any query, hence computed once a picture.
+    """Memory as one decoder layer or several see it: independent of any query, hence computed once per image.
 
     Attributes:
         values: per layer ``(B, S, H, D/H)``.
@@ -61,7 +61,7 @@ class LayerValues:
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention among queries, deformable attention to the picture, feed-forward."""
+    """Self-attention among queries, deformable attention to the image, feed-forward."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -126,14 +126,14 @@ class Decoder(nn.Module):
         self.keypoint_content = nn.Embedding(config.num_persons * config.num_keypoints, width)
         self.keypoint_size = nn.Embedding(config.num_keypoints, 2)
 
-    # -- values: the picture as a layer sees it
+    # -- values: the image as a layer sees it
 
     def person_values(self, memory: Tokens) -> LayerValues:
         """Project memory for the person layers."""
         return self._values(memory, range(self.config.person_layers))
 
     def pose_values(self, memory: Tokens) -> LayerValues:
-        """Project memory for the pose layers; all that a refine needs to know of a picture."""
+        """Project memory for the pose layers; all that a refine needs to know of an image."""
         return self._values(memory, range(self.config.person_layers, len(self.layers)))
 
     def _values(self, memory: Tokens, layers: range) -> LayerValues:

@@ -23,9 +23,9 @@ class Tokens:
 
     Attributes:
         content: ``(B, S, D)``.
-        padding: ``(B, S)`` bool, True where there is no picture; None when the batch has no padding.
+        padding: ``(B, S)`` bool, True where there is no image; None when the batch has no padding.
         shapes: (h, w) of each level.
-        valid_wh: ``(B, L, 2)`` number of columns and rows that show the picture.
+        valid_wh: ``(B, L, 2)`` number of columns and rows that show the image.
     """
 
     content: Tensor
@@ -35,7 +35,7 @@ class Tokens:
 
     @property
     def valid_ratios(self) -> Tensor:
-        """``(B, L, 2)`` share of each level's width and height that shows the picture."""
+        """``(B, L, 2)`` share of each level's width and height that shows the image."""
         return self.valid_wh / self.valid_wh.new_tensor([[w, h] for h, w in self.shapes])
 
     def cell_centres(self) -> list[Tensor]:
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor], padding: Tensor | None) -> Tokens:
-        """Encode projected maps ``(B, D, h, w)``; ``padding (B, H, W)`` belongs to the pictures."""
+        """Encode projected maps ``(B, D, h, w)``; ``padding (B, H, W)`` belongs to the images."""
         tokens, positions = self.tokenize(features, padding)
         refined_from = tokens.first_token(self.first_level)
         positions, references = positions[:, refined_from:], encoder_references(tokens)[:, refined_from:]

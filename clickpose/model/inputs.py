@@ -1,4 +1,4 @@
-"""Pictures as the network takes them: scaled and normalised."""
+"""Images as the network takes them: scaled and normalised."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MIN_SIDE_PX = 32  # one cell of the coarsest backbone level
 
 
 def to_tensor(image: Image.Image, model: ModelConfig) -> Tensor:
-    """Normalise an RGB picture to ``(3, H, W)`` float32."""
+    """Normalise an RGB image to ``(3, H, W)`` float32."""
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
     mean, std = torch.tensor(model.pixel_mean), torch.tensor(model.pixel_std)
     return (pixels - mean[:, None, None]) / std[:, None, None]
 
 
 def input_size(size_wh: tuple[int, int], short_side_px: int, long_side_px: int) -> tuple[int, int]:
-    """Scale a picture's (width, height) to the short side wanted, within the limit on the long side.
+    """Scale an image's (width, height) to the short side wanted, within the limit on the long side.
 
-    A picture so narrow that it would lose its last cell is widened to one.
+    An image so narrow that it would lose its last cell is widened to one.
     """
     short, long = min(size_wh), max(size_wh)
     side = short_side_px

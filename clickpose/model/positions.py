@@ -29,11 +29,11 @@ def image_encoding(padding: Tensor, width: int) -> Tensor:
     """Encode where each cell of a feature map lies, y before x.
 
     Args:
-        padding: ``(B, h, w)`` bool, True where there is no picture.
+        padding: ``(B, h, w)`` bool, True where there is no image.
         width: D, channels of the result.
 
     Returns:
-        ``(B, h, w, D)``; a picture's rows and columns count 1..h and 1..w, scaled to (0, 2 pi].
+        ``(B, h, w, D)``; an image's rows and columns count 1..h and 1..w, scaled to (0, 2 pi].
     """
     inside = (~padding).float()
     y, x = inside.cumsum(1), inside.cumsum(2)

@@ -46,7 +46,7 @@ class ProposalHead(nn.Module):
         self.box_head = MLP(config.width, config.width, 4, 3)
 
     def forward(self, memory: Tokens) -> Proposals:
-        """Select proposals; a picture with fewer tokens than ``num_queries`` gives all of them."""
+        """Select proposals; an image with fewer tokens than ``num_queries`` gives all of them."""
         refined_from = memory.first_token(self.first_level)
         anchors, usable = proposal_anchors(memory)
         anchors, usable = anchors[:, refined_from:], usable[:, refined_from:]

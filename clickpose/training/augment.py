@@ -1,4 +1,4 @@
-"""What every way to vary pictures shares: annotated pictures go in, samples to train on come out."""
+"""What every way to vary images shares: annotated images go in, samples to train on come out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LoadImage = Callable[[AnnotatedImage], Image.Image]
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture with its persons, in pixels."""
+    """An image with its persons, in pixels."""
 
     image: Image.Image
     persons: tuple[PersonAnnotation, ...]
@@ -30,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Annotated pictures that share one skeleton, each opened upright when it is asked for.
+    """Annotated images that share one skeleton, each opened upright when it is asked for.
 
     With ``skip_bad``, the next one takes the place of one that cannot be used, and a log line tells so.
     """
@@ -42,11 +42,11 @@ class Pictures:
     findings: Findings = field(default_factory=Findings, compare=False)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        """Open a picture; ImageError if it cannot be used, or none of those that follow it either."""
+        """Open an image; ImageError if it cannot be used, or none of those that follow it either."""
         for tried in range(1, 1 + min(len(self), MAX_IN_A_ROW)):
             try:
                 picture, record = open_fitted(self.images[index], self.load_image, self.findings)
@@ -60,16 +60,16 @@ class Pictures:
 
 
 class Augment(Protocol):
-    """A way to vary pictures: a frozen dataclass whose fields are its settings."""
+    """A way to vary images: a frozen dataclass whose fields are its settings."""
 
     def fit_to(self, model: ModelConfig) -> Augment:
         """Fill in what is left to the network to say, such as the size of what it sees."""
 
     def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
-        """Make a sample of each picture wanted, perhaps with others in it.
+        """Make a sample of each image wanted, perhaps with others in it.
 
         Args:
-            wanted: indices into the pictures.
+            wanted: indices into the images.
             pictures: all there are.
             rng: of all that is random.
         """

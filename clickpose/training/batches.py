@@ -20,12 +20,12 @@ from clickpose.training.targets import Target, is_trained_on, make_target
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures with their persons.
+    """B images with their persons.
 
     Attributes:
-        images: ``(B, 3, H, W)`` normalised; smaller pictures lie in the top left corner, zeros around them.
-        targets: one a picture, normalised to its own width and height.
-        padding: ``(B, H, W)`` bool, True where there is no picture; None if all are of one size.
+        images: ``(B, 3, H, W)`` normalised; smaller images lie in the top left corner, zeros around them.
+        targets: one per image, normalised to its own width and height.
+        padding: ``(B, H, W)`` bool, True where there is no image; None if all are of one size.
     """
 
     images: Tensor
@@ -97,14 +97,14 @@ class TrainingBatches(Dataset[Batch]):
 
 
 def make_batch(samples: Sequence[Sample], model: ModelConfig, num_keypoints: int) -> Batch:
-    """Normalise pictures and their persons, and pad the pictures to the largest width and height."""
+    """Normalise images and their persons, and pad the images to the largest width and height."""
     images, padding = pad_together([to_tensor(sample.image, model) for sample in samples])
     targets = [make_target(sample.persons, sample.image.size, num_keypoints) for sample in samples]
     return Batch(images, targets, padding)
 
 
 def pad_together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Stack pictures ``(3, h, w)`` of any sizes; the images and padding of a ``Batch``."""
+    """Stack images ``(3, h, w)`` of any sizes; the images and padding of a ``Batch``."""
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (1, 2))
     images = torch.zeros(len(pictures), 3, height, width)
     padding = torch.ones(len(pictures), height, width, dtype=torch.bool)

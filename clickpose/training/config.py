@@ -14,7 +14,7 @@ from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.losses import LossConfig
 from clickpose.training.scenes import SceneConfig
 
-# The published denoising losses grow with the batch and the others do not: at 16 pictures they would drown them.
+# The published denoising losses grow with the batch and the others do not: at 16 images they would drown them.
 LIGHT_DENOISING = {"class": 0.04, "box": 0.3, "giou": 0.125, "keypoints": 0.6}
 
 SCHEDULES = ("step", "cosine", "constant")
@@ -27,10 +27,10 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the data.
-        batch_size: pictures a batch and worker.
-        accumulate: batches a step, for a larger batch than fits into memory: their losses are divided by the persons
+        batch_size: images per batch and worker.
+        accumulate: batches per step, for a larger batch than fits into memory: their losses are divided by the persons
             of all of them, so that one step is that of the large batch; only noise and clicks are drawn for each.
-        scenes_per_epoch: pictures or scenes an epoch; None for one per picture of the data.
+        scenes_per_epoch: images or scenes an epoch; None for one per image of the data.
         learning_rate: of AdamW.
         backbone_learning_rate: of the backbone's weights.
         weight_decay: of AdamW, on every parameter.
@@ -41,13 +41,13 @@ class TrainConfig:
         ema_decay: of the moving average that is saved and evaluated.
         precision: "float32", or "bfloat16" for matrix products and convolutions; coordinates and losses stay float32.
         checkpoint_activations: run backbone, encoder and decoder layers twice, for memory.
-        num_denoised: noised queries a picture; 0 for none.
+        num_denoised: noised queries per image; 0 for none.
         frozen: beginnings of the names of weights that stay as they are.
-        seed: of pictures, noise and clicks.
+        seed: of images, noise and clicks.
         denoising: how far noised queries are from the truth.
         feedback: the annotator of the training loop.
         losses: weights of the losses.
-        augment: how pictures vary: one by one as published, or several composed into a scene.
+        augment: how images vary: one by one as published, or several composed into a scene.
     """
 
     epochs: int = 100
@@ -140,7 +140,7 @@ def demo_training(**changes: Any) -> TrainConfig:
 
 
 def demo_finishing(**changes: Any) -> TrainConfig:
-    """Return how the demo model is finished: fewer people a scene and milder changes, from half the rate down."""
+    """Return how the demo model is finished: fewer people per scene and milder changes, from half the rate down."""
     config = demo_training(
         epochs=3,
         learning_rate=4e-4,
@@ -153,7 +153,7 @@ def demo_finishing(**changes: Any) -> TrainConfig:
 
 
 def demo_clicks(**changes: Any) -> TrainConfig:
-    """Return how the finished demo model learns to follow clicks: many loops a step, and only pose layers change."""
+    """Return how the finished demo model learns to follow clicks: many loops per step, and only pose layers change."""
     config = demo_finishing(
         epochs=2,
         learning_rate=3e-4,
@@ -174,7 +174,7 @@ def demo_clicks(**changes: Any) -> TrainConfig:
 
 
 def fine_tuning(**changes: Any) -> TrainConfig:
-    """Return how a trained model learns from some dozen newly annotated pictures, in a minute without a GPU."""
+    """Return how a trained model learns from some dozen newly annotated images, in a minute without a GPU."""
     config = demo_training(
         epochs=4,
         batch_size=8,
@@ -188,7 +188,7 @@ def fine_tuning(**changes: Any) -> TrainConfig:
 
 
 def _augment_of(values: Any) -> type:
-    """Tell a way to vary pictures by the names of its settings."""
+    """Tell a way to vary images by the names of its settings."""
     if isinstance(values, CropConfig | SceneConfig):
         return type(values)
     for part in (CropConfig, SceneConfig):

@@ -1,4 +1,4 @@
-"""Pictures varied as published: mirrored, resized, and half of them cropped before (section 7.5 of the method)."""
+"""Images varied as published: mirrored, resized, and half of them cropped before (section 7.5 of the method)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NO_LIMIT = sys.maxsize
 
 @dataclass(frozen=True)
 class CropConfig:
-    """How single pictures vary; the defaults are the published ones.
+    """How single images vary; the defaults are the published ones.
 
     Attributes:
         short_sides_px: one of these becomes the shorter side of what the model sees.
         long_side_px: limit on the longer side.
         crop: probability of a crop before that.
-        crop_from_px: one of these becomes the shorter side of a picture to be cropped, however long the other is.
-        crop_sides_px: range of the width and of the height of a crop, as far as the picture reaches.
+        crop_from_px: one of these becomes the shorter side of an image to be cropped, however long the other is.
+        crop_sides_px: range of the width and of the height of a crop, as far as the image reaches.
         flip: probability of mirroring.
     """
 
@@ -59,7 +59,7 @@ class CropConfig:
         return self
 
     def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
-        """Vary each picture wanted; they come in sizes of their own."""
+        """Vary each image wanted; they come in sizes of their own."""
         return [self._vary(pictures[i], pictures.skeleton, rng) for i in wanted]
 
     def _vary(self, sample: Sample, skeleton: Skeleton, rng: np.random.Generator) -> Sample:
@@ -74,7 +74,7 @@ class CropConfig:
 
 
 def mirror(sample: Sample, skeleton: Skeleton) -> Sample:
-    """Trade left and right, in the picture and in the names of keypoints.
+    """Trade left and right, in the image and in the names of keypoints.
 
     A keypoint names a column of pixels, 0..w - 1, and a box lies between columns: the one goes to w - 1 - x as
     published, the other to w - x.
@@ -92,7 +92,7 @@ def mirror(sample: Sample, skeleton: Skeleton) -> Sample:
 
 
 def resize(sample: Sample, size_wh: tuple[int, int]) -> Sample:
-    """Scale a picture and its persons to another width and height."""
+    """Scale an image and its persons to another width and height."""
     scale = np.array(size_wh) / sample.image.size
 
     def resized(person: PersonAnnotation) -> PersonAnnotation:
@@ -123,7 +123,7 @@ def crop(sample: Sample, window: tuple[int, int, int, int]) -> Sample:
 def draw_window(
     size_wh: tuple[int, int], sides_px: tuple[int, int], rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Draw a window of a picture: width and height from a range, then its place; left, top, right, bottom."""
+    """Draw a window of an image: width and height from a range, then its place; left, top, right, bottom."""
     least, most = sides_px
     width, height = (int(rng.integers(least, min(side, most) + 1)) for side in size_wh)
     left, top = (int(rng.integers(side - part + 1)) for side, part in zip(size_wh, (width, height), strict=True))

@@ -45,7 +45,7 @@ class DenoisingConfig:
 
 @dataclass(frozen=True)
 class DenoisingQueries:
-    """M noised persons a picture, with the truth they came from.
+    """M noised persons per image, with the truth they came from.
 
     Attributes:
         labels: ``(B, M)`` person label after noise, a row of the label embedding.
@@ -55,8 +55,8 @@ class DenoisingQueries:
         true_boxes: ``(B, M, 4)``.
         true_keypoints: ``(B, M, K, 2)``.
         labelled: ``(B, M, K)`` 0 or 1.
-        is_person: ``(B, M)`` bool, False for the random queries of a picture without persons.
-        num_persons: persons in each picture; M queries repeat them in blocks of that many.
+        is_person: ``(B, M)`` bool, False for the random queries of an image without persons.
+        num_persons: persons in each image; M queries repeat them in blocks of that many.
     """
 
     labels: Tensor
@@ -112,10 +112,10 @@ def make_denoising_queries(
     keep_clean: bool = True,
     generator: torch.Generator | None = None,
 ) -> DenoisingQueries:
-    """Draw ``count`` noised copies of each picture's persons.
+    """Draw ``count`` noised copies of each image's persons.
 
     Args:
-        targets: the truth, one a picture.
+        targets: the truth, one per image.
         count: M.
         config: how far from it the copies are.
         mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself.

@@ -29,7 +29,7 @@ class FeedbackConfig:
         probability: share of training steps that run the loop at all.
         repeats: loops of a step, each with clicks of its own; all but the first cost pose layers only.
         max_rounds: rounds r are drawn from 1..max_rounds with P(r) ~ 1/r^2; None stands for K.
-        min_clicks: clicks a person and round are drawn uniformly from min_clicks..max_clicks.
+        min_clicks: clicks per person and round are drawn uniformly from min_clicks..max_clicks.
         max_clicks: the most of them.
         inversion: share of persons some of whose limbs trade left and right before the first click: models confuse
             them, and a click should undo it.
@@ -65,7 +65,7 @@ class FeedbackConfig:
             raise InvalidConfig(f"click_noise is {self.click_noise}, must be a finite number that is not negative")
 
     def draw_loop(self, num_keypoints: int, generator: torch.Generator | None = None) -> list[int]:
-        """Draw the clicks a person of each round of one loop; no round skips it."""
+        """Draw the clicks per person of each round of one loop; no round skips it."""
         if torch.rand((), generator=generator) >= self.probability:
             return []
         rounds = int(draw_inverse_square(self.max_rounds or num_keypoints, (1,), generator))
@@ -87,7 +87,7 @@ def run_feedback(
     mirror: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> list[LayerOutput]:
-    """Correct and refine the best persons, once a round.
+    """Correct and refine the best persons, once per round.
 
     Args:
         model: whose pose layers refine.
@@ -95,7 +95,7 @@ def run_feedback(
         values: from ``decoder.pose_values``.
         targets: what the annotator knows; each person is matched once, before the first click.
         sigmas: ``(K,)``.
-        clicks: number of clicks a person for each round.
+        clicks: number of clicks per person for each round.
         config: which keypoints are clicked, how well, and which are held.
         mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself; needed for inversion.
         generator: of the annotator's whims.

@@ -35,7 +35,7 @@ class LossConfig:
         score_target: "person": a matched query is a person, as published (focal loss). "oks": its score tells how
             good its pose is, which ranks hypotheses (varifocal loss on pose layers).
         denoising_divisor: "queries": sums over the batch are divided by M, as published, so that noise weighs the more
-            the larger the batch is. "batch": by M times the pictures of the batch.
+            the larger the batch is. "batch": by M times the images of the batch.
     """
 
     weights: dict[str, float] = field(
@@ -72,11 +72,11 @@ def total_loss(
 
     Args:
         output: of ``training_forward``.
-        targets: one a picture.
+        targets: one per image.
         sigmas: ``(K,)``.
         config: weights.
         num_persons: persons in the batch, averaged over processes; counted here if None.
-        num_pictures: pictures in the batch, if this is only a part of it.
+        num_pictures: images in the batch, if this is only a part of it.
 
     Returns:
         The scalar to differentiate, and the unweighted losses of the last layer by name, for logs.

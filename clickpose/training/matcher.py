@@ -17,12 +17,12 @@ from clickpose.training.targets import Target
 
 @dataclass(frozen=True)
 class Match:
-    """Pairs over a whole batch, ordered by picture: prediction ``slot`` of ``image`` is person ``person``.
+    """Pairs over a whole batch, ordered by image: prediction ``slot`` of ``image`` is person ``person``.
 
     Attributes:
         image: ``(M,)`` int64.
         slot: ``(M,)`` int64.
-        person: ``(M,)`` int64, index among the persons of that picture.
+        person: ``(M,)`` int64, index among the persons of that image.
     """
 
     image: Tensor

@@ -1,4 +1,4 @@
-"""Scenes: several annotated pictures turned, scaled, coloured and pasted into one, for small models and little data."""
+"""Scenes: several annotated images turned, scaled, coloured and pasted into one, for small models and little data."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class SceneConfig:
     """How scenes vary.
 
     Attributes:
-        canvas_sizes_px: (width, height) of scenes; all pictures of a batch share one, so nothing is padded. None for
+        canvas_sizes_px: (width, height) of scenes; all images of a batch share one, so nothing is padded. None for
             a square of the network's shorter side, and one a sixth wider or higher and a sixth less the other way.
-        max_pictures: up to this many pictures are pasted into the cells of one scene; n of 1, 2, 4 with P(n) ~ 1/n.
-        scale: range of a picture's size relative to fitting its cell.
+        max_pictures: up to this many images are pasted into the cells of one scene; n of 1, 2, 4 with P(n) ~ 1/n.
+        scale: range of an image's size relative to fitting its cell.
         rotation_deg: largest turn either way.
         shift: largest move, in fractions of the cell.
         flip: probability of mirroring.
@@ -63,13 +63,13 @@ class SceneConfig:
         return replace(self, canvas_sizes_px=((side, side), (less, more), (more, less)))
 
     def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
-        """Compose a scene around each picture wanted, all of one size."""
+        """Compose a scene around each image wanted, all of one size."""
         assert self.canvas_sizes_px is not None, "fit_to comes first"
         size_wh = self.canvas_sizes_px[rng.integers(len(self.canvas_sizes_px))]
         return [compose_scene(self._gather(i, pictures, rng), size_wh, pictures.skeleton, self, rng) for i in wanted]
 
     def _gather(self, first: int, pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
-        """Open a picture and those it is drawn to share its scene with."""
+        """Open an image and those it is drawn to share its scene with."""
         counts = np.array([n for n in (1, 2, 4) if n <= self.max_pictures])
         count = int(rng.choice(counts, p=1 / counts / (1 / counts).sum()))
         others = rng.integers(len(pictures), size=count - 1)
@@ -83,7 +83,7 @@ def compose_scene(
     config: SceneConfig,
     rng: np.random.Generator,
 ) -> Sample:
-    """Paste 1, 2 or 4 pictures into the cells of one canvas, each turned, scaled, mirrored and coloured at random.
+    """Paste 1, 2 or 4 images into the cells of one canvas, each turned, scaled, mirrored and coloured at random.
 
     Keypoints that leave their cell lose their label, persons without any left are dropped.
     """
@@ -104,8 +104,8 @@ def move_person(
     """Carry a person through the affine ``matrix (2, 3)``; None if no keypoint stays in the cell.
 
     Args:
-        person: in pixels of its picture.
-        matrix: takes x, y, 1 of the picture to x, y of the cell.
+        person: in pixels of its image.
+        matrix: takes x, y, 1 of the image to x, y of the cell.
         cell_wh: size of the cell in pixels.
         mirrored: the skeleton whose left and right trade names, if the matrix mirrors.
     """
@@ -137,7 +137,7 @@ def _move_box(person: PersonAnnotation, matrix: NDArray[np.float64], scale: floa
 def _draw_transform(
     size_wh: tuple[int, int], cell_wh: tuple[int, int], config: SceneConfig, rng: np.random.Generator, can_mirror: bool
 ) -> tuple[NDArray[np.float64], bool]:
-    """Draw an affine matrix (2, 3) that puts a picture into a cell, and tell whether it mirrors."""
+    """Draw an affine matrix (2, 3) that puts an image into a cell, and tell whether it mirrors."""
     fit = min(cell_wh[0] / size_wh[0], cell_wh[1] / size_wh[1])
     scale = fit * math.exp(rng.uniform(math.log(config.scale[0]), math.log(config.scale[1])))
     angle = math.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))

@@ -1,4 +1,4 @@
-"""Ground truth of one picture as tensors."""
+"""Ground truth of one image as tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clickpose.boxes import xyxy_to_cxcywh
 
 @dataclass(frozen=True)
 class Target:
-    """The n persons of a picture, normalised to its width and height.
+    """The n persons of an image, normalised to its width and height.
 
     Attributes:
         boxes: ``(n, 4)`` ``cxcywh`` in [0, 1].
@@ -44,7 +44,7 @@ def is_trained_on(person: PersonAnnotation) -> bool:
 
 
 def make_target(persons: Sequence[PersonAnnotation], size_wh: tuple[int, int], num_keypoints: int) -> Target:
-    """Normalise the persons of a picture that are trained on."""
+    """Normalise the persons of an image that are trained on."""
     persons = [person for person in persons if is_trained_on(person)]
     wh = np.asarray(size_wh, np.float32)
     keypoints = np.stack([p.keypoints_px for p in persons]) if persons else np.zeros((0, num_keypoints, 2))

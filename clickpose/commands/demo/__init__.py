@@ -4,5 +4,5 @@ pictures   what ships with the repository, and the truth about it
 stack      Label Studio, Ray and the service, started and stopped
 player     an annotator who works through Label Studio's own HTTP interface
 story      the steps in their order
-report     the table, the pictures and the numbers
+report     the table, the images and the numbers
 """

@@ -24,7 +24,7 @@ class Editor:
 
     Args:
         result: the regions of the prediction that she starts from.
-        size_wh: size of the picture in pixels.
+        size_wh: size of the image in pixels.
         skeleton: of the labelling interface.
     """
 

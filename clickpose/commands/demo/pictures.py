@@ -1,4 +1,4 @@
-"""The pictures of the demo: half are annotated during it, the other half shows what that has brought."""
+"""The images of the demo: half are annotated during it, the other half shows what that has brought."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MODEL = REPOSITORY / "models" / "demo"
 
 @dataclass(frozen=True)
 class DemoPictures:
-    """Pictures by file name, and what is true of those that are annotated.
+    """Images by file name, and what is true of those that are annotated.
 
     Attributes:
-        files: every picture.
-        truth: annotated pictures by file name, in the model's skeleton.
+        files: every image.
+        truth: annotated images by file name, in the model's skeleton.
         annotated: names of those the annotator works through; the model learns from them.
-        unseen: names of annotated pictures that no model ever trains on, to measure on.
+        unseen: names of annotated images that no model ever trains on, to measure on.
     """
 
     files: tuple[Path, ...]
@@ -35,20 +35,20 @@ class DemoPictures:
 
     @property
     def num_persons(self) -> int:
-        """Labelled persons on all pictures."""
+        """Labelled persons on all images."""
         return AnnotationSet(Skeleton("", ("",), (1.0,)), tuple(self.truth.values())).num_persons
 
 
 def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) -> DemoPictures:
-    """Find the pictures of a folder with ``images/`` and ``annotations.json``.
+    """Find the images of a folder with ``images/`` and ``annotations.json``.
 
     Args:
         folder: as ``examples/pictures``.
         skeleton: the model's; keypoints of other names are left out.
-        limit: use only that many annotated pictures, those with the most persons, and no others.
+        limit: use only that many annotated images, those with the most persons, and no others.
 
     Raises:
-        ImageError: there are no annotated pictures.
+        ImageError: there are no annotated images.
     """
     truth = convert_set(read_coco(folder / "annotations.json"), skeleton)
     people = sorted((i for i in truth.images if _count(i)), key=lambda i: (-_count(i), i.file_name))[:limit]
@@ -65,7 +65,7 @@ def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) ->
 
 
 def copy_pictures(files: Sequence[Path], folder: Path) -> Path:
-    """Copy pictures to where Label Studio may serve them from."""
+    """Copy images to where Label Studio may serve them from."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copy(file, folder / file.name)

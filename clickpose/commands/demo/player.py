@@ -31,7 +31,7 @@ REACHED_PX = 0.5  # percent and back costs less
 
 @dataclass
 class AnnotationCost:
-    """What pictures cost the annotator.
+    """What images cost the annotator.
 
     Attributes:
         persons: persons annotated.
@@ -52,7 +52,7 @@ class AnnotationCost:
     models: set[str] = field(default_factory=set)
 
     def add(self, other: AnnotationCost) -> None:
-        """Add another picture's costs to these."""
+        """Add another image's costs to these."""
         self.persons += other.persons
         self.clicks += other.clicks
         self.undone += other.undone
@@ -62,12 +62,12 @@ class AnnotationCost:
         self.models |= other.models
 
     def per_person(self, clicks: int) -> float:
-        """Clicks a person."""
+        """Clicks per person."""
         return clicks / max(1, self.persons)
 
 
 class Player:
-    """Works on one picture at a time.
+    """Works on one image at a time.
 
     Args:
         label_studio: where the tasks are.

@@ -1,4 +1,4 @@
-"""What the demo leaves behind: one table, a JSON file, and a folder of pictures to look at."""
+"""What the demo leaves behind: one table, a JSON file, and a folder of images to look at."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Stack:
         service_url: of the Serve application.
         secret: that the service asks for.
         webhooks: released once for every annotation event that arrived.
-        pictures: the folder that Label Studio serves pictures from.
+        pictures: the folder that Label Studio serves images from.
     """
 
     server: LabelStudioServer

@@ -48,9 +48,9 @@ class Story:
         pictures: pre-labelled.
         persons: annotated through Label Studio.
         failed_pictures: that could not be pre-labelled.
-        annotated: costs of the pictures that were handed in.
-        before: costs of the unseen pictures with the first model.
-        after: costs of the same pictures with the model in service at the end.
+        annotated: costs of the images that were handed in.
+        before: costs of the unseen images with the first model.
+        after: costs of the same images with the model in service at the end.
         exported: annotations that came back.
         webhooks: events that arrived by themselves.
         heartbeats: requests to the service during the round, and how many of them failed.
@@ -159,7 +159,7 @@ class Demo:
 
     @contextmanager
     def _copies(self, names: Sequence[str]) -> Iterator[None]:
-        """Have other tasks for these pictures: the service remembers what was done on the first ones a while ago."""
+        """Have other tasks for these images: the service remembers what was done on the first ones a while ago."""
         originals = self.tasks
         wanted = [file for file in self.pictures.files if file.name in names]
         predictions = self._prelabel(self._current(), wanted)
