@@ -55,7 +55,7 @@ def origins(old: Skeleton, new: Skeleton) -> dict[str, str]:
 def _source(name: str, old: Skeleton, new: Skeleton) -> list[int]:
     """Indices of the old keypoints whose mean a new one starts from."""
     if unknown := sorted(set(new.parents) - set(new.keypoints)):
-        raise InvalidSkeleton(f"skeleton {new.name!r} names a parent of {unknown[0]!r}, which it has not")
+        raise InvalidSkeleton(f"skeleton {new.name!r} names a parent of {unknown[0]!r}, which it does not have")
     ancestors = [name]
     while ancestors[-1] not in old.keypoints:
         parent = new.parents.get(ancestors[-1])
@@ -67,7 +67,7 @@ def _source(name: str, old: Skeleton, new: Skeleton) -> list[int]:
             )
         if parent not in (*old.keypoints, *new.keypoints):
             raise InvalidSkeleton(
-                f"skeleton {new.name!r}: {ancestors[-1]!r} starts from {parent!r}, which is no keypoint of it"
+                f"skeleton {new.name!r}: {ancestors[-1]!r} starts from {parent!r}, which is a keypoint neither of it"
                 f" nor of {old.name!r}"
             )
         ancestors.append(parent)

@@ -139,7 +139,7 @@ def _num_keypoints(weights: Mapping[str, Tensor], name: str) -> int:
         if key in weights and weights[key].dim() == 2 and len(weights[key]) > more:
             return len(weights[key]) - more
     wanted = " or ".join(key for key, _ in SIZED_BY_KEYPOINTS)
-    raise InvalidModel(f"{name} is no checkpoint of Click-Pose: no {wanted} tells the number of keypoints")
+    raise InvalidModel(f"{name} is not a Click-Pose checkpoint: {wanted} is missing")
 
 
 def _problems(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:

@@ -79,7 +79,7 @@ def _to_checkpoint(folder: Path, out: Path) -> dict[str, object]:
         raise InvalidConfig(f"{out} is a folder; a checkpoint is written as a file")
     model = load_model(folder)
     left_out = write_checkpoint(model.network, out)
-    typer.echo(f"wrote {out}; it does not tell the names of its {len(model.skeleton)} keypoints")
+    typer.echo(f"wrote {out}; it does not say the names of its {len(model.skeleton)} keypoints")
     if left_out:
         typer.echo(f"nor these settings: {'; '.join(left_out)}")
     return {"file": str(out), "keypoints": len(model.skeleton), "settings left out": left_out}
@@ -109,5 +109,5 @@ def _card(file: Path, entry: Entry, skeleton: Skeleton) -> str:
         f"- weights: `{entry}` of {file.name}, sha256 {digest}\n"
         f"- keypoints: {len(skeleton)}, {skeleton.name}\n"
         "- numbers: none measured here; `clickpose evaluate` does\n\n"
-        "The weights stay under the terms of whoever published them.\n"
+        "The weights stay under the terms of those who published them.\n"
     )

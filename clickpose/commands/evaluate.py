@@ -13,7 +13,7 @@ from clickpose.commands.output import JsonFile
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
     data: Annotated[Path, typer.Argument(help="COCO keypoint file.")],
-    images: Annotated[Path, typer.Option(help="Folder of its pictures.")],
+    images: Annotated[Path, typer.Option(help="Folder of its images.")],
     keypoints: Annotated[
         str | None, typer.Option(help="Score and click only these keypoints of the model: 1-17, or names with commas.")
     ] = None,
@@ -22,7 +22,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="Which keypoint is clicked: worst, farthest, random or low-score; several to compare them. Without,"
-            " farthest in rounds, as published, and worst in clicks a person."
+            " farthest in rounds, as published, and worst in clicks per person."
         ),
     ] = None,
     loop: Annotated[str, typer.Option(help="Rounds: progressive, or at-once (n clicks, one answer).")] = "progressive",
@@ -32,12 +32,12 @@ def evaluate(
         list[Path] | None, typer.Option(help="COCO results of another model, to be corrected by hand for comparison.")
     ] = None,
     label_studio_export: Annotated[
-        Path | None, typer.Option(help="JSON export of Label Studio: seconds a person and a click.")
+        Path | None, typer.Option(help="JSON export of Label Studio: seconds per person and per click.")
     ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad/--strict", help="Leave bad records and images out and log each, or end at one.")
     ] = True,
-    plots: Annotated[Path | None, typer.Option(help="Folder for click curve, bars, and pictures of clicks.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for click curve, bars, and images with clicks.")] = None,
     json: JsonFile = None,
 ) -> None:
     """Measure AP, AP at n clicks, number of clicks, harm and drift on annotated images."""

@@ -32,7 +32,7 @@ COSTS = {
     "persons that did not get there": "num_failed@{}",
     "the same by hand": "manual_num_failed@{}",
     "persons added, two clicks each": "num_added@{}",
-    "poses that show nobody labelled": "num_spurious@{}",
+    "poses that show no labelled person": "num_spurious@{}",
     "harm: good keypoints an answer spoils": "harm@{}",
     "help: bad keypoints an answer mends": "help@{}",
     "held drift, px": "max_held_drift_px@{}",
@@ -46,7 +46,7 @@ def accuracy(title: str, ours: Ours, theirs: Theirs) -> Table:
     table = _table(title, "first pass", *COCO, "mean OKS")
     metrics = _first(ours)
     rows = {"keypoints": "", "distinct persons": "distinct/", "boxes": "box/"}
-    rows |= {f"{name} pictures": f"{name}/" for name in CROWDING if f"{name}/AP" in metrics}
+    rows |= {f"{name} images": f"{name}/" for name in CROWDING if f"{name}/AP" in metrics}
     for label, prefix in rows.items():
         mean_oks = "" if prefix else _number(metrics.get("mean_oks@C0"))
         table.add_row(label, *_row(metrics, [prefix + key for key in COCO]), mean_oks)
@@ -95,12 +95,12 @@ def number_of_clicks(ours: Ours, theirs: Theirs) -> Table:
     for strategy, metrics in ours.items():
         others = {name: by_strategy[strategy] for name, by_strategy in theirs.items()}
         _add_heading(table, strategy, ours)
-        table.add_row("rounds a picture until its AP is (NoC)")
+        table.add_row("rounds per image until its AP is (NoC)")
         _add_row(table, "  model answers, new scores", goals, metrics, "NoC@{}")
         _add_row(table, "  model answers", goals, metrics, "NoC@{}" + FIRST)
         for name, model in {"the same": metrics, **others}.items():
             _add_row(table, f"  {name} by hand", goals, model, "NoC@{}/by_hand")
-        table.add_row("clicks a person until its OKS is")
+        table.add_row("clicks per person until its OKS is")
         _add_row(table, "  model answers", goals, metrics, "clicks@{}")
         for name, model in {"the same": metrics, **others}.items():
             _add_row(table, f"  {name} by hand", goals, model, "manual_clicks@{}")
@@ -120,7 +120,7 @@ def costs(ours: Ours) -> Table:
 
 def seconds(times: Sequence[AnnotationTimes]) -> Table:
     """Show what people took, by the model they started from."""
-    columns = ("annotations", "persons", "seconds a person", "clicks a person", "seconds a click")
+    columns = ("annotations", "persons", "seconds per person", "clicks per person", "seconds per click")
     table = _table("Label Studio's clock", "started from", *columns)
     for one in times:
         values = (one.seconds_per_person, one.clicks_per_person, one.seconds_per_click)

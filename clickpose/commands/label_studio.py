@@ -25,7 +25,7 @@ DATA = Path("clickpose-data/label-studio")
 @label_studio.command()
 def start(
     pictures: Annotated[Path, typer.Argument(help="Folder of images that its projects may show.")],
-    data: Annotated[Path, typer.Option(help="Folder for its database and log; the same one goes on.")] = DATA,
+    data: Annotated[Path, typer.Option(help="Folder for its database and log; use the same one to resume.")] = DATA,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8080,
 ) -> None:
     """Start a Label Studio on this machine, set up so that it shows local images and reaches a local service."""

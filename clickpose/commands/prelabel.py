@@ -26,7 +26,7 @@ def prelabel(
     summary = label(images, out, model, shard_size=shard_size, num_workers=workers)
     kept = f", {summary.num_kept} were there already" if summary.num_kept else ""
     typer.echo(
-        f"{summary.num_labelled} of {summary.num_pictures} pictures labelled by {summary.model_version} "
+        f"{summary.num_labelled} of {summary.num_pictures} images labelled by {summary.model_version} "
         f"in {summary.seconds:.0f} s{kept}, {summary.num_failed} failed: {summary.out}"
     )
     write_json(json, asdict(summary))

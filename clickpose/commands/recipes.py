@@ -25,14 +25,14 @@ class Recipe(enum.StrEnum):
 
 RecipeOption: TypeAlias = Annotated[Recipe, typer.Option(help="Training settings to start from.")]
 Epochs: TypeAlias = Annotated[int | None, typer.Option(help="Passes over the data.")]
-BatchSize: TypeAlias = Annotated[int | None, typer.Option(help="Pictures a batch and worker.")]
+BatchSize: TypeAlias = Annotated[int | None, typer.Option(help="Images per batch and worker.")]
 LearningRate: TypeAlias = Annotated[float | None, typer.Option(help="Highest learning rate.")]
 Changes: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Any other training setting, again and again: --set num_denoised=0 --set feedback.hold=all.",
+        help="Any other training setting; may be given several times: --set num_denoised=0 --set feedback.hold=all.",
     ),
 ]
 

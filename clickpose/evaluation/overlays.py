@@ -74,7 +74,7 @@ class OverlayMeter:
         manual = play_rounds(ManualCorrection(self.predictor), visit, self.style)
         first = next(iter(rounds)).poses
         by_hand, answered = (next(islice(played, self.num_clicks, None)).poses for played in (manual, rounds))
-        clicks = f"{self.num_clicks} {'click' if self.num_clicks == 1 else 'clicks'} a person"
+        clicks = f"{self.num_clicks} {'click' if self.num_clicks == 1 else 'clicks'} per person"
         panels = (("first pass", first), (f"{clicks}, by hand", by_hand), (f"{clicks}, model answers", answered))
         self.overlays.append(Overlay(visit.image, tuple(self._panel(visit, *panel) for panel in panels)))
 

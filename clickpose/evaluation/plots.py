@@ -118,9 +118,9 @@ def click_bars(metrics: Mapping[str, Metrics]) -> Figure:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     published, per_person = figure.subplots(1, 2)
     _plot_bars(published, metrics, r"NoC@(\d+)", r"NoC@(\d+)/by_hand")
-    published.set(title="published NoC", xlabel="AP of a picture", ylabel="rounds a picture")
+    published.set(title="published NoC", xlabel="AP of an image", ylabel="rounds per image")
     _plot_bars(per_person, metrics, r"clicks@(\d+)", r"manual_clicks@(\d+)")
-    per_person.set(title="clicks a person", xlabel="OKS of a person", ylabel="clicks a person")
+    per_person.set(title="clicks per person", xlabel="OKS of a person", ylabel="clicks per person")
     handles, labels = max((published, per_person), key=lambda axes: len(axes.patches)).get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=4)
     return figure

@@ -46,9 +46,9 @@ def decode_image(
             orientation = read_orientation(picture)
             upright = _to_rgb(turn_upright(picture, orientation))
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} cannot be decoded as a picture: it is none of {', '.join(FORMATS)}") from error
+        raise ImageError(f"{name} cannot be decoded as an image: it is none of {', '.join(FORMATS)}") from error
     except (OSError, RuntimeError, SyntaxError, *MALFORMED) as error:
-        raise ImageError(f"{name} cannot be decoded as a picture: {error}") from error
+        raise ImageError(f"{name} cannot be decoded as an image: {error}") from error
     upright.info = {ORIENTATION: orientation, NAME: name}  # what else the file tells is not of this image any more
     return upright
 

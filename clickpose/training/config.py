@@ -194,7 +194,7 @@ def _augment_of(values: Any) -> type:
     for part in (CropConfig, SceneConfig):
         if set(values) <= {setting.name for setting in dataclasses.fields(part)}:
             return part
-    raise InvalidConfig(f"augment: no way to vary pictures has all the settings {', '.join(values)}")
+    raise InvalidConfig(f"augment: no way to vary images has all of {', '.join(values)}")
 
 
 def _build(part: type, values: Any) -> Any:

@@ -141,8 +141,8 @@ def test_every_weight_that_knows_the_number_of_keypoints_is_grown() -> None:
 @pytest.mark.parametrize(
     "parents, said",
     [
-        ({"tail": "left_hop"}, "'tail' starts from 'left_hop', which is no keypoint of it nor of 'crowdpose14'"),
-        ({"tial": "left_hip"}, "names a parent of 'tial', which it has not"),
+        ({"tail": "left_hop"}, "'tail' starts from 'left_hop', which is a keypoint neither of it nor of 'crowdpose14'"),
+        ({"tial": "left_hip"}, "names a parent of 'tial', which it does not have"),
         ({"tail": "horn", "horn": "tail"}, "parents lead in a circle"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(size_wh: tuple[int, int]) -> Non
 
 @pytest.mark.parametrize("format", ["DDS", "PPM", "ICO", "TGA", "EPS", "PDF"])
 def test_only_what_browsers_and_cameras_write_is_decoded(format: str) -> None:
-    with pytest.raises(ImageError, match=r"cannot be decoded as a picture: it is none of JPEG, PNG"):
+    with pytest.raises(ImageError, match=r"cannot be decoded as an image: it is none of JPEG, PNG"):
         decode_image(encode(four_colours(), format))
 
 

@@ -175,7 +175,7 @@ def test_one_name_of_a_weight_is_enough(weights: dict[str, Tensor]) -> None:
 
 
 def test_the_number_of_keypoints_comes_from_the_weights(weights: dict[str, Tensor]) -> None:
-    with pytest.raises(InvalidModel, match=r"x is no checkpoint of Click-Pose: no transformer\.decoder\.hw\.weight"):
+    with pytest.raises(InvalidModel, match=r"x is not a Click-Pose checkpoint: transformer\.decoder\.hw\.weight"):
         build_network({"fc.weight": torch.ones(1)}, "x", small)
     weights["transformer.decoder.hw.weight"] = torch.zeros(9, 2)
     with pytest.raises(InvalidModel, match=r"keypoint_embed\.weight has shape \(70, 32\), not \(45, 32\)"):

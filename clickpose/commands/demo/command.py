@@ -1,4 +1,4 @@
-"""The command: set the stage, play, report, and stay for whoever watches."""
+"""The command: set the stage, play, report, and keep running for those who watch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def demo(
     pictures: Annotated[Path, typer.Option(help="Folder with images/ and annotations.json.")] = PICTURES,
     model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = MODEL,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; runs/demo-TIME by default.")] = None,
-    limit: Annotated[int | None, typer.Option(min=2, help="Use only that many annotated pictures.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Use only this many annotated images.")] = None,
     stay: Annotated[bool, typer.Option(help="Keep Label Studio up afterwards, in a terminal.")] = True,
     json: JsonFile = None,
 ) -> None:
-    """Play the whole loop on this machine: pre-label, annotate in Label Studio, retrain, promote, go on."""
+    """Play the whole loop on this machine: pre-label, annotate in Label Studio, retrain, promote, repeat."""
     from clickpose.checkpoints.model_folder import load_model
     from clickpose.commands.demo.pictures import find_pictures
     from clickpose.commands.demo.report import table, write_report

@@ -53,7 +53,7 @@ def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) ->
     truth = convert_set(read_coco(folder / "annotations.json"), skeleton)
     people = sorted((i for i in truth.images if _count(i)), key=lambda i: (-_count(i), i.file_name))[:limit]
     if len(people) < 2:
-        raise ImageError(f"{folder} needs two annotated pictures at least: one to learn from, one to measure on")
+        raise ImageError(f"{folder} needs at least two annotated images: one to learn from, one to measure on")
     files = sorted(path for path in (folder / "images").iterdir() if path.suffix in (".jpg", ".png"))
     names = {image.file_name for image in people}
     return DemoPictures(

@@ -55,14 +55,14 @@ def table(numbers: dict[str, Any]) -> Table:
     clicks, answer_ms = numbers["clicks_per_person"], numbers["answer_ms"]
     shown = Table(title="Click-Pose demo: every number measured in this run", show_header=False)
     rows = {
-        "pictures pre-labelled": str(numbers["pictures"]),
+        "images pre-labelled": str(numbers["pictures"]),
         "persons annotated and measured": str(numbers["persons"]),
-        "clicks a person, by hand, unseen pictures": _arrow(clicks["manual"]),
-        "clicks a person, with refine, unseen pictures": _arrow(clicks["refine"]),
-        "clicks a person while annotating, by hand": f"{numbers['clicks_per_person_annotating']['manual']:.2f}",
-        "clicks a person while annotating, with refine": f"{numbers['clicks_per_person_annotating']['refine']:.2f}",
+        "clicks per person, by hand, unseen images": _arrow(clicks["manual"]),
+        "clicks per person, with refine, unseen images": _arrow(clicks["refine"]),
+        "clicks per person while annotating, by hand": f"{numbers['clicks_per_person_annotating']['manual']:.2f}",
+        "clicks per person while annotating, with refine": f"{numbers['clicks_per_person_annotating']['refine']:.2f}",
         "answer to a click, p50 and p95": f"{answer_ms['p50']} ms, {answer_ms['p95']} ms",
-        "clicks that reached somebody else": str(numbers["clicks_undone"]),
+        "clicks that reached another person": str(numbers["clicks_undone"]),
         "requests, of which failed": f"{numbers['requests']}, {numbers['failed_requests']}",
         "annotations that came back, webhooks": f"{numbers['annotations_exported']}, {numbers['webhooks']}",
         "fine-tuned model": f"{'promoted' if numbers['promoted'] else 'not promoted'}: {numbers['reason']}",
@@ -91,7 +91,7 @@ def write_report(folder: Path, story: Story, pictures: DemoPictures, skeleton: S
     if story.round and story.round.challenger:
         models = {"first model": story.round.parent_metrics, "fine-tuned": story.round.challenger_metrics}
         click_curve(models).savefig(folder / "click-curve.png")
-        lines += ["", "## Precision against clicks on the held-back pictures", "", "![curve](click-curve.png)"]
+        lines += ["", "## Precision against clicks on the held-back images", "", "![curve](click-curve.png)"]
     (folder / "report.md").write_text("\n".join(lines) + "\n")
     return numbers
 

@@ -99,7 +99,7 @@ class Demo:
             predictions = self._prelabel(self._current(), self.pictures.files)
         with self._step("creating the project in Label Studio"):
             self._create_project(predictions)
-        with self._step("measuring the first model on the unseen pictures, through Label Studio"):
+        with self._step("measuring the first model on the unseen images, through Label Studio"):
             self.story.before = self._play(self.pictures.unseen, submit=False)
         with self._step("annotating the others, through Label Studio"):
             self.story.annotated = self._play(self.pictures.annotated, submit=True)
@@ -109,7 +109,7 @@ class Demo:
         if self.story.round.promoted:
             with self._step("new predictions for what is not annotated yet"):
                 self._refresh_predictions()
-        again = "measuring the model in service on the unseen pictures again"
+        again = "measuring the model in service on the unseen images again"
         with self._step(again), self._copies(self.pictures.unseen):
             self.story.after = self._play(self.pictures.unseen, submit=False)
         return self.story
