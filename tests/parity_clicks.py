@@ -22,7 +22,7 @@ from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.proposals import PERSON_CLASS
-from clickpose.training.feedback import FeedbackConfig, run_feedback
+from clickpose.training.feedback import Clicker, FeedbackConfig, run_feedback
 from clickpose.training.matcher import match
 from clickpose.training.targets import make_target
 from tests.parity_fixture import COORDINATE, EXACT, PRECISION, Fixture, difference
@@ -125,7 +125,7 @@ class PlayedRounds:
         targets = [make_target(image.persons, image.size_wh, model.config.num_keypoints)]
         sigmas = torch.from_numpy(self.annotations.skeleton.sigma_array)
         loop, clicks = WatchedLoop(model), [1] * self.num_rounds
-        run_feedback(loop, first, values, targets, sigmas, clicks=clicks, config=FeedbackConfig(hold=hold))  # type: ignore[arg-type]
+        run_feedback(loop, first, values, targets, Clicker(sigmas, FeedbackConfig(hold=hold)), clicks)  # type: ignore[arg-type]
 
         persons = [best_persons(first, NUM_PERSONS), *(played.layers[-1] for played in loop.rounds)]
         matched, toss_ups = match(persons[0], targets, sigmas), [set[int]()]

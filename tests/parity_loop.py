@@ -8,7 +8,7 @@ from torch import Tensor
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.positions import inverse_sigmoid
-from clickpose.training.feedback import FeedbackConfig, run_feedback, worst_keypoints
+from clickpose.training.feedback import Clicker, FeedbackConfig, run_feedback, worst_keypoints
 from clickpose.training.matcher import Match, match
 from clickpose.training.targets import Target
 from tests.parity_fixture import ACTIVATION, COORDINATE, Fixture, difference
@@ -39,7 +39,7 @@ def _check_variant(fixture: Fixture, variant: str) -> None:
     loop, pose_layers = WatchedLoop(model), model.decoder.layers[model.config.person_layers :]
     with watch(pose_layers) as calls:
         clicks, config = [1] * int(count), FeedbackConfig(hold=HOLDS[kind])
-        run_feedback(loop, first, values, targets, sigmas(fixture), clicks=clicks, config=config)  # type: ignore[arg-type]
+        run_feedback(loop, first, values, targets, Clicker(sigmas(fixture), config), clicks)  # type: ignore[arg-type]
     by_layer = [layer_calls(calls[layer], values.valid_ratios) for layer in pose_layers]
 
     best = best_persons(first, model.config.num_refined)

@@ -11,7 +11,7 @@ from clickpose.checkpoints.published_names import published_name
 from clickpose.model.decoder import LayerOutput
 from clickpose.training.denoising import DenoisingQueries
 from clickpose.training.fast import prepare
-from clickpose.training.feedback import run_feedback
+from clickpose.training.feedback import Clicker, run_feedback
 from clickpose.training.forward import decode_for_training
 from clickpose.training.losses import LossConfig, denoising_losses, layer_losses, total_loss
 from clickpose.training.matcher import match
@@ -34,7 +34,7 @@ def check_train_loop(fixture: Fixture) -> None:
     memory = model.encode(*pictures(fixture))
     proposals, layers, denoised, values = decode_for_training(model, memory, noise)
     loop, clicks = WatchedLoop(model), [1] * int(fixture["num_loops"])
-    looped = run_feedback(loop, layers[-1], values, targets, sigmas(fixture), clicks=clicks)  # type: ignore[arg-type]
+    looped = run_feedback(loop, layers[-1], values, targets, Clicker(sigmas(fixture)), clicks)  # type: ignore[arg-type]
     output = TrainingOutput(proposals, layers, denoised, noise, looped)
 
     _check_masks(fixture, noise)

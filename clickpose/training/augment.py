@@ -71,5 +71,5 @@ class Augment(Protocol):
         Args:
             wanted: indices into the images.
             pictures: all there are.
-            rng: of all that is random.
+            rng: random generator.
         """

@@ -120,7 +120,7 @@ def make_denoising_queries(
         config: how far from it the copies are.
         mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself.
         keep_clean: n keypoints of each copy, P(n) ~ 1/n^2, keep their true place, as if an annotator had set them.
-        generator: of all that is random.
+        generator: random generator; None uses the global one.
     """
     truths = [_repeat(target, count, generator) for target in targets]
     boxes = torch.stack([truth.boxes for truth in truths])

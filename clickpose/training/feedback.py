@@ -75,17 +75,50 @@ class FeedbackConfig:
 PUBLISHED = FeedbackConfig()
 
 
+@dataclass(frozen=True)
+class Clicker:
+    """The annotator of the training loop: knows the truth, and clicks as its settings say.
+
+    Attributes:
+        sigmas: ``(K,)``.
+        config: which keypoints are clicked, how well, and which are held.
+        mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself; needed for ``config.inversion``.
+        generator: random generator; None uses the global one.
+    """
+
+    sigmas: Tensor
+    config: FeedbackConfig = PUBLISHED
+    mirror: Tensor | None = None
+    generator: torch.Generator | None = None
+
+    def aim(self, truth: Target) -> Target:
+        """Return where the keypoints of M persons will be clicked, with noise: drawn once, so that clicks agree."""
+        return add_click_noise(truth, self.sigmas, self.config.click_noise, self.generator)
+
+    def start(self, keypoints: Tensor) -> Tensor:
+        """Return the poses ``(M, K, 2)`` to correct, sides swapped in some of them."""
+        if not self.config.inversion or self.mirror is None:
+            return keypoints
+        return swap_sides(keypoints, self.mirror, self.config.inversion, self.generator)
+
+    def choose(self, keypoints: Tensor, truth: Target, held: Tensor, count: int) -> Tensor:
+        """Mark the ``count`` keypoints of each person that are clicked next; ``(M, K)`` bool."""
+        if self.config.order == "random":
+            return random_keypoints(held, truth, count, self.generator)
+        return worst_keypoints(keypoints, truth, count)
+
+    def hold(self, held: Tensor, clicked: Tensor) -> Tensor:
+        """Mark the keypoints that may not move, ``(M, K)`` bool, from those held before and those just clicked."""
+        return {"none": torch.zeros_like(held), "current": clicked, "all": held | clicked}[self.config.hold]
+
+
 def run_feedback(
     model: ClickPose,
     output: LayerOutput,
     values: LayerValues,
     targets: Sequence[Target],
-    sigmas: Tensor,
-    *,
+    clicker: Clicker,
     clicks: Sequence[int],
-    config: FeedbackConfig = PUBLISHED,
-    mirror: Tensor | None = None,
-    generator: torch.Generator | None = None,
 ) -> list[LayerOutput]:
     """Correct and refine the best persons, once per round.
 
@@ -94,33 +127,24 @@ def run_feedback(
         output: of the last pose layer, ``(B, N, ...)``.
         values: from ``decoder.pose_values``.
         targets: what the annotator knows; each person is matched once, before the first click.
-        sigmas: ``(K,)``.
+        clicker: the annotator.
         clicks: number of clicks per person for each round.
-        config: which keypoints are clicked, how well, and which are held.
-        mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself; needed for inversion.
-        generator: of the annotator's whims.
 
     Returns:
         Each pose layer's output in the last round.
     """
     best = output.logits.amax(-1).topk(min(model.config.num_refined, output.logits.shape[1]), 1).indices
-    assert output.keypoints is not None
-    boxes, keypoints = take(output.boxes, best), take(output.keypoints.flatten(2), best).unflatten(2, (-1, 2))
-    matched = match(LayerOutput(take(output.logits, best), boxes, keypoints), targets, sigmas)
-    truth = form_opinion(matched.gather(targets), sigmas, config.click_noise, generator)
-    where = (matched.image, matched.slot)
+    boxes, keypoints = take(output.boxes, best), take(_keypoints(output).flatten(2), best).unflatten(2, (-1, 2))
+    matched = match(LayerOutput(take(output.logits, best), boxes, keypoints), targets, clicker.sigmas)
+    truth, where = clicker.aim(matched.gather(targets)), (matched.image, matched.slot)
     touched = torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device).index_put(where, torch.tensor(True))
     held = torch.zeros_like(truth.labelled, dtype=torch.bool)
-    if config.inversion and mirror is not None:
-        keypoints = keypoints.index_put(where, confuse_sides(keypoints[where], mirror, config.inversion, generator))
+    keypoints = keypoints.index_put(where, clicker.start(keypoints[where]))
 
     layers: list[LayerOutput] = []
     for count in clicks:
-        if config.order == "random":
-            clicked = random_keypoints(held, truth, count, generator)
-        else:
-            clicked = worst_keypoints(keypoints[where], truth, count)
-        held = {"none": torch.zeros_like(held), "current": clicked, "all": held | clicked}[config.hold]
+        clicked = clicker.choose(keypoints[where], truth, held, count)
+        held = clicker.hold(held, clicked)
         corrected = torch.where(clicked[..., None], truth.keypoints, keypoints[where])
         keypoints = keypoints.index_put(where, corrected)
         free = torch.ones_like(keypoints[..., 0]).index_put(where, (~held).float())
@@ -129,8 +153,8 @@ def run_feedback(
     return layers
 
 
-def confuse_sides(keypoints: Tensor, mirror: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Let left and right trade places in a share of the poses ``(M, K, 2)``: all pairs, or each by a coin's throw."""
+def swap_sides(keypoints: Tensor, mirror: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
+    """Swap left and right in a share of the poses ``(M, K, 2)``: all pairs, or each with a probability of one half."""
     count, num_keypoints = keypoints.shape[:2]
     counterpart = mirror.to(keypoints.device)
     pair = torch.minimum(counterpart, torch.arange(num_keypoints, device=keypoints.device))
@@ -139,8 +163,8 @@ def confuse_sides(keypoints: Tensor, mirror: Tensor, share: float, generator: to
     return torch.where((trades & (draws[:, :1] < share))[..., None], keypoints[:, counterpart], keypoints)
 
 
-def form_opinion(truth: Target, sigmas: Tensor, noise: float, generator: torch.Generator | None = None) -> Target:
-    """Return where the annotator of M persons sees their keypoints: decided once, so that no click is regretted."""
+def add_click_noise(truth: Target, sigmas: Tensor, noise: float, generator: torch.Generator | None = None) -> Target:
+    """Move the keypoints of M persons as far from the truth as annotators click."""
     if not noise:
         return truth
     spread = noise * (truth.areas / 2).sqrt()[:, None, None] * sigmas[:, None]

@@ -13,7 +13,7 @@ from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.decoder import TrainingDecoder
 from clickpose.training.denoising import DenoisingQueries, make_denoising_queries
-from clickpose.training.feedback import run_feedback
+from clickpose.training.feedback import Clicker, run_feedback
 from clickpose.training.output import TrainingOutput
 
 
@@ -31,7 +31,7 @@ def training_forward(
         batch: on the model's device.
         skeleton: of K keypoints.
         config: tells which noise is repaired and who clicks.
-        generator: of all that is random.
+        generator: random generator; None uses the global one.
     """
     loops = [config.feedback.draw_loop(len(skeleton), generator) for _ in range(config.feedback.repeats)]
     mirror = torch.from_numpy(skeleton.flip_permutation)
@@ -49,19 +49,10 @@ def training_forward(
     memory = model.encode(batch.images, batch.padding)
     proposals, layers, denoised, values = decode_for_training(model, memory, denoising)
     sigmas = torch.from_numpy(skeleton.sigma_array).to(batch.images.device)
+    clicker = Clicker(sigmas, config.feedback, mirror, generator)
     looped: list[LayerOutput] = []
     for clicks in filter(None, loops):
-        looped += run_feedback(
-            model,
-            layers[-1],
-            values,
-            batch.targets,
-            sigmas,
-            clicks=clicks,
-            config=config.feedback,
-            mirror=mirror,
-            generator=generator,
-        )
+        looped += run_feedback(model, layers[-1], values, batch.targets, clicker, clicks)
     return TrainingOutput(proposals, layers, denoised, denoising, looped)
 
 

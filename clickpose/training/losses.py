@@ -66,7 +66,7 @@ def total_loss(
     sigmas: Tensor,
     config: LossConfig,
     num_persons: float | None = None,
-    num_pictures: int | None = None,
+    num_images: int | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weigh and add the losses of all layers.
 
@@ -76,7 +76,7 @@ def total_loss(
         sigmas: ``(K,)``.
         config: weights.
         num_persons: persons in the batch, averaged over processes; counted here if None.
-        num_pictures: images in the batch, if this is only a part of it.
+        num_images: images in the batch, if this is only a part of it.
 
     Returns:
         The scalar to differentiate, and the unweighted losses of the last layer by name, for logs.
@@ -88,7 +88,7 @@ def total_loss(
     logs = {name: float(value.detach()) for name, value in per_layer[len(output.layers)].items()}
     if output.denoising is not None:
         noised = [denoising_losses(layer, output.denoising) for layer in output.denoised]
-        divisor = (num_pictures or len(targets)) if config.denoising_divisor == "batch" else 1
+        divisor = (num_images or len(targets)) if config.denoising_divisor == "batch" else 1
         total = total + sum(_weigh(losses, config.denoising_weights) for losses in noised) / divisor
     if output.feedback:
         logs |= {f"feedback_{name}": float(value.detach()) for name, value in per_layer[-1].items()}

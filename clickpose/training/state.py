@@ -66,19 +66,19 @@ class TrainingStep(nn.Module):
         self.register_buffer("sigmas", torch.from_numpy(skeleton.sigma_array), persistent=False)
 
     def forward(
-        self, batch: Batch, num_persons: float, num_pictures: int, generator: torch.Generator
+        self, batch: Batch, num_persons: float, num_images: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the scalar loss and the last layer's losses by name.
 
         Args:
             batch: all, or a part, of what one step sees.
             num_persons: that the step sees, averaged over processes.
-            num_pictures: that the step sees in this process.
-            generator: of all that is random.
+            num_images: that the step sees in this process.
+            generator: random generator.
         """
         batch = batch.to(self.sigmas.device)
         output = training_forward(self.model, batch, self.skeleton, self.config, generator)
-        return total_loss(output, batch.targets, self.sigmas, self.config.losses, num_persons, num_pictures)
+        return total_loss(output, batch.targets, self.sigmas, self.config.losses, num_persons, num_images)
 
 
 def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:

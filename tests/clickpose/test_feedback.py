@@ -11,11 +11,12 @@ from torch import Tensor
 from clickpose.errors import InvalidConfig
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.training.feedback import (
+    Clicker,
     FeedbackConfig,
-    confuse_sides,
-    form_opinion,
+    add_click_noise,
     random_keypoints,
     run_feedback,
+    swap_sides,
     worst_keypoints,
 )
 from clickpose.training.matcher import match
@@ -47,9 +48,7 @@ def play(clicks: list[int], config: FeedbackConfig = HOLD_ALL, targets: list[Tar
         memory = watched.model.encode(build_pictures())
         values = watched.model.decoder.pose_values(memory)
         first = watched.model.estimate_poses(watched.model.find_persons(memory), values)
-        layers = run_feedback(
-            watched, first, values, targets, SIGMAS, clicks=clicks, config=config, generator=seeded(0)
-        )
+        layers = run_feedback(watched, first, values, targets, Clicker(SIGMAS, config, generator=seeded(0)), clicks)
         best = first.logits.amax(-1).topk(watched.config.num_refined, 1).indices
         parts = (torch.stack([row[i] for row, i in zip(x, best, strict=True)]) for x in vars(first).values())
         matched = match(LayerOutput(*parts), targets, SIGMAS)
@@ -85,7 +84,7 @@ def test_a_round_may_go_by_without_a_click() -> None:
 def test_confused_limbs_trade_sides_together_and_the_middle_stays() -> None:
     mirror = torch.tensor([0, 2, 1, 4, 3])
     poses = torch.rand(4000, 5, 2, generator=seeded(3))
-    confused = confuse_sides(poses, mirror, 0.4, seeded(4))
+    confused = swap_sides(poses, mirror, 0.4, seeded(4))
     traded = (confused != poses).any(-1)
     assert torch.equal(confused, torch.where(traded[..., None], poses[:, mirror], poses))
     assert (
@@ -186,7 +185,7 @@ def test_the_annotator_errs_like_the_annotators_of_coco() -> None:
     """A normal distribution of sigma times the person's size, half of its square in x, half in y."""
     truth = repeated(4000)
     for noise in (0.5, 1.0):
-        seen = form_opinion(truth, SIGMAS, noise, seeded(0)).keypoints - truth.keypoints
+        seen = add_click_noise(truth, SIGMAS, noise, seeded(0)).keypoints - truth.keypoints
         spread = noise * SIGMAS[:, None] * (truth.areas / 2).sqrt()[:, None, None]
         for axis in (seen / spread).flatten(0, 1).T:
             assert stats.kstest(axis.numpy(), stats.norm.cdf).pvalue > RARE
