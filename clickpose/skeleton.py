@@ -167,10 +167,13 @@ class Skeleton:
         """
         source = resources.files("clickpose") / "skeletons" / f"{name_or_path}.json"
         try:
-            text = source.read_text() if source.is_file() else Path(name_or_path).read_text()
-            return cls.from_dict(json.loads(text))
+            content = source.read_bytes() if source.is_file() else Path(name_or_path).read_bytes()
         except (OSError, ValueError) as error:
             raise InvalidSkeleton(f"no skeleton {str(name_or_path)!r}: built in are {', '.join(built_in())}") from error
+        try:
+            return cls.from_dict(json.loads(content))  # in UTF-8 or UTF-16, with a mark or without
+        except ValueError as error:
+            raise InvalidSkeleton(f"skeleton file {str(name_or_path)!r} cannot be read as JSON: {error}") from error
 
 
 def built_in() -> list[str]:

@@ -36,13 +36,13 @@ def read_coco(
 
     Args:
         path: the JSON file.
-        category: name of the category to read; None means the only one that has keypoints.
+        category: name of the category to read; None means all that have keypoints, which must be the same.
         skeleton: name of the skeleton to read where a file holds keypoints of two, as those of Human-Art hold
             ``coco17`` and ``humanart21``; None means the larger one.
         skip_bad: leave bad records out and log each instead of refusing the file.
 
     Returns:
-        Every image of the file, with the persons of that category. The skeleton is the built-in one whose
+        Every image of the file, with the persons of these categories. The skeleton is the built-in one whose
         keypoints have the same names, else the category's own.
 
     Raises:
@@ -52,15 +52,16 @@ def read_coco(
     if is_ochuman(document):
         return read_ochuman(document, path, wanted=skeleton, skip_bad=skip_bad)
     _check_lists(document, path)
-    chosen = _choose_category(document["categories"], category, path)
-    layout = choose_layout(_read_skeleton(chosen, path), document["annotations"], skeleton, path)
+    chosen = _choose_categories(document["categories"], category, path)
+    ids_chosen = {one["id"] for one in chosen}
+    layout = choose_layout(_read_skeleton(chosen[0], path), document["annotations"], skeleton, path)
     ledger = Ledger(path, skip_bad)
     images = {image.id: image for image in ledger.read(document["images"], "image", read_image)}
     persons: dict[int, list[PersonAnnotation]] = {image_id: [] for image_id in images}
     category_ids = [record["id"] for record in document["categories"] if isinstance(record, dict) and "id" in record]
 
     def read_annotation(record: dict[str, Any], where: str) -> None:
-        if _category_of(record, category_ids, where) == chosen["id"]:
+        if _category_of(record, category_ids, where) in ids_chosen:
             image = _image_of(record, images, where)
             persons[image.id].append(read_person(record, layout.read(record, where), image, where))
 
@@ -70,14 +71,14 @@ def read_coco(
     return AnnotationSet(layout.skeleton, pictures)
 
 
-def person_category(path: str | Path) -> int:
-    """Return the ``category_id`` that results on this data set have; see ``read_coco`` for arguments and errors."""
+def person_categories(path: str | Path, category: str | None = None) -> list[int]:
+    """Return the ``category_id``s that results on this data set have; see ``read_coco`` for arguments and errors."""
     document = load_json(path)
     if is_ochuman(document):
-        return PERSON_CATEGORY
+        return [PERSON_CATEGORY]
     _check_lists(document, path)
-    chosen = _choose_category(document["categories"], None, path)
-    return integer(chosen, "id", f"{path}: category {chosen['id']}")
+    chosen = _choose_categories(document["categories"], category, path)
+    return [integer(one, "id", f"{path}: category {one['id']}") for one in chosen]
 
 
 def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
@@ -116,16 +117,19 @@ def _check_lists(document: Any, path: str | Path) -> None:
             raise InvalidAnnotation(f"{path} is no COCO keypoint file: the list {name!r} is missing")
 
 
-def _choose_category(categories: list[Any], name: str | None, path: str | Path) -> dict[str, Any]:
+def _choose_categories(categories: list[Any], name: str | None, path: str | Path) -> list[dict[str, Any]]:
+    """Return the category of that name, or all that have keypoints: species, say, with the same ones each."""
     known = [c for c in categories if isinstance(c, dict) and "id" in c]
-    named = [c for c in known if c.get("name") == name] if name else [c for c in known if c.get("keypoints")]
-    if len(named) != 1:
-        names = ", ".join(repr(c.get("name")) for c in (named or known)) or "none"
-        what = f"category {name!r} is not there exactly once" if name else "no single category has keypoints"
+    chosen = [c for c in known if c.get("name") == name] if name else [c for c in known if c.get("keypoints")]
+    names = ", ".join(repr(c.get("name")) for c in (chosen or known)) or "none"
+    if not chosen or (name and len(chosen) > 1):
+        what = f"category {name!r} is not there exactly once" if name else "no category has keypoints"
         raise InvalidAnnotation(f"{path}: {what}; categories: {names}")
-    if not named[0].get("keypoints"):
-        raise InvalidAnnotation(f"{path}: category {named[0]['id']}: field 'keypoints' is missing or empty")
-    return named[0]
+    if not chosen[0].get("keypoints"):
+        raise InvalidAnnotation(f"{path}: category {chosen[0]['id']}: field 'keypoints' is missing or empty")
+    if any(c["keypoints"] != chosen[0]["keypoints"] for c in chosen):
+        raise InvalidAnnotation(f"{path}: several categories have keypoints, choose one with --category: {names}")
+    return chosen
 
 
 def _read_skeleton(category: dict[str, Any], path: str | Path) -> Skeleton:
@@ -143,13 +147,16 @@ def _read_skeleton(category: dict[str, Any], path: str | Path) -> Skeleton:
 
 
 def _valid_links(links: Any, num_keypoints: int) -> list[tuple[int, int]]:
-    """Count from 0; a link to a keypoint that is not there is a leftover of another schema and is dropped."""
+    """Count from 0; a link to a keypoint that is not there is a leftover of another schema and is dropped.
+
+    COCO counts from 1. Where some link ends at 0, and all are in range so, a tool counted from 0.
+    """
     pairs = [tuple(link) for link in links or () if isinstance(link, list) and len(link) == 2]
-    return [
-        (first - 1, second - 1)
-        for first, second in pairs
-        if all(isinstance(end, int) and 1 <= end <= num_keypoints for end in (first, second))
-    ]
+    pairs = [pair for pair in pairs if all(isinstance(end, int) for end in pair)]
+    ends = {end for pair in pairs for end in pair}
+    first = 0 if 0 in ends and max(ends) < num_keypoints else 1
+    counted = [(one - first, other - first) for one, other in pairs]
+    return [pair for pair in counted if all(0 <= end < num_keypoints for end in pair)]
 
 
 def _category_of(record: dict[str, Any], known: Collection[int], where: str) -> int:

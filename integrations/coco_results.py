@@ -9,8 +9,8 @@ A reader refuses a bad record and names file, place in the list and field.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ import numpy as np
 
 from clickpose.annotations import VISIBLE, AnnotationSet, Floats, Pose
 from clickpose.errors import InvalidAnnotation
-from integrations.records import field, integer, numbers
+from integrations.records import field, integer, load_json, numbers
 
 
-def read_results(path: str | Path, annotations: AnnotationSet, category: int = 1) -> dict[int, list[Pose]]:
+def read_results(
+    path: str | Path, annotations: AnnotationSet, categories: Collection[int] = (1,)
+) -> dict[int, list[Pose]]:
     """Read the persons that a model found, by image id.
 
     Args:
         path: the JSON file.
         annotations: the data set that was looked at; the keypoints are those of its skeleton, in that order.
-        category: id of persons in that data set (``coco.person_category``); results of others are left out.
+        categories: ids of persons in that data set (``coco.person_categories``); results of others are left out.
 
     Raises:
         InvalidAnnotation: the file is no list of COCO keypoint results, a result is of a picture that is not in the
@@ -35,21 +37,22 @@ def read_results(path: str | Path, annotations: AnnotationSet, category: int = 1
     """
     image_ids = {image.id for image in annotations.images}
     records = [(record, f"{path}: result {index}") for index, record in enumerate(_load(path))]
-    of_persons = [(record, where) for record, where in records if _category(record, category, where) == category]
+    known = list(categories)
+    of_persons = [(record, where) for record, where in records if _category(record, known[0], where) in known]
     if records and not of_persons:
-        raise InvalidAnnotation(f"{path}: no result has field 'category_id' {category}, that of persons in the data")
+        wanted = ", ".join(map(str, known))
+        raise InvalidAnnotation(f"{path}: no result has field 'category_id' {wanted}, that of persons in the data")
+    to_confidence = _confidences([_score(record, where) for record, where in of_persons])
     poses: dict[int, list[Pose]] = {}
     for record, where in of_persons:
         image_id = _image_id(record, image_ids, where)
-        poses.setdefault(image_id, []).append(_read_pose(record, len(annotations.skeleton), where))
+        pose = _read_pose(record, len(annotations.skeleton), where)
+        poses.setdefault(image_id, []).append(replace(pose, score=to_confidence(pose.score)))
     return poses
 
 
 def _load(path: str | Path) -> list[Any]:
-    try:
-        records = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
+    records = load_json(path)
     if not isinstance(records, list):
         raise InvalidAnnotation(f"{path} is no COCO results file: a list of results is expected")
     return records
@@ -82,10 +85,13 @@ def _read_pose(record: dict[str, Any], num_keypoints: int, where: str) -> Pose:
 
 
 def _score(record: dict[str, Any], where: str) -> float:
-    score = float(numbers({"score": [field(record, "score", where)]}, "score", where, 1)[0])
-    if not 0 <= score <= 1:
-        raise InvalidAnnotation(f"{where}: field 'score' is {score}, a confidence from 0 to 1 is expected")
-    return score
+    return float(numbers({"score": [field(record, "score", where)]}, "score", where, 1)[0])
+
+
+def _confidences(scores: Sequence[float]) -> Callable[[float], float]:
+    """Return what brings scores into 0..1 and keeps their ranks, which are all that counts; some models add up more."""
+    low, high = min([0.0, *scores]), max([1.0, *scores])
+    return lambda score: (score - low) / (high - low)
 
 
 def _box_px(record: dict[str, Any], keypoints_px: Floats, where: str) -> Floats:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clickpose.annotations import AREA_PER_BOX, AnnotatedImage, Floats, PersonAnnotation
 from clickpose.errors import InvalidAnnotation
-from integrations.records import field, flag, integer, numbers
+from integrations.records import field, flag, integer, numbers, optional
 
 EDGE_PX = 1.0  # what rounding, and counting pixels from 1, may add
 
@@ -29,8 +29,14 @@ def read_image(record: dict[str, Any], where: str) -> AnnotatedImage:
 
 
 def read_triples(record: dict[str, Any], name: str, where: str, num_keypoints: int) -> Triples:
-    """Read a field of x, y, v for each keypoint, as ``(K, 3)``; v is 0, 1 or 2."""
-    triples = numbers(record, name, where, 3 * num_keypoints).reshape(num_keypoints, 3)
+    """Read a field of x, y, v for each keypoint, as ``(K, 3)``; v is 0, 1 or 2.
+
+    A person without keypoints has no labels, and a keypoint without a place (null or NaN) has none.
+    """
+    if not record.get(name):
+        return np.zeros((num_keypoints, 3))
+    triples = numbers(_with_places({name: record[name]}, name), name, where, 3 * num_keypoints)
+    triples = triples.reshape(num_keypoints, 3)
     if not np.isin(triples[:, 2], (0, 1, 2)).all():
         raise InvalidAnnotation(f"{where}: field {name!r} has a visibility other than 0, 1 or 2")
     return triples
@@ -38,15 +44,35 @@ def read_triples(record: dict[str, Any], name: str, where: str, num_keypoints: i
 
 def read_person(record: dict[str, Any], triples: Triples, image: AnnotatedImage, where: str) -> PersonAnnotation:
     """Read a COCO record around the keypoints ``(K, 3)`` that were found in it."""
+    if not optional(record, "bbox"):
+        return _person_without_box(record, triples, where)
     x, y, width, height = numbers(record, "bbox", where, 4)
     if width < 0 or height < 0:
         raise InvalidAnnotation(f"{where}: field 'bbox' has a negative width or height")
     box_px = box_inside((x, y, x + width, y + height), image, where)
-    area_px = number(record, "area", where) if "area" in record else AREA_PER_BOX * float(width * height)
+    area_px = number(record, "area", where) if optional(record, "area") else AREA_PER_BOX * float(width * height)
     if area_px < 0:
         raise InvalidAnnotation(f"{where}: field 'area' is negative")
-    is_crowd = flag(record, "iscrowd", where) if "iscrowd" in record else False
+    is_crowd = flag(record, "iscrowd", where) if optional(record, "iscrowd") else False
     return person(int(record["id"]), triples, box_px, area_px, is_crowd=is_crowd)
+
+
+def _person_without_box(record: dict[str, Any], triples: Triples, where: str) -> PersonAnnotation:
+    """Read a person of a tool that knows points only: the box is the one around them."""
+    labelled = triples[triples[:, 2] > 0, :2]
+    box = np.array([*labelled.min(0), *labelled.max(0)] if len(labelled) else [0] * 4, np.float32)
+    area_px = number(record, "area", where) if optional(record, "area") else area_from_box(box)
+    return person(int(record["id"]), triples, box, area_px)
+
+
+def _with_places(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a field of x, y, v with zeros for each keypoint whose x or y is null or NaN."""
+    values = record[name]
+    if not isinstance(values, list) or len(values) % 3:
+        return record
+    places = zip(values[::3], values[1::3], values[2::3], strict=True)
+    whole = [(0, 0, 0) if any(value is None or value != value for value in one[:2]) else one for one in places]
+    return {name: [value for one in whole for value in one]}
 
 
 def person(

@@ -66,7 +66,9 @@ class Ledger:
 def load_json(path: str | Path) -> Any:
     """Read a JSON file; InvalidAnnotation if that cannot be done."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_bytes())  # of bytes, json finds out whether they are UTF-8 or UTF-16
+    except UnicodeDecodeError as error:
+        raise InvalidAnnotation(f"{path} is not text in UTF-8 or UTF-16: save it as UTF-8") from error
     except (OSError, ValueError) as error:
         raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
 
@@ -84,6 +86,11 @@ def integer(record: dict[str, Any], name: str, where: str) -> int:
     if isinstance(value, bool) or not (isinstance(value, int) or _is_whole(value)):
         raise InvalidAnnotation(f"{where}: field {name!r} is {value!r}, an integer is expected")
     return int(value)
+
+
+def optional(record: dict[str, Any], name: str) -> bool:
+    """Tell whether a field that may be missing is there; null is as good as missing."""
+    return record.get(name) is not None
 
 
 def flag(record: dict[str, Any], name: str, where: str) -> bool:

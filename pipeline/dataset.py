@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from PIL import Image
 
@@ -40,8 +41,22 @@ class PictureFolder:
         return next((name for name in names[:-1] if picture_exists(name)), names[-1])
 
     def __call__(self, image: AnnotatedImage) -> Image.Image:
-        """Read a picture; ImageError if it cannot be had."""
-        return read_picture(self.name_of(image))
+        """Read a picture, by its name as another system may have spelled it if need be; ImageError if it cannot be."""
+        try:
+            return read_picture(self.name_of(image))
+        except ImageError:
+            for file_name in _other_spellings(image.file_name):
+                name = self.name_of(replace(image, file_name=file_name))
+                if picture_exists(name):
+                    return read_picture(name)
+            raise
+
+
+def _other_spellings(file_name: str) -> set[str]:
+    """Return a name as Windows, a Mac or a URL may have meant it, if that differs."""
+    spellings = [file_name.replace("\\", "/"), unquote(file_name)]
+    spellings += [unicodedata.normalize(form, file_name) for form in ("NFC", "NFD")]
+    return set(spellings) - {file_name}
 
 
 def _below(root: str, file_name: str) -> str:
@@ -50,19 +65,19 @@ def _below(root: str, file_name: str) -> str:
     return f"{root.rstrip('/')}/{quote(file_name) if '://' in root else file_name}"
 
 
-def read_annotations(uri: str | Path, *, skip_bad: bool = False) -> AnnotationSet:
-    """Read a COCO keypoint file by path or URI; ``skip_bad`` leaves bad records out and logs them.
+def read_annotations(uri: str | Path, *, category: str | None = None, skip_bad: bool = False) -> AnnotationSet:
+    """Read a COCO keypoint file by path or URI; see ``read_coco``.
 
     Raises:
         StoreError: there is no such file.
         InvalidAnnotation: it is no COCO keypoint file, or a record is malformed.
     """
     if "://" not in str(uri):
-        return read_coco(uri, skip_bad=skip_bad)
+        return read_coco(uri, category=category, skip_bad=skip_bad)
     folder, _, name = str(uri).rpartition("/")
     with tempfile.TemporaryDirectory() as local:
         (Path(local) / name).write_bytes(Store(folder).read_bytes(name))
-        return read_coco(Path(local) / name, skip_bad=skip_bad)
+        return read_coco(Path(local) / name, category=category, skip_bad=skip_bad)
 
 
 def fit_records(annotations: AnnotationSet, pictures: PictureFolder, *, skip_bad: bool) -> AnnotationSet:

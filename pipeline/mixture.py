@@ -22,6 +22,7 @@ class DataSource:
     Attributes:
         annotations: COCO keypoint file; keypoints that it lacks are not trained.
         images: the folder that its file names are relative to.
+        category: name of the category to read, where several have keypoints of their own.
         weight: how much of an epoch comes from it, relative to the weights of the other sources.
 
     Raises:
@@ -31,6 +32,7 @@ class DataSource:
     annotations: str
     images: str
     weight: float = 1.0
+    category: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a source that is never drawn from."""
@@ -88,7 +90,7 @@ def open_mixture(sources: Sequence[DataSource], skeleton: Skeleton, *, skip_bad:
     """
     parts = []
     for number, source in enumerate(sources):
-        found = convert_set(read_annotations(source.annotations, skip_bad=skip_bad), skeleton)
+        found = convert_set(read_annotations(source.annotations, category=source.category, skip_bad=skip_bad), skeleton)
         images = [image for image in found.images if any(map(is_trained_on, image.persons))]
         named = tuple(replace(image, file_name=f"{number}/{image.file_name}") for image in images)
         parts.append(AnnotationSet(skeleton, named))

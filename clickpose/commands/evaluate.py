@@ -14,6 +14,9 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
     data: Annotated[Path, typer.Argument(help="COCO keypoint file.")],
     images: Annotated[Path, typer.Option(help="Folder of its images.")],
+    category: Annotated[
+        str | None, typer.Option(help="Category of DATA to read, where several have keypoints of their own.")
+    ] = None,
     keypoints: Annotated[
         str | None, typer.Option(help="Score and click only these keypoints of the model: 1-17, or names with commas.")
     ] = None,
@@ -56,5 +59,6 @@ def evaluate(
         results=tuple(results or ()),
         label_studio_export=label_studio_export,
         skip_bad=skip_bad,
+        category=category,
     )
     run_evaluation(request, plots=plots, json=json)

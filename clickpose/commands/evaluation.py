@@ -15,7 +15,7 @@ from clickpose.evaluation import RecordedResults, Simulation, convert_poses, eva
 from clickpose.evaluation.overlays import OverlayMeter, choose_images
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
-from integrations.coco import person_category, read_coco
+from integrations.coco import person_categories, read_coco
 from integrations.coco_results import read_results
 from integrations.label_studio.times import read_times
 from pipeline.dataset import PictureFolder, fit_records
@@ -40,6 +40,7 @@ class EvaluationRequest:
     results: tuple[Path, ...]
     label_studio_export: Path | None
     skip_bad: bool
+    category: str | None
 
     def simulations(self) -> dict[str, Simulation]:
         """Return one simulation for each strategy, or the published one."""
@@ -70,9 +71,9 @@ def measure(
 ) -> Measured:
     """Evaluate a model, and the results of others, with the clicks of every strategy."""
     simulations, skeleton = request.simulations(), predictor.skeleton
-    truth = read_coco(request.data, skip_bad=request.skip_bad)
+    truth = read_coco(request.data, category=request.category, skip_bad=request.skip_bad)
     annotations = _convert(truth, skeleton, request)
-    others = _read_others(request.results, truth, request.data, skeleton)
+    others = _read_others(request.results, truth, person_categories(request.data, request.category), skeleton)
     times = read_times(request.label_studio_export, skeleton) if request.label_studio_export else []
 
     fitted = fit_records(annotations, pictures, skip_bad=request.skip_bad)
@@ -101,13 +102,13 @@ def _convert(truth: AnnotationSet, skeleton: Skeleton, request: EvaluationReques
 
 
 def _read_others(
-    files: Sequence[Path], truth: AnnotationSet, data: Path, skeleton: Skeleton
+    files: Sequence[Path], truth: AnnotationSet, categories: Sequence[int], skeleton: Skeleton
 ) -> dict[str, RecordedResults]:
     """Read the results of other models, in the keypoints of ours, by file name."""
     others: dict[str, RecordedResults] = {}
     for path in files:
         if path.stem in others:
             raise InvalidConfig(f"two results files are called {path.stem!r}: rename one, so that tables can tell them")
-        found = read_results(path, truth, person_category(data))
+        found = read_results(path, truth, categories)
         others[path.stem] = RecordedResults(skeleton, convert_poses(found, truth.skeleton, skeleton))
     return others

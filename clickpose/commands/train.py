@@ -36,6 +36,9 @@ def train(
     images: Annotated[Path, typer.Option(help="Folder of its pictures.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; the same one goes on where it stopped.")],
+    category: Annotated[
+        str | None, typer.Option(help="Category of DATA to read, where several have keypoints of their own.")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="Model folder to start from, instead of a preset.")] = None,
     skeleton: Annotated[
         str | None,
@@ -73,11 +76,13 @@ def train(
 
     config = training_settings(recipe, changes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if init is None or skeleton is not None:
-        wanted_skeleton = Skeleton.load(skeleton) if skeleton else read_coco(data, skip_bad=skip_bad).skeleton
+        wanted_skeleton = (
+            Skeleton.load(skeleton) if skeleton else read_coco(data, category=category, skip_bad=skip_bad).skeleton
+        )
         init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)
     if not workers and not torch.cuda.is_available():
         tune_for_cpu(threads)
-    job = TrainJob(str(init), (DataSource(str(data), str(images)),), config, skip_bad=skip_bad)
+    job = TrainJob(str(init), (DataSource(str(data), str(images), category=category),), config, skip_bad=skip_bad)
     result = run_training(job, out, run=run, num_workers=workers)
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
     write_json(json, dataclasses.asdict(result))

@@ -5,7 +5,6 @@ The clock (``lead_time``) runs while a task is open: looking, finding missed per
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from clickpose.errors import InvalidAnnotation
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.provenance import KeypointRecord
 from integrations.label_studio.tasks import TaskAnnotation, read_export
+from integrations.records import load_json
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +72,7 @@ def read_times(path: str | Path, skeleton: Skeleton) -> list[AnnotationTimes]:
     Raises:
         InvalidAnnotation: the file is no JSON export.
     """
-    try:
-        tasks = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
+    tasks = load_json(path)
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "annotations" in task for task in tasks):
         raise InvalidAnnotation(
             f"{path} is no JSON export of Label Studio: a list of tasks with their 'annotations' is expected"

@@ -45,6 +45,19 @@ def test_a_file_is_a_skeleton(tmp_path) -> None:
     assert Skeleton.load(path) == make()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_may_be_saved_as_windows_does(tmp_path, encoding: str) -> None:
+    path = tmp_path / "three.json"
+    path.write_bytes(json.dumps(make().to_dict()).encode(encoding))
+    assert Skeleton.load(path) == make()
+
+
+def test_a_file_that_is_no_json_is_told_as_such(tmp_path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(InvalidSkeleton, match=r"broken\.json' cannot be read as JSON"):
+        Skeleton.load(tmp_path / "broken.json")
+
+
 def test_sigmas_and_flips_are_guessed_from_names() -> None:
     skeleton = Skeleton.from_dict({"name": "x", "keypoints": ["left_eye", "tail", "right_eye", "left_ear"]})
     assert skeleton.flip_pairs == ((0, 2),)

@@ -55,9 +55,16 @@ def test_no_results_are_no_poses(tmp_path: Path) -> None:
 def test_results_of_other_categories_are_left_out(tmp_path: Path) -> None:
     path = save(tmp_path, [result(score=0.2), result(category_id=0, score=0.9), result(category_id=..., score=0.3)])
     assert [pose.score for pose in read_results(path, DATA)[1]] == [0.2, 0.3]
-    assert [pose.score for pose in read_results(path, DATA, category=0)[1]] == [0.9, 0.3]
+    assert [pose.score for pose in read_results(path, DATA, categories=[0])[1]] == [0.9, 0.3]
     with pytest.raises(InvalidAnnotation, match=r"results\.json: no result has field 'category_id' 7"):
-        read_results(save(tmp_path, [result()]), DATA, category=7)
+        read_results(save(tmp_path, [result()]), DATA, categories=[7])
+
+
+@pytest.mark.parametrize("scores", [[2.97, 0.4, 1.1], [-3.0, -0.5, 2.0], [-9.0, -1.0, -4.0]])
+def test_scores_of_any_size_keep_their_ranks(tmp_path: Path, scores: list[float]) -> None:
+    read = [pose.score for pose in read_results(save(tmp_path, [result(score=s) for s in scores]), DATA)[1]]
+    assert np.argsort(read).tolist() == np.argsort(scores).tolist()
+    assert all(0 <= score <= 1 for score in read)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,6 @@ def test_results_of_other_categories_are_left_out(tmp_path: Path) -> None:
         ({"keypoints": [1.0] * 51}, "result 1: field 'keypoints' has 51 values, 6 numbers are expected"),
         ({"keypoints": [1, 2, 3, 4, 5, None]}, "result 1: field 'keypoints' holds"),
         ({"score": ...}, "result 1: field 'score' is missing"),
-        ({"score": 1.5}, "result 1: field 'score' is 1.5"),
         ({"score": "high"}, "result 1: field 'score' holds"),
         ({"bbox": [1, 2, 3]}, "result 1: field 'bbox' has 3 values"),
         ({"bbox": [1, 2, -3, 4]}, "result 1: field 'bbox' has a negative"),

@@ -106,6 +106,16 @@ def test_a_data_set_is_fitted_as_a_whole(photos: Path, caplog) -> None:
         fit_records(AnnotationSet(HANDS, RECORDS), PictureFolder(str(photos)), skip_bad=False)
 
 
+@pytest.mark.parametrize("spelled", ["cam 1\\\\é.png", "cam%201/%C3%A9.png", "cam 1/e\u0301.png", "./cam 1/é.png"])
+def test_a_picture_is_found_as_other_systems_spell_its_name(tmp_path: Path, spelled: str) -> None:
+    (tmp_path / "cam 1").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "cam 1" / "\u00e9.png")
+    spelled = spelled.replace("\\\\", "\\")
+    assert PictureFolder(str(tmp_path))(AnnotatedImage(1, spelled, (8, 8))).size == (8, 8)
+    with pytest.raises(ImageError, match="No such"):
+        PictureFolder(str(tmp_path))(AnnotatedImage(1, f"x{spelled}", (8, 8)))
+
+
 def test_of_many_findings_the_first_are_told(caplog) -> None:
     findings = Findings()
     for number in range(100):
