@@ -9,6 +9,7 @@
     |-- InvalidModel          a model folder cannot be loaded
     |-- StoreError            something is missing from, or in the way in, the store
     |   `-- StoreInUse        somebody else is writing to it; try again later
+    |-- TrainingDiverged      a loss is not finite
     |-- NotReady              the service is still loading; try again
     |-- Unauthorized          the request carries no, or the wrong, credentials
     `-- LabelStudioError      Label Studio refused or did not answer
@@ -52,6 +53,10 @@ class StoreError(ClickPoseError):
 
 class StoreInUse(StoreError):
     """Somebody else is writing to the store; the same command will succeed when they have finished."""
+
+
+class TrainingDiverged(ClickPoseError):
+    """A loss is not finite; the message names the step and the images of its batch."""
 
 
 class NotReady(ClickPoseError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ import ray.train.torch
 import torch
 
 from clickpose.checkpoints.model_folder import LoadedModel, load_model
+from clickpose.errors import TrainingDiverged
 from clickpose.training.batches import EpochShare, TrainingBatches, load_batches
 from clickpose.training.config import TrainConfig
-from clickpose.training.loop import train_one_epoch
+from clickpose.training.loop import mean_over_processes, train_one_epoch
 from clickpose.training.state import TrainState, build_state
 from pipeline.mixture import DataSource, Mixture, open_mixture
 from pipeline.run_log import RunLog
@@ -41,6 +43,7 @@ class TrainJob:
         config: how to train.
         loader_processes: processes of each worker that draw batches ahead of it.
         skip_bad: leave bad records and images out, and log each, instead of ending.
+        checkpoint_minutes: the state is saved after every epoch, and in an epoch after so many minutes.
     """
 
     start: str
@@ -48,6 +51,7 @@ class TrainJob:
     config: TrainConfig
     loader_processes: int = 0
     skip_bad: bool = True
+    checkpoint_minutes: float = 30.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -79,21 +83,44 @@ def train_worker(settings: dict[str, Any]) -> None:
     model, data = job.open()
     state = prepare(model, job.config)
     resume(state, run)
+    saver = Saver(state, 60 * job.checkpoint_minutes, run if settings["here"] else None)
 
     for epoch in range(state.first_epoch, job.config.epochs):
         batches = epoch_batches(job, model, data, epoch)
         steps_per_epoch = math.ceil(len(batches) / job.config.accumulate)
         log = RunLog(run, steps_per_epoch * job.config.epochs, epoch) if is_first() else None
-        losses = train_one_epoch(
-            state,
-            load_batches(batches, job.loader_processes),
-            job.config,
-            steps_per_epoch,
-            on_step=log.at_step if log else None,
-        )
-        report(state, epoch, losses, run if settings["here"] else None)
+        losses = train_epoch(job, state, batches, epoch, saver, log)
+        saver.save(epoch + 1, losses)
         if log:
             log.after_epoch(epoch, state.step, losses)
+
+
+def train_epoch(
+    job: TrainJob, state: TrainState, batches: TrainingBatches, epoch: int, saver: Saver, log: RunLog | None
+) -> dict[str, float]:
+    """Train an epoch, or what is left of one that was interrupted; return its mean losses.
+
+    Raises:
+        TrainingDiverged: a loss is not finite; the message names the images.
+    """
+    accumulate = job.config.accumulate
+    steps_per_epoch = math.ceil(len(batches) / accumulate)
+
+    def batch_number() -> int:
+        return (state.step - epoch * steps_per_epoch) * accumulate
+
+    def on_step(step: int, losses: Mapping[str, float]) -> None:
+        if log:
+            log.at_step(step, losses)
+        saver.save_if_due(epoch, losses)
+
+    remaining = load_batches(batches, job.loader_processes, first=batch_number())
+    try:
+        return train_one_epoch(state, remaining, job.config, steps_per_epoch, on_step)
+    except TrainingDiverged as error:
+        of_step = range(batch_number(), min(batch_number() + accumulate, len(batches)))
+        names = sorted({name.partition("/")[2] for number in of_step for name in batches.names_in(number)})
+        raise TrainingDiverged(f"{error}; its images: {', '.join(names)}") from error
 
 
 def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
@@ -129,19 +156,33 @@ def resume(state: TrainState, run: str) -> None:
         state.load_state_dict(read_state(Store(run).read_bytes(STATE_HERE)))
 
 
-def report(state: TrainState, epoch: int, metrics: Mapping[str, float], keep_in: str | None) -> None:
-    """Save the state after an epoch, and wait until every worker is done with it.
+class Saver:
+    """Saves the state, and waits until every worker is done with it.
 
     Ray keeps the checkpoint; where it starts no workers and keeps none, the run's folder ``keep_in`` does.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if is_first():
-            torch.save(state.state_dict(epoch + 1), Path(folder) / STATE)
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-        if keep_in:
-            Store(keep_in).write_bytes(STATE_HERE, (Path(folder) / STATE).read_bytes())
-        ray.train.report(dict(metrics), checkpoint=checkpoint)
+
+    def __init__(self, state: TrainState, every_s: float, keep_in: str | None) -> None:
+        self.state, self.every_s, self.keep_in = state, every_s, keep_in
+        self.saved_at = time.monotonic()
+
+    def save_if_due(self, epoch: int, losses: Mapping[str, float]) -> None:
+        """Save in the middle of an epoch if one of the workers says that it is time."""
+        is_due = float(time.monotonic() - self.saved_at >= self.every_s)
+        if mean_over_processes(is_due, next(self.state.average.parameters()).device) > 0:
+            self.save(epoch, losses)
+
+    def save(self, next_epoch: int, metrics: Mapping[str, float]) -> None:
+        """Save what a resumed run needs to continue with ``next_epoch``, or in the middle of it."""
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = None
+            if is_first():
+                torch.save(self.state.state_dict(next_epoch), Path(folder) / STATE)
+                checkpoint = ray.train.Checkpoint.from_directory(folder)
+            if self.keep_in:
+                Store(self.keep_in).write_bytes(STATE_HERE, (Path(folder) / STATE).read_bytes())
+            ray.train.report(dict(metrics), checkpoint=checkpoint)
+        self.saved_at = time.monotonic()
 
 
 def read_state(data: bytes) -> dict[str, Any]:

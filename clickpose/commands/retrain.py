@@ -40,6 +40,7 @@ def retrain(
         float, typer.Option(help="Share of the training that repeats what the champion learned from.")
     ] = 0.5,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
+    max_failures: Annotated[int, typer.Option(help="How often a worker may die before the round fails.")] = 3,
     accept: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Use an annotation that was set aside, by the id in the report; may repeat."),
@@ -78,6 +79,7 @@ def retrain(
         held_back_share=held_back_share,
         min_new_pictures=min_new_pictures,
         num_workers=workers,
+        max_failures=max_failures,
         rule=GateRule(min_persons=min_persons),
         replay=data_sources(replay or (), replay_images or ()),
         replay_share=replay_share,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from clickpose.annotations import AnnotationSet
+from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import to_tensor
 from clickpose.training.augment import LoadImage, Pictures, Sample
@@ -95,6 +96,22 @@ class TrainingBatches(Dataset[Batch]):
         samples = self.augment.draw_batch(wanted, self.pictures, rng)
         return make_batch(samples, self.model, len(self.pictures.skeleton))
 
+    def names_in(self, step: int) -> list[str]:
+        """Return the file names of all images that batch ``step`` is made of, by drawing it again."""
+        names: list[str] = []
+        drawn, load_image = self.pictures, self.pictures.load_image
+
+        def load_and_note(image: AnnotatedImage) -> Image.Image:
+            names.append(image.file_name)
+            return load_image(image)
+
+        self.pictures = replace(drawn, load_image=load_and_note)
+        try:
+            self[step]
+        finally:
+            self.pictures = drawn
+        return names
+
 
 def make_batch(samples: Sequence[Sample], model: ModelConfig, num_keypoints: int) -> Batch:
     """Normalise images and their persons, and pad the images to the largest width and height."""
@@ -115,6 +132,7 @@ def pad_together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     return images, padding if padding.any() else None
 
 
-def load_batches(batches: TrainingBatches, num_workers: int = 0) -> Iterator[Batch]:
-    """Iterate over an epoch's batches in order, drawing ahead in ``num_workers`` processes."""
-    return iter(DataLoader(batches, batch_size=None, num_workers=num_workers))
+def load_batches(batches: TrainingBatches, num_workers: int = 0, first: int = 0) -> Iterator[Batch]:
+    """Iterate over an epoch's batches in order from number ``first``, drawing ahead in ``num_workers`` processes."""
+    remaining = Subset(batches, range(first, len(batches)))
+    return iter(DataLoader(remaining, batch_size=None, num_workers=num_workers))

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from clickpose.errors import TrainingDiverged
 from clickpose.model import ClickPose
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
@@ -38,16 +39,18 @@ def train_one_epoch(
 
     Args:
         state: changed in place.
-        batches: of one epoch.
+        batches: of one epoch, or those that are left of one that is resumed.
         config: of the run.
         steps_per_epoch: for the schedule.
         on_step: called after each step with its number and losses, to show progress.
 
     Returns:
         The mean of each loss over the epoch, as ``train/NAME``.
+
+    Raises:
+        TrainingDiverged: a loss is not finite.
     """
     state.network.train()
-    sums: dict[str, list[float]] = {}
     for batches_of_step in chunks(batches, config.accumulate):
         factor = rate_factor(config, state.step, steps_per_epoch)
         for group in state.optimizer.param_groups:
@@ -59,10 +62,11 @@ def train_one_epoch(
         update_average(state.average, unwrap(state.network), config.ema_decay, state.step)
         state.step += 1
         for name, value in losses.items():
-            sums.setdefault(name, []).append(value)
+            state.losses.setdefault(name, []).append(value)
         if on_step is not None:
             on_step(state.step, losses)
-    return {f"train/{name}": sum(values) / len(values) for name, values in sums.items()}
+    epoch, state.losses = state.losses, {}
+    return {f"train/{name}": sum(values) / len(values) for name, values in epoch.items()}
 
 
 def backward(state: TrainState, batches: Sequence[Batch], config: TrainConfig) -> dict[str, float]:
@@ -73,8 +77,11 @@ def backward(state: TrainState, batches: Sequence[Batch], config: TrainConfig) -
     for i, batch in enumerate(batches):
         seed = config.seed * 1_000_003 + state.step * config.accumulate + i
         loss, logs = state.network(batch, num_persons, len(counts), torch.Generator().manual_seed(seed))
+        total = float(loss.detach())
+        if not math.isfinite(total):
+            raise TrainingDiverged(f"the loss of step {state.step} is {total}")
         loss.backward()
-        for name, value in {"loss": float(loss.detach()), **logs}.items():
+        for name, value in {"loss": total, **logs}.items():
             losses[name] = losses.get(name, 0.0) + value
     return losses
 

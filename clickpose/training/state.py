@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,13 +22,17 @@ from clickpose.training.losses import total_loss
 
 @dataclass
 class TrainState:
-    """Everything that a resumed run needs: the network, its moving average, the optimiser and the place in time."""
+    """Everything that a resumed run needs: the network, its moving average, the optimiser and the place in time.
+
+    ``losses`` are those of the epoch so far, a list for each name: an epoch may be resumed in its middle.
+    """
 
     network: nn.Module  # a ClickPose, perhaps wrapped for data parallelism
     average: ClickPose
     optimizer: torch.optim.Optimizer
     step: int = 0
     first_epoch: int = 0
+    losses: dict[str, list[float]] = field(default_factory=dict)
 
     def state_dict(self, next_epoch: int) -> dict[str, Any]:
         """Collect what ``load_state_dict`` restores."""
@@ -38,6 +42,7 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "first_epoch": next_epoch,
+            "losses": self.losses,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -46,6 +51,7 @@ class TrainState:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.first_epoch = state["step"], state["first_epoch"]
+        self.losses = dict(state.get("losses", {}))
 
 
 def unwrap(network: nn.Module) -> ClickPose:

@@ -58,7 +58,7 @@ class Players:
         self.compared = self.predicted = 0
         monkeypatch.setattr(rounds, "train", self.train)
 
-    def train(self, job, out, *, run, num_workers) -> None:
+    def train(self, job, out, *, run, **options: int) -> None:
         store = Store(run)
         done = store.read_json("state.json") if store.exists("state.json") else 0
         for epoch in range(done, EPOCHS):

@@ -9,8 +9,9 @@ import torch
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.checkpoints.model_folder import load_model, save_model
-from clickpose.errors import InvalidAnnotation, InvalidConfig
+from clickpose.errors import InvalidAnnotation, InvalidConfig, TrainingDiverged
 from clickpose.skeleton import Skeleton
+from clickpose.training import state
 from clickpose.training.config import TrainConfig
 from clickpose.training.scenes import SceneConfig
 from integrations.coco import write_coco
@@ -90,6 +91,50 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(job, tmp_path, monkeypatch
     unbroken, resumed = weights_of(tmp_path / "unbroken"), weights_of(tmp_path / "resumed")
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
     assert [entry["epoch"] for entry in read_log(str(tmp_path / "run2"))["epochs"]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3, 5])
+def test_killed_in_the_middle_of_an_epoch_a_run_ends_like_an_unbroken_one(
+    job, tmp_path, monkeypatch, killed_after
+) -> None:
+    often = dataclasses.replace(job, checkpoint_minutes=1e-9)
+    train(often, tmp_path / "unbroken", run=tmp_path / "run1")
+    steps, real = [], worker.Saver.save_if_due
+
+    def save_and_die(saver, epoch, losses) -> None:
+        real(saver, epoch, losses)
+        steps.append(saver.state.step)
+        if len(steps) == killed_after:
+            raise Stopped
+
+    monkeypatch.setattr(worker.Saver, "save_if_due", save_and_die)
+    with pytest.raises(Stopped):
+        train(often, tmp_path / "resumed", run=tmp_path / "run2")
+    train(often, tmp_path / "resumed", run=tmp_path / "run2")
+
+    assert steps == [1, 2, 3, 4, 5, 6]  # no step was done twice
+    unbroken, resumed = weights_of(tmp_path / "unbroken"), weights_of(tmp_path / "resumed")
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+    assert read_log(str(tmp_path / "run2"))["epochs"] == read_log(str(tmp_path / "run1"))["epochs"]
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_names_the_images(job, tmp_path, monkeypatch) -> None:
+    real = state.total_loss
+
+    def poisoned(output, targets, *args):
+        loss, logs = real(output, targets, *args)
+        counted.append(1)
+        return (loss * float("nan") if len(counted) == 2 else loss), logs
+
+    counted: list[int] = []
+    monkeypatch.setattr(state, "total_loss", poisoned)
+    with pytest.raises(TrainingDiverged, match=r"step 1 is nan; its images: drawn_0_\d+\.png") as error:
+        train(job, tmp_path / "out", run=tmp_path / "run")
+    model, data = job.open()
+    monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_world_rank=int, get_world_size=lambda: 1))
+    names = worker.epoch_batches(job, model, data, 0).names_in(1)
+    assert len(names) == 2
+    assert all(name.removeprefix("0/") in str(error.value) for name in names)
 
 
 def test_a_finished_run_is_not_trained_again(job, tmp_path, monkeypatch) -> None:
