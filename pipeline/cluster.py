@@ -1,16 +1,23 @@
-"""Ray where we find it: the cluster that ``RAY_ADDRESS`` names, or a small one on this machine."""
+"""Which Ray is used: the cluster that ``RAY_ADDRESS`` names, else one that ``ray start`` started here, else our own."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from clickpose.errors import ClickPoseError
 
 OBJECT_STORE_BYTES = 200 * 2**20  # only names and counts travel between our workers, never pictures
-FEWEST_CPUS = 4  # Ray Data stalls silently when its actors hold every logical CPU; these are only counted, not bound
+MIN_CPUS = 4  # Ray Data stalls silently when its actors hold every logical CPU; these are only counted, not bound
+ANSWER_S = 10.0
+ADDRESS_FILE = "ray/ray_current_cluster"  # ray start writes it into the folder of temporary files
 
 
 def connect() -> None:
@@ -18,23 +25,54 @@ def connect() -> None:
 
     A cluster started here ends with the process. It keeps Ray's own protection: a token, in the home folder. Of Ray's
     own messages only warnings are shown.
+
+    Raises:
+        ClickPoseError: the cluster that ``RAY_ADDRESS`` names does not answer, or refuses.
     """
     import ray
 
     if ray.is_initialized():
         return
+    wanted = os.environ.get("RAY_ADDRESS") or "auto"
+    address = started_here() if wanted == "auto" else wanted
     with _own_sigterm():
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(logging_level=logging.WARNING)
+        if address is None:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(
+                address="local",
+                num_cpus=max(MIN_CPUS, os.cpu_count() or 1),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            num_cpus=max(FEWEST_CPUS, os.cpu_count() or 1),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
+        if not answers(address):
+            raise ClickPoseError(f"no Ray cluster answers at {address}: is RAY_ADDRESS right, and its head running?")
+        try:
+            ray.init(address=address, logging_level=logging.WARNING)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ClickPoseError(f"the Ray cluster at {address} cannot be joined: {reason}") from error
+
+
+def started_here() -> str | None:
+    """Return the address of the Ray that ``ray start`` started on this machine, if it still answers."""
+    file = Path(os.environ.get("RAY_TMPDIR") or "/tmp") / ADDRESS_FILE
+    address = file.read_text().strip() if file.is_file() else ""
+    return address if address and answers(address) else None
+
+
+def answers(address: str) -> bool:
+    """Tell whether something listens at ``HOST:PORT`` or ``ray://HOST:PORT``; asking Ray would take minutes."""
+    try:
+        parts = urlsplit(address if "://" in address else f"ray://{address}")
+        if parts.port is None:
+            return True  # an address of another kind, which Ray itself has to look at
+        socket.create_connection((parts.hostname or "", parts.port), timeout=ANSWER_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @contextmanager
@@ -47,20 +85,23 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def free_workers() -> int:
-    """Return how many workers of one CPU, and one GPU where there are any, the cluster has room for.
+    """Return how many workers of one CPU, and one GPU where there could be any, there is room for, now or later.
 
     A CPU is left for everything else.
     """
-    cpus = max(1, int(_resource("CPU")) - 1)
-    return min(cpus, int(_resource("GPU"))) if has_gpu() else cpus
+    cpus = max(1, int(_at_most("CPU")) - 1)
+    return min(cpus, int(_at_most("GPU"))) if has_gpu() else cpus
 
 
 def has_gpu() -> bool:
-    """Whether the connected cluster has a GPU at all."""
-    return _resource("GPU") >= 1
+    """Whether the connected cluster has a GPU, or its autoscaler could start a node that has one."""
+    return _at_most("GPU") >= 1
 
 
-def _resource(name: str) -> float:
+def _at_most(name: str) -> float:
+    """Return how much of a resource there is now, or could be with all nodes that the autoscaler may start."""
     import ray
+    from ray._private.state import state
 
-    return float(ray.cluster_resources().get(name, 0.0))
+    could_be = state.get_max_resources_from_cluster_config() or {}
+    return max(float(ray.cluster_resources().get(name, 0.0)), float(could_be.get(name, 0.0)))

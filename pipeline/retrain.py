@@ -115,8 +115,14 @@ def fine_tune(store: Store, this: Round, config: RetrainConfig, out: Path) -> Pa
     """
     data = kept_data(store, this) or keep_data(store, this, training_data(store, this, config))
     job = TrainJob(start=store.uri_of(f"{MODELS}/{this.champion}"), data=data, config=config.training)
-    run = store.uri_of(folder_of(this))
-    train(job, out, run=run, num_workers=config.num_workers, max_failures=config.max_failures)
+    train(
+        job,
+        out,
+        run=store.uri_of(folder_of(this)),
+        num_workers=config.num_workers,
+        max_failures=config.max_failures,
+        gpus_per_worker=config.gpus_per_worker,
+    )
     return out
 
 

@@ -55,6 +55,7 @@ class RetrainConfig:
         min_new_pictures: images that must be new or annotated anew since the last round.
         num_workers: Ray workers that train; 0 for this process.
         max_failures: how often a worker may die before the round fails.
+        gpus_per_worker: None for one if the cluster has any or could start some.
         rule: what the challenger has to show.
         replay: further data to replay; what the store knows of the champion's own data is always replayed.
         replay_share: share in [0, 1) of every epoch that is replayed.
@@ -69,6 +70,7 @@ class RetrainConfig:
     min_new_pictures: int = 1
     num_workers: int = 0
     max_failures: int = 3
+    gpus_per_worker: float | None = None
     rule: GateRule = field(default_factory=GateRule)
     replay: tuple[DataSource, ...] = ()
     replay_share: float = 0.5

@@ -41,7 +41,13 @@ class TrainResult:
 
 
 def train(
-    job: TrainJob, out: str | Path, *, run: str | Path, num_workers: int = 0, max_failures: int = 3
+    job: TrainJob,
+    out: str | Path,
+    *,
+    run: str | Path,
+    num_workers: int = 0,
+    max_failures: int = 3,
+    gpus_per_worker: float | None = None,
 ) -> TrainResult:
     """Train a model and write it to a folder.
 
@@ -50,9 +56,10 @@ def train(
         out: the model folder to write, on this machine.
         run: folder or URI for checkpoints and log. The same run goes on where it was interrupted, so every training
             needs a fresh one.
-        num_workers: 0 trains in this process; else Ray workers with a GPU each, if the cluster has any. More than one
-            on several machines need a ``run`` that all of them can write.
+        num_workers: 0 trains in this process; else Ray workers. More than one on several machines need a ``run`` that
+            all of them can write.
         max_failures: how often a worker may die before the training is given up.
+        gpus_per_worker: None asks for one if the cluster has any or its autoscaler could start some, else for none.
 
     Raises:
         InvalidAnnotation: there is nobody to learn from.
@@ -68,7 +75,7 @@ def train(
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=settings,
-        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=num_workers > 0 and has_gpu()),
+        scaling_config=_scaling(num_workers, gpus_per_worker),
         run_config=_run_config(store, max_failures),
     )
     with shown(store.uri, "training"):
@@ -111,6 +118,15 @@ def _run_config(store: Store, max_failures: int) -> RunConfig:
         storage_filesystem=store.filesystem,
         failure_config=FailureConfig(max_failures=max_failures),
         checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+    )
+
+
+def _scaling(num_workers: int, gpus_per_worker: float | None) -> ScalingConfig:
+    if not num_workers:
+        return ScalingConfig(num_workers=0)
+    gpus = float(has_gpu()) if gpus_per_worker is None else gpus_per_worker
+    return ScalingConfig(
+        num_workers=num_workers, use_gpu=gpus > 0, resources_per_worker={"CPU": 1, "GPU": gpus} if gpus else None
     )
 
 

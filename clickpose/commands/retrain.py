@@ -41,6 +41,9 @@ def retrain(
     ] = 0.5,
     workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0,
     max_failures: Annotated[int, typer.Option(help="How often a worker may die before the round fails.")] = 3,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(help="GPUs of each worker; by default 1 where the cluster could have any.", min=0)
+    ] = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Use an annotation that was set aside, by the id in the report; may repeat."),
@@ -80,6 +83,7 @@ def retrain(
         min_new_pictures=min_new_pictures,
         num_workers=workers,
         max_failures=max_failures,
+        gpus_per_worker=gpus_per_worker,
         rule=GateRule(min_persons=min_persons),
         replay=data_sources(replay or (), replay_images or ()),
         replay_share=replay_share,
