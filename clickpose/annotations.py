@@ -47,7 +47,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Click:
-    """A human's word on one keypoint of one person.
+    """What a human says about one keypoint of one person.
 
     Attributes:
         person: index into the list of poses.
@@ -96,8 +96,8 @@ class AnnotatedImage:
         id: unique within the data set.
         file_name: relative to the data set's image folder.
         size_wh: in pixels.
-        persons: everybody annotated, if anybody is.
-        crowd_index: how much persons overlap in [0, 1], where the data set tells (CrowdPose does).
+        persons: all annotated persons; may be empty.
+        crowd_index: how much persons overlap, in [0, 1]; None unless the data set has it, as CrowdPose does.
     """
 
     id: int
@@ -125,7 +125,7 @@ class AnnotationSet:
 
 
 def to_skeleton(person: PersonAnnotation, source: Skeleton, target: Skeleton) -> PersonAnnotation:
-    """Carry a person over to another skeleton: keypoints of the same name keep their label, the rest have none."""
+    """Convert a person to another skeleton: keypoints of the same name keep their label, the rest have none."""
     keypoints_px = np.zeros((len(target), 2), np.float32)
     visibility = np.zeros(len(target), np.int64)
     for i, j in source.shared_with(target):
@@ -136,7 +136,7 @@ def to_skeleton(person: PersonAnnotation, source: Skeleton, target: Skeleton) ->
 
 
 def convert_set(annotations: AnnotationSet, skeleton: Skeleton) -> AnnotationSet:
-    """Carry a whole data set over to another skeleton by keypoint name."""
+    """Convert a data set to another skeleton by keypoint name."""
     if annotations.skeleton == skeleton:
         return annotations
     return AnnotationSet(
@@ -151,7 +151,7 @@ def convert_set(annotations: AnnotationSet, skeleton: Skeleton) -> AnnotationSet
 
 
 def only_keypoints(annotations: AnnotationSet, names: Collection[str]) -> AnnotationSet:
-    """Take the labels of all other keypoints away: they are neither trained, scored nor clicked."""
+    """Remove the labels of all other keypoints: they are neither trained, scored nor clicked."""
     wanted = np.isin(annotations.skeleton.keypoints, list(names))
 
     def cut(person: PersonAnnotation) -> PersonAnnotation:
@@ -166,7 +166,7 @@ def split_by_crowding(annotations: AnnotationSet) -> dict[str, AnnotationSet]:
     """Return CrowdPose's easy, medium and hard images as data sets; those without a crowd index are in none.
 
     Easy is below 0.1 and hard above 0.8, as the paper has it (Li et al., CVPR 2019); its released evaluator
-    draws the first line at 0.2. A share that holds no image is left out, hence other data sets give none.
+    draws the first line at 0.2. An empty share is left out, so other data sets give none.
     """
     shares: dict[str, list[AnnotatedImage]] = {name: [] for name in CROWDING}
     for image in annotations.images:

@@ -7,15 +7,15 @@
     |-- InvalidSkeleton       a keypoint schema contradicts itself
     |-- InvalidConfig         a setting is outside its range
     |-- InvalidModel          a model folder cannot be loaded
-    |-- StoreError            something is missing from, or in the way in, the store
-    |   `-- StoreInUse        somebody else is writing to it; try again later
+    |-- StoreError            something is missing from the store, or already there
+    |   `-- StoreInUse        another process is writing to it; try again later
     |-- TrainingDiverged      a loss is not finite
     |-- NotReady              the service is still loading; try again
     |-- Unauthorized          the request carries no, or the wrong, credentials
     `-- LabelStudioError      Label Studio refused or did not answer
 
 Each error holds one sentence that names the file, record, field or id and says what to do. An error is made from
-that one string and nothing else, so that it travels between processes unharmed.
+that one string and nothing else, so that it can be pickled.
 """
 
 
@@ -52,7 +52,7 @@ class StoreError(ClickPoseError):
 
 
 class StoreInUse(StoreError):
-    """Somebody else is writing to the store; the same command will succeed when they have finished."""
+    """Another process is writing to the store; the same command will succeed when it has finished."""
 
 
 class TrainingDiverged(ClickPoseError):

@@ -32,7 +32,7 @@ def keypoint_similarity(keypoints_px: ArrayLike, truth: PersonAnnotation, sigmas
 
     Args:
         keypoints_px: ``(..., K, 2)`` x, y in pixels of the image that ``truth`` annotates.
-        truth: the annotated person; where it has no label the similarity means nothing.
+        truth: the annotated person; where it has no label, ignore the similarity.
         sigmas: ``(K,)`` OKS standard deviations.
     """
     offset_px = np.asarray(keypoints_px, np.float64) - truth.keypoints_px

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clickpose.errors import InvalidSkeleton
 from clickpose.sides import find_flip_pairs
 
-DEFAULT_SIGMA = 0.079  # COCO's shoulder, a middling joint: the guess for a schema that states none
+DEFAULT_SIGMA = 0.079  # that of COCO's shoulder, a middle value: the default for a schema that has no sigmas
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Skeleton:
 
     @property
     def can_mirror(self) -> bool:
-        """Whether the keypoints of a mirrored image can be named; without pairs, left would be taught as right."""
+        """Whether the keypoints of a mirrored image can be named; without pairs, left would be learned as right."""
         return bool(self.flip_pairs) or len(self) == 1
 
     @cached_property

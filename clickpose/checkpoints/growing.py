@@ -1,10 +1,10 @@
 """A model for other keypoints: those it shares keep their weights, a new one starts as its neighbour (section 4.7).
 
-Three weights know the keypoints, each with one row for each: content and size of their tokens, and their label in the
-loop. All the others, which find persons and look at the image, serve any skeleton.
+Three weights depend on the keypoints, with one row per keypoint: content and size of their tokens, and their label in
+the loop. All others, which find persons and look at the image, serve any skeleton.
 
 Persons are found as before, and a shared keypoint starts from the same weights at the same place. Where it ends
-differs, as the keypoints of a person look at each other and there are others to look at now; training settles that.
+differs, as the keypoints of a person attend to each other and there are now others; training corrects that.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MEAN = "the mean of all"
 def grow(network: ClickPose, old: Skeleton, new: Skeleton) -> ClickPose:
     """Return a model of the ``new`` skeleton that begins as the ``network`` of the ``old`` one.
 
-    A keypoint takes the weights of that of its name. One that is new takes those of its parent in ``new.parents``,
-    which may be any keypoint of either skeleton, or the mean of all old ones if it has no parent.
+    A keypoint takes the weights of the old one of the same name. A new one takes those of its parent in
+    ``new.parents``, which may be any keypoint of either skeleton, or the mean of all old ones if it has no parent.
 
     Raises:
         InvalidSkeleton: ``new.parents`` names an unknown keypoint, or leads in a circle.

@@ -41,7 +41,7 @@ def read_checkpoint(path: str | Path, entry: str = "model") -> dict[str, Tensor]
         entry: which weights to take, one of ``ENTRIES``; a file that is itself a table of weights has a ``model`` only.
 
     Returns:
-        Weights by published name, without ``module.`` and without the batch counters that nothing reads.
+        Weights by published name, without ``module.`` and without the unused batch counters.
 
     Raises:
         InvalidModel: the file cannot be read, holds something other than values, or lacks the entry.
@@ -143,7 +143,7 @@ def _num_keypoints(weights: Mapping[str, Tensor], name: str) -> int:
 
 
 def _problems(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield what does not fit; of names for one weight, one is enough."""
+    """Yield what does not fit; of several names of one weight, one is enough."""
     first: dict[str, str] = {}
     for name, weight in weights.items():
         twin = first.setdefault(twin_name(name), name)

@@ -108,7 +108,7 @@ def number_of_clicks(ours: Ours, theirs: Theirs) -> Table:
 
 
 def costs(ours: Ours) -> Table:
-    """Show what comes with clicks per person, by goal."""
+    """Show harm, drift and times beside clicks per person, by goal."""
     goals = _counts(_first(ours), r"clicks@(\d+)")
     table = _table("costs until a person's OKS is ...", "", *(f".{goal}" for goal in goals))
     for strategy, metrics in ours.items():

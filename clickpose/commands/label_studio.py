@@ -129,7 +129,7 @@ def proxy(
         list[Path] | None, typer.Option(help="JSON file of a skeleton that is not built in; may repeat.")
     ] = None,
 ) -> None:
-    """Stand in front of Label Studio: whoever works through it drags a keypoint, and the others follow.
+    """Run a proxy in front of Label Studio: a dragged keypoint makes the others follow.
 
     Label Studio's own setting LABEL_STUDIO_HOST must be unset, or be the address of this proxy.
     """

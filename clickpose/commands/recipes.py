@@ -38,7 +38,7 @@ Changes: TypeAlias = Annotated[
 
 
 def training_settings(recipe: Recipe, changes: Sequence[str] | None, **wanted: Any) -> TrainConfig:
-    """Return a recipe with the settings that are wanted otherwise; None leaves one as it is.
+    """Return a recipe with some settings changed; None leaves a setting as it is.
 
     Raises:
         InvalidConfig: a setting is unknown or out of range.

@@ -101,11 +101,11 @@ class SimulatedAnnotator:
     matches: dict[int, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Form an opinion on where each keypoint belongs: once, so that a click is never regretted."""
+        """Decide once where each keypoint belongs, noise included, so that clicks never contradict each other."""
         check_strategy(self.strategy)
         self._rng = np.random.default_rng([self.seed, abs(self.image.id)])
         self.persons = labelled_persons(self.image)
-        self._opinions = [self._opinion(person) for person in self.persons]
+        self._seen = [self._see(person) for person in self.persons]
 
     def find_missed(self, poses: Sequence[Pose]) -> list[Box]:
         """Match poses to persons; return the boxes of the persons left over, to be added in this order."""
@@ -135,22 +135,22 @@ class SimulatedAnnotator:
 
     def _urgency(self, pose: Pose, person: int) -> Doubles:
         """``(K,)`` urgency; -inf where this annotator would not click."""
-        opinion = self._opinions[person]
-        similarity = keypoint_similarity(pose.keypoints_px, opinion, self.skeleton.sigmas)
-        view = View(pose, opinion, similarity, self.image.size_wh, self._rng)
-        placed = (pose.keypoints_px == opinion.keypoints_px).all(-1)
-        clickable = (opinion.visibility > 0) & (similarity < self.tolerance) & ~placed
+        seen = self._seen[person]
+        similarity = keypoint_similarity(pose.keypoints_px, seen, self.skeleton.sigmas)
+        view = View(pose, seen, similarity, self.image.size_wh, self._rng)
+        placed = (pose.keypoints_px == seen.keypoints_px).all(-1)
+        clickable = (seen.visibility > 0) & (similarity < self.tolerance) & ~placed
         return np.where(clickable, STRATEGIES[self.strategy](view), -np.inf)
 
     def _click(self, index: int, urgency: Doubles) -> Click | None:
         keypoint = int(urgency.argmax())
         if urgency[keypoint] == -np.inf:
             return None
-        opinion = self._opinions[self.matches[index]]
-        x, y = (float(value) for value in opinion.keypoints_px[keypoint])
-        return Click(index, keypoint, (x, y), int(opinion.visibility[keypoint]))
+        seen = self._seen[self.matches[index]]
+        x, y = (float(value) for value in seen.keypoints_px[keypoint])
+        return Click(index, keypoint, (x, y), int(seen.visibility[keypoint]))
 
-    def _opinion(self, person: PersonAnnotation) -> PersonAnnotation:
+    def _see(self, person: PersonAnnotation) -> PersonAnnotation:
         """Where this annotator sees the keypoints: noise added, clipped to the image."""
         spread_px = self.noise * np.sqrt(person.area_px / 2) * self.skeleton.sigma_array[:, None]
         seen_px = person.keypoints_px + spread_px * self._rng.standard_normal(person.keypoints_px.shape)

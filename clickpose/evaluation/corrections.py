@@ -22,7 +22,7 @@ from clickpose.skeleton import Skeleton
 
 @dataclass
 class RefineLedger:
-    """What refines did to the keypoints nobody placed, and to those somebody did."""
+    """What refines did to free keypoints, and to placed ones."""
 
     skeleton: Skeleton
     tolerance: float
@@ -52,7 +52,7 @@ class RefineLedger:
 
 
 class Answers:
-    """What a predictor answers on one image; of measures that ask the same, only the first one waits.
+    """What a predictor answers on one image; asked the same twice, it is answered from memory.
 
     Persons are independent (``PosePredictor``), so an answer depends on the clicked pose and the click alone.
     """

@@ -27,7 +27,7 @@ class ImageCost:
         num_persons: with at least one labelled keypoint.
         clicks: of all these persons together until each reaches the goal, added persons included.
         num_spurious: poses shown that match none of them.
-        ap: keypoint AP of this image in [0, 1]; None if nobody counts.
+        ap: keypoint AP of this image in [0, 1]; None without a person that counts.
         num_within: keypoints within tolerance before a refine, over all refines.
         num_harmed: those of them that are outside afterwards.
         labelled: ``(K,)`` persons with a label for each keypoint.
@@ -46,7 +46,7 @@ class ImageCost:
 
 
 class ImageMeter:
-    """Measures every image by itself; ``costs`` has them in the order of the walk."""
+    """Measures every image by itself; ``costs`` has them in the order of the data set."""
 
     def __init__(self, predictor: PosePredictor, goal: float, style: ClickStyle = DEFAULT_STYLE) -> None:
         """Correct each person until its OKS reaches ``goal``, which is also the tolerance of its keypoints."""

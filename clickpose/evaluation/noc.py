@@ -29,7 +29,7 @@ class NumberOfClicks:
     Attributes:
         rounds: with the persons' scores of each round, as published.
         first_scores: with every person's score of the first pass.
-        by_hand: with a model that does not listen.
+        by_hand: with a model that ignores clicks.
     """
 
     rounds: dict[float, float]

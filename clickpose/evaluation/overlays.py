@@ -87,7 +87,7 @@ class OverlayMeter:
 
 
 def _labelled_keypoints(pose: Pose, person: PersonAnnotation) -> Pose:
-    """Return the pose without the keypoints whose place nobody knows."""
+    """Return the pose without the keypoints that have no label."""
     return replace(pose, visibility=np.where(person.visibility > 0, pose.visibility, ABSENT))
 
 

@@ -1,4 +1,4 @@
-"""Images of results: poses on a photograph, the click curve, and bars of clicks.
+"""Figures of results: poses on a photograph, the click curve, and bars of clicks.
 
 Figures are made without pyplot, so nothing is shown, kept open or shared between threads; save one with
 ``figure.savefig(path)``. Matplotlib is imported when a figure is made.
@@ -31,7 +31,7 @@ def draw_poses(image: Image.Image, poses: Sequence[Pose], skeleton: Skeleton) ->
     """Return a copy of the image with every pose on it, a colour for each person.
 
     Limbs are the skeleton's links; an occluded keypoint is a hollow dot, an absent one is left out, and one placed
-    by a human wears a white ring.
+    by a human has a white ring.
     """
     drawn = image.convert("RGB")
     canvas = ImageDraw.Draw(drawn)

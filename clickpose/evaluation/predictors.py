@@ -133,10 +133,10 @@ class RecordedResults(IgnoresClicks):
 
 
 def convert_poses(poses: Mapping[int, Sequence[Pose]], source: Skeleton, target: Skeleton) -> dict[int, list[Pose]]:
-    """Carry found persons over to another skeleton by keypoint name, as ``convert_set`` does the truth.
+    """Convert found persons to another skeleton by keypoint name, as ``convert_set`` does the truth.
 
     Keypoints that only ``target`` has are absent and lie in the middle of the others: converted truths have no label
-    there, so nobody clicks or counts them.
+    there, so they are neither clicked nor counted.
 
     Raises:
         InvalidAnnotation: the skeletons share no keypoint.

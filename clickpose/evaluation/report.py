@@ -1,10 +1,10 @@
-"""Everything we report about a model, in one walk over a data set: the content of its ``metrics.json``.
+"""Everything we report about a model, in one pass over a data set: the content of its ``metrics.json``.
 
 Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP of nothing.
 
     AP AP50 AP75 AP_M AP_L AR ...  keypoints of the first pass, all hypotheses counted, as published; box/AP ...: boxes;
                                    distinct/AP ...: without duplicates, as people are shown them;
-                                   easy/AP medium/AP hard/AP ...: by crowding, where the data set tells (CrowdPose)
+                                   easy/AP medium/AP hard/AP ...: by crowding, where there is a crowd index (CrowdPose)
     AP@Cn  AR@Cn  box/AP@Cn ...    after n rounds of clicks, as published
     AP@Cn/by_hand                  where a click moves one keypoint and nothing else
     AP@Cn/unanswered               where the model has answered to all clicks but the last
@@ -13,7 +13,7 @@ Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP 
     gain_by_answer@Cn              AP@Cn less AP@Cn/unanswered: what the last one brings, the paper's parentheses
     mean_oks@Cn  .../by_hand       over all labelled persons; knows no scores
     NoC@85  .../by_hand            rounds per image, as published
-    clicks@85  manual_clicks@85    a person, and what else ``ClickCost`` tells
+    clicks@85  manual_clicks@85    per person, and the rest of ``ClickCost``
     .../first_scores               with persons' scores of the first pass, where they give other numbers
 """
 
@@ -62,7 +62,7 @@ class PrecisionMeter:
         return {**keypoint_ap(annotations, self.found), **distinct, **boxes, **self._by_crowding(annotations)}
 
     def _by_crowding(self, annotations: AnnotationSet) -> Metrics:
-        """Return the AP of easy, medium and hard images, of a data set that tells which they are."""
+        """Return the AP of easy, medium and hard images, of a data set with a crowd index."""
         metrics: Metrics = {}
         for name, share in split_by_crowding(annotations).items():
             found = {image.id: self.found[image.id] for image in share.images if image.id in self.found}
@@ -81,7 +81,7 @@ class Simulation:
         goals: AP of an image for the number of clicks, and OKS of a person for clicks per person.
 
     Raises:
-        InvalidConfig: fewer than no clicks are asked for.
+        InvalidConfig: max_clicks is negative.
     """
 
     rounds: ClickStyle = PUBLISHED_STYLE
@@ -90,7 +90,7 @@ class Simulation:
     goals: Sequence[float] = GOALS
 
     def __post_init__(self) -> None:
-        """Refuse a curve without its beginning."""
+        """Refuse a negative number of clicks."""
         if self.max_clicks < 0:
             raise InvalidConfig(f"the curve needs 0 or more clicks, not {self.max_clicks}")
 
@@ -135,7 +135,7 @@ def evaluate(
     """Measure a model with the clicks of one annotator, for a model card and ``metrics.json``.
 
     Args:
-        predictor: the model; ``ManualCorrection`` or ``RecordedResults`` for one that does not listen.
+        predictor: the model; ``ManualCorrection`` or ``RecordedResults`` for one that ignores clicks.
         annotations: the truth, in the predictor's skeleton.
         load_image: gives the image of a record.
         max_clicks: rounds of the AP curve.
@@ -160,9 +160,9 @@ def evaluate_all(
     meters: Sequence[Meter] = (),
     progress: Progress | None = None,
 ) -> dict[str, Metrics]:
-    """Measure a model with the clicks of several annotators in one walk; return what ``evaluate`` does, by name.
+    """Measure a model with the clicks of several annotators in one pass; return what ``evaluate`` does, by name.
 
-    Whatever does not depend on the annotator is measured once. ``meters`` come along; see ``evaluate`` for the rest.
+    What does not depend on the annotator is measured once. ``meters`` come along; see ``evaluate`` for the rest.
     """
     precision = PrecisionMeter(predictor.skeleton.sigma_array)
     simulated = {name: SimulationMeters(predictor, simulation) for name, simulation in simulations.items()}

@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class Replay(Generic[T]):
-    """An endless iterator to be read any number of times; an element is computed when somebody first wants it."""
+    """An endless iterator to be read any number of times; an element is computed when it is first needed."""
 
     def __init__(self, source: Iterator[T]) -> None:
-        """Take over ``source``; nobody else may read it."""
+        """Take over ``source``; do not read it elsewhere."""
         self._source = source
         self.computed: list[T] = []
 

@@ -1,4 +1,4 @@
-"""Walk a data set once: every image is encoded and detected once, for all meters together."""
+"""Go through a data set once: every image is encoded and detected once, for all meters together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Visit:
     Attributes:
         image: the truth.
         encoded: what the predictor made of it.
-        candidates: every person the model considers, best first, whatever the score and overlap: as published,
+        candidates: every person the model considers, best first, with any score and overlap: as published,
             average precision is that of all of them.
         shown: the persons the model would show to an annotator, by its own thresholds.
     """
@@ -34,7 +34,7 @@ class Visit:
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def share(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what the first meter made under this key, so that meters with the same wish pay once."""
+        """Return what the first meter made under this key, so that meters that need the same compute it once."""
         if key not in self._shared:
             self._shared[key] = make()
         value: T = self._shared[key]
@@ -60,7 +60,7 @@ def visit_images(
     Args:
         predictor: encodes each image once.
         annotations: the truth, in the predictor's skeleton.
-        load_image: gives the image of a record, in whatever form ``predictor.encode`` takes.
+        load_image: gives the image of a record, in the form that ``predictor.encode`` takes.
         meters: what to measure.
         progress: called with (images done, images in all) after each one.
 

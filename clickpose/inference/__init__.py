@@ -1,13 +1,13 @@
 """The network as inference runs it: the same answers, rewritten for speed.
 
 ``clickpose.model`` says what is computed and is what training runs. ``prepare`` copies such a network and replaces
-what can be had for less when no gradient is wanted:
+what can be computed faster when no gradient is needed:
 
     backbone.py    convolutions with frozen norms and activations folded in
     products.py    linear layers and convolutions through oneDNN (onednn.py) where that is faster
     sampling.py    bilinear sampling as one weighted gather
     attention.py   one product for places and weights, no masks
-    decoder.py     outputs that nobody reads are not computed
+    decoder.py     outputs that inference does not use are not computed
     choices.py     what is faster on this machine, tried once
     layers.py      encoder layers a few thousand tokens at a time, ReLU inside products
 """
@@ -50,7 +50,7 @@ def prepare(model: ClickPose) -> ClickPose:
     Answers differ by rounding: logits by less than 2e-5, boxes and points by less than 1e-6.
 
     Args:
-        model: on the device that it shall run on.
+        model: on the device where it will run.
     """
     with torch.no_grad():
         network = copy.deepcopy(model).eval().requires_grad_(False)

@@ -34,7 +34,7 @@ class QueryAttention(nn.Module):
 
 
 class GatheringAttention(nn.Module):
-    """``DeformableAttention`` that asks for places and weights at once and counts places in cells."""
+    """``DeformableAttention`` with one product for places and weights, and places in units of cells."""
 
     def __init__(self, attention: DeformableAttention) -> None:
         super().__init__()

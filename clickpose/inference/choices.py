@@ -67,7 +67,7 @@ def gathering_pays(device: torch.device) -> bool:
 
 
 def fastest(ways: Mapping[str, Callable[[], object]], repeats: int = 9) -> str:
-    """Name the way whose best run is the fastest; they take turns, so that a busy machine is fair to all."""
+    """Name the way whose best run is the fastest; they take turns, so that a busy machine slows all alike."""
     best_s = dict.fromkeys(ways, math.inf)
     for _ in range(repeats):
         for name, way in ways.items():

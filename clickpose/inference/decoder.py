@@ -1,4 +1,4 @@
-"""The decoders without what only training looks at."""
+"""The decoders without the outputs that only training uses."""
 
 from __future__ import annotations
 

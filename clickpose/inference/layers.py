@@ -35,7 +35,7 @@ class FusedFeedForward(nn.Module):
 
 
 class PartwiseEncoderLayer(nn.Module):
-    """``EncoderLayer`` that refines some tokens after others: of each other they need to know nothing but values."""
+    """``EncoderLayer`` that processes tokens in chunks; only values are shared."""
 
     def __init__(self, layer: EncoderLayer) -> None:
         super().__init__()

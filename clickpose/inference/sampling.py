@@ -66,7 +66,7 @@ def gather(values: Tensor, layout: TableLayout, cells_xy: Tensor, weights: Tenso
     """Sum bilinear samples at places counted in cells.
 
     Args:
-        values: ``(B, S, H, C)``; where they are kept in half precision, sums are in that of the weights all the same.
+        values: ``(B, S, H, C)``; may be float16; sums are in the precision of the weights.
         layout: of the levels.
         cells_xy: ``(B, Q, H, L, P, 2)``, 0, 0 being the centre of a level's first cell; overwritten.
         weights: ``(B, Q, H, L, P)``.
@@ -94,7 +94,7 @@ def _table_rows(first: Tensor, layout: TableLayout) -> Tensor:
 def _shares(offset: Tensor, layout: TableLayout, weights: Tensor) -> Tensor:
     """Return what each of four cells counts, ``(B, Q, H, 4 L P)``, from the ``offset`` of a place to the first.
 
-    A place outside the map is a cell or more away from all four, so they count nothing and no case is special.
+    A place outside the map is a cell or more away from all four, so their weight is 0, without a special case.
     """
     near, far = (1 - offset.abs()).relu_(), (1 - (offset - 1).abs_()).relu_()
     if layout.exists is not None:

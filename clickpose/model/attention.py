@@ -74,7 +74,7 @@ class DeformableAttention(nn.Module):
     def _locate(self, offsets: Tensor, references: Tensor, shapes: LevelShapes) -> Tensor:
         """Place offsets in cells around points, in fractions of half a side around boxes.
 
-        What is added to them is spread over points first: arithmetic on rows is many times faster than on pairs.
+        Steps and centres are expanded first: arithmetic on long rows is many times faster than on pairs.
         """
         if references.shape[-1] == 2:
             steps = references.new_tensor([[1 / w, 1 / h] for h, w in shapes])[:, None]

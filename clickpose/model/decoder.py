@@ -225,11 +225,11 @@ class Decoder(nn.Module):
     # -- one layer
 
     def person_attention(self) -> Attend:
-        """Tell how person queries see each other: all of them."""
+        """Return how person queries see each other: all see all."""
         return attend_to_all
 
     def pose_attention(self, group: int) -> Attend:
-        """Tell how tokens of persons see each other: those of one person, a group of G."""
+        """Return how tokens of persons see each other: within a person, a group of G."""
         return partial(attend_within_groups, group=group)
 
     def _read_out(self, i: int, normed: Tensor, references: Tensor, freedom: Tensor | float) -> LayerOutput:

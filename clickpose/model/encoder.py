@@ -107,7 +107,7 @@ class Encoder(nn.Module):
         return tokens
 
     def tokenize(self, features: list[Tensor], padding: Tensor | None) -> tuple[Tokens, Tensor]:
-        """Flatten maps to tokens, and tell where each lies: ``(B, S, D)`` positions."""
+        """Flatten maps to tokens, with the encoded place of each: ``(B, S, D)`` positions."""
         masks = [_resize_mask(padding, feature) for feature in features]
         positions = [
             image_encoding(mask, self.width) + embed for mask, embed in zip(masks, self.level_embed, strict=True)

@@ -30,12 +30,12 @@ class TrainConfig:
         batch_size: images per batch and worker.
         accumulate: batches per step, for a larger batch than fits into memory: their losses are divided by the persons
             of all of them, so that one step is that of the large batch; only noise and clicks are drawn for each.
-        scenes_per_epoch: images or scenes an epoch; None for one per image of the data.
+        scenes_per_epoch: images or scenes per epoch; None for one per image of the data.
         learning_rate: of AdamW.
         backbone_learning_rate: of the backbone's weights.
         weight_decay: of AdamW, on every parameter.
         clip_norm: limit on the norm of the gradient.
-        schedule: "step" divides the rates by ten once, "cosine" lets them fall to nought.
+        schedule: "step" divides the rates by ten once, "cosine" lets them fall to zero.
         drop_after: share of all steps after which "step" does so.
         warmup_steps: steps over which the rates rise linearly.
         ema_decay: of the moving average that is saved and evaluated.
@@ -174,7 +174,7 @@ def demo_clicks(**changes: Any) -> TrainConfig:
 
 
 def fine_tuning(**changes: Any) -> TrainConfig:
-    """Return how a trained model learns from some dozen newly annotated images, in a minute without a GPU."""
+    """Return how a trained model learns from some dozen newly annotated images, in a minute on a CPU."""
     config = demo_training(
         epochs=4,
         batch_size=8,
@@ -188,7 +188,7 @@ def fine_tuning(**changes: Any) -> TrainConfig:
 
 
 def _augment_of(values: Any) -> type:
-    """Tell a way to vary images by the names of its settings."""
+    """Find the way to vary images that has these settings."""
     if isinstance(values, CropConfig | SceneConfig):
         return type(values)
     for part in (CropConfig, SceneConfig):

@@ -13,7 +13,7 @@ def tune_for_cpu(num_threads: int) -> None:
     """Set this process up to train on a CPU: matrix products by oneDNN.
 
     These are bf16 inside on processors with AMX and float32 elsewhere; coordinates stay float32. Fused attention is
-    switched off, as its backward pass is the slower one. Large buffers stay with the process.
+    switched off, as its backward pass is the slower one. Large buffers are reused.
     """
     torch.set_num_threads(num_threads)
     torch.set_float32_matmul_precision("medium")

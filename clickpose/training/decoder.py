@@ -27,11 +27,11 @@ class TrainingDecoder(Decoder):
         self.noise = noise
 
     def person_attention(self) -> Attend:
-        """Tell how person queries see each other: as in ``DenoisingQueries.person_mask``."""
+        """Return how person queries see each other: as in ``DenoisingQueries.person_mask``."""
         return super().person_attention() if self.noise is None else partial(_attend_among_persons, noise=self.noise)
 
     def pose_attention(self, group: int) -> Attend:
-        """Tell how tokens of persons see each other: as in ``DenoisingQueries.pose_mask``."""
+        """Return how tokens of persons see each other: as in ``DenoisingQueries.pose_mask``."""
         if self.noise is None:
             return super().pose_attention(group)
         return partial(_attend_within_persons, noise=self.noise, group=group)

@@ -30,9 +30,9 @@ class FeedbackConfig:
         repeats: loops of a step, each with clicks of its own; all but the first cost pose layers only.
         max_rounds: rounds r are drawn from 1..max_rounds with P(r) ~ 1/r^2; None stands for K.
         min_clicks: clicks per person and round are drawn uniformly from min_clicks..max_clicks.
-        max_clicks: the most of them.
+        max_clicks: see min_clicks.
         inversion: share of persons some of whose limbs trade left and right before the first click: models confuse
-            them, and a click should undo it.
+            them, and a click should correct that.
         order: which keypoints are clicked first: the "worst" as published, or any in "random" order.
         click_noise: standard deviation of clicks, in units of COCO's own annotators (sigma times the person's size).
         hold: which clicked keypoints may not move: "none" as published, those of the "current" round, or "all".

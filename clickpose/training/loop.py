@@ -87,7 +87,7 @@ def backward(state: TrainState, batches: Sequence[Batch], config: TrainConfig) -
 
 
 def chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Take the batches ``size`` at a time; the last chunk may be smaller."""
+    """Yield the batches in lists of ``size``; the last may be shorter."""
     remaining = iter(batches)
     while chunk := list(itertools.islice(remaining, size)):
         yield chunk
@@ -95,7 +95,7 @@ def chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 
 @torch.no_grad()
 def update_average(average: ClickPose, model: ClickPose, decay: float, step: int) -> None:
-    """Move the average towards the model, each tensor once; the first steps count more, so that no start lingers."""
+    """Move the average towards the model, each tensor once; faster in the first steps, as they change most."""
     decay = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 

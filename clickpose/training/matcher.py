@@ -45,7 +45,7 @@ class Match:
 
 @torch.no_grad()
 def match(output: LayerOutput, targets: Sequence[Target], sigmas: Tensor) -> Match:
-    """Match each person to the prediction that costs least in sum; N may be smaller than n.
+    """Match each person to the prediction so that the total cost is lowest; N may be smaller than n.
 
     Layers without keypoints, or whose keypoints are all zero, are matched by their boxes, the others by keypoints.
     """

@@ -69,7 +69,7 @@ class SceneConfig:
         return [compose_scene(self._gather(i, pictures, rng), size_wh, pictures.skeleton, self, rng) for i in wanted]
 
     def _gather(self, first: int, pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
-        """Open an image and those it is drawn to share its scene with."""
+        """Open an image and others, drawn at random, for the same scene."""
         counts = np.array([n for n in (1, 2, 4) if n <= self.max_pictures])
         count = int(rng.choice(counts, p=1 / counts / (1 / counts).sum()))
         others = rng.integers(len(pictures), size=count - 1)
@@ -101,7 +101,7 @@ def compose_scene(
 def move_person(
     person: PersonAnnotation, matrix: NDArray[np.float64], cell_wh: tuple[int, int], mirrored: Skeleton | None
 ) -> PersonAnnotation | None:
-    """Carry a person through the affine ``matrix (2, 3)``; None if no keypoint stays in the cell.
+    """Move a person by the affine ``matrix (2, 3)``; None if no keypoint stays in the cell.
 
     Args:
         person: in pixels of its image.
@@ -137,7 +137,7 @@ def _move_box(person: PersonAnnotation, matrix: NDArray[np.float64], scale: floa
 def _draw_transform(
     size_wh: tuple[int, int], cell_wh: tuple[int, int], config: SceneConfig, rng: np.random.Generator, can_mirror: bool
 ) -> tuple[NDArray[np.float64], bool]:
-    """Draw an affine matrix (2, 3) that puts an image into a cell, and tell whether it mirrors."""
+    """Draw an affine matrix (2, 3) that puts an image into a cell, and whether it mirrors."""
     fit = min(cell_wh[0] / size_wh[0], cell_wh[1] / size_wh[1])
     scale = fit * math.exp(rng.uniform(math.log(config.scale[0]), math.log(config.scale[1])))
     angle = math.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))

@@ -22,7 +22,7 @@ from clickpose.training.losses import total_loss
 
 @dataclass
 class TrainState:
-    """Everything that a resumed run needs: the network, its moving average, the optimiser and the place in time.
+    """Everything that a resumed run needs: the network, its moving average, the optimiser and the current step.
 
     ``losses`` are those of the epoch so far, a list for each name: an epoch may be resumed in its middle.
     """
@@ -46,7 +46,7 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken."""
+        """Restore what ``state_dict`` returned."""
         unwrap(self.network).load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -96,21 +96,21 @@ def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> Tr
 
 
 def freeze(model: ClickPose, beginnings: Sequence[str]) -> None:
-    """Keep the weights whose names begin so as they are.
+    """Freeze the weights whose names start with one of some prefixes.
 
     Raises:
-        InvalidConfig: no weight's name begins so.
+        InvalidConfig: no weight's name starts with a prefix.
     """
     for beginning in beginnings:
         frozen = [p for name, p in model.named_parameters() if name.startswith(beginning)]
         if not frozen:
-            raise InvalidConfig(f"frozen names {beginning!r}, but no weight's name begins so")
+            raise InvalidConfig(f"frozen is {beginning!r}, but no weight's name starts with it")
         for parameter in frozen:
             parameter.requires_grad_(False)
 
 
 def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with a rate of its own for the backbone; parameters that are frozen stay out."""
+    """Return AdamW with a separate rate for the backbone, without frozen parameters."""
     backbone = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith("backbone.")]
     others = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("backbone.")]
     groups = [

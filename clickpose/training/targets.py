@@ -39,7 +39,7 @@ class Target:
 
 
 def is_trained_on(person: PersonAnnotation) -> bool:
-    """Tell whether a person says anything: crowds, persons without a label, and those of no size do not."""
+    """Return whether a person can be learned from: not a crowd, at least one label, an area above 0."""
     return person.num_labelled > 0 and not person.is_crowd and person.area_px > 0
 
 

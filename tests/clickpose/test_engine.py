@@ -283,5 +283,5 @@ def test_frozen_weights_stay_and_the_others_learn() -> None:
 
 
 def test_weights_that_do_not_exist_cannot_be_frozen() -> None:
-    with pytest.raises(InvalidConfig, match="frozen names 'bakcbone'"):
+    with pytest.raises(InvalidConfig, match="frozen is 'bakcbone'"):
         new_state(replace(CONFIG, frozen=("bakcbone",)))

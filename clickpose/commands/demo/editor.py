@@ -32,7 +32,7 @@ class Editor:
         self.regions, self.size_wh, self.skeleton = list(result), size_wh, skeleton
 
     def poses(self) -> list[Pose]:
-        """Read everybody on the screen."""
+        """Read all persons on the screen."""
         return read_people(clean_regions(self.regions), self.skeleton).poses(self.skeleton)
 
     def like(self, drawn: Region) -> list[Region]:
@@ -76,7 +76,7 @@ class Editor:
         }
 
     def submitted(self, annotator: SimulatedAnnotator) -> list[Region]:
-        """Return what is handed in: the matched persons, and of them the keypoints the annotator can tell."""
+        """Return what is handed in: the matched persons, and of them the keypoints that the annotator knows."""
         wanted: set[str] = set()
         for index, person in annotator.matches.items():
             labelled = np.flatnonzero(annotator.persons[person].visibility)

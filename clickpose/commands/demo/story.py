@@ -1,4 +1,4 @@
-"""The demo step by step; every number it tells is measured on the way."""
+"""The demo step by step; every number it prints is measured in this run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The network as training runs it: the same losses and gradients, rewritten for speed.
 
-``clickpose.model`` says what is computed. ``prepare`` replaces, in place, what can be had for less time or memory:
+``clickpose.model`` says what is computed. ``prepare`` replaces, in place, what can run in less time or memory:
 
     attention.py          deformable attention samples by the compiled kernel, or from values laid out once
     kernel.py             that kernel, for CPUs: deformable_cpu.cpp, compiled by compiler.py
@@ -20,7 +20,7 @@ from clickpose.model.attention import DeformableAttention
 from clickpose.rewriting import Rewrites, rewrite
 from clickpose.training.fast.attention import FastDeformableAttention
 from clickpose.training.fast.backbone import fold_norms
-from clickpose.training.fast.heavy_parts import lighten
+from clickpose.training.fast.heavy_parts import apply_precision
 from clickpose.training.fast.person_attention import PersonAttention
 
 REWRITES: Rewrites = {DeformableAttention: FastDeformableAttention, nn.MultiheadAttention: PersonAttention}
@@ -36,5 +36,5 @@ def prepare(model: ClickPose, *, precision: str = "float32", checkpoint_activati
     """
     rewrite(model, REWRITES)
     fold_norms(model.backbone)
-    lighten(model, precision=precision, checkpoint_activations=checkpoint_activations)
+    apply_precision(model, precision=precision, checkpoint_activations=checkpoint_activations)
     return model

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from clickpose.model import ClickPose
 
 
-def lighten(model: ClickPose, *, precision: str, checkpoint_activations: bool) -> None:
+def apply_precision(model: ClickPose, *, precision: str, checkpoint_activations: bool) -> None:
     """Replace the heavy parts of a model, in place, unless there is nothing to save; see ``fast.prepare``."""
     if precision == "float32" and not checkpoint_activations:
         return
