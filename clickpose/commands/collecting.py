@@ -73,7 +73,7 @@ def collect(
 
 def _read_project(client: LabelStudio, project: int, skeleton: Skeleton) -> Export:
     from clickpose.images import decode_image
-    from integrations.label_studio.tasks import read_export
+    from integrations.label_studio.tasks import once_per_image, read_export
 
     def size_of(address: str) -> tuple[int, int]:
         return decode_image(client.fetch(address), address).size
@@ -81,7 +81,7 @@ def _read_project(client: LabelStudio, project: int, skeleton: Skeleton) -> Expo
     tasks = list(client.tasks(project, changed_since=datetime.fromtimestamp(0, UTC)))
     is_named = all((task.get("data") or {}).get("file_name") for task in tasks)
     folders = () if is_named else client.local_folders(project)
-    return read_export(tasks, skeleton, folders=folders, size_of=size_of)
+    return once_per_image(read_export(tasks, skeleton, folders=folders, size_of=size_of))
 
 
 def _fetch_images(

@@ -71,7 +71,7 @@ def name_curves(
 def write_overlays(folder: Path, overlays: Sequence[Overlay], pictures: PictureFolder, skeleton: Skeleton) -> None:
     """Write images before and after clicks."""
     for overlay in overlays:
-        name = f"{Path(overlay.image.file_name).stem}-clicks.jpg"
+        name = f"{Path(overlay.image.file_name).with_suffix('').as_posix().replace('/', '_')}-clicks.jpg"
         overlay.draw(pictures(overlay.image), skeleton).save(folder / name, quality=90)
 
 

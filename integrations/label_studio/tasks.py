@@ -132,6 +132,18 @@ def read_export(
     return Export(tuple(read), tuple(left_out))
 
 
+def once_per_image(export: Export) -> Export:
+    """Leave out, and tell, all but the annotation saved last where several tasks show one image."""
+    newest = {one.image.file_name: one for one in sorted(export.annotations, key=lambda one: one.updated_at)}
+    kept = tuple(one for one in export.annotations if newest[one.image.file_name] is one)
+    told = [
+        f"task {one.image.id}: {name} is the image of task {newest[name].image.id}, too, which was saved later"
+        for one in export.annotations
+        if newest[name := one.image.file_name] is not one
+    ]
+    return Export(kept, (*export.left_out, *told))
+
+
 def choose_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the annotation of a task that counts, or None if there is none yet."""
     submitted = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]

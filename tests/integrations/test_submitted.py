@@ -13,7 +13,7 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.people import People
 from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.submitted import read_submitted
-from integrations.label_studio.tasks import Export, read_export
+from integrations.label_studio.tasks import Export, once_per_image, read_export
 
 SIZE_WH = (640, 480)
 COCO = Skeleton.load("coco17")
@@ -160,3 +160,13 @@ def test_findings_are_listed_by_task() -> None:
     export = export_of(task(7, [*body(), point("tail")], width=640, height=480))
     assert len(export.annotations) == 1
     assert [sentence.split(":")[0] for sentence in export.left_out] == ["task 7"]
+
+
+def test_of_two_tasks_with_one_image_the_one_saved_last_counts() -> None:
+    tasks = [task(number, body(), width=64, height=48, file_name="cam1/a.jpg") for number in (1, 2, 3)]
+    tasks[2]["data"]["file_name"] = "cam2/a.jpg"
+    for one, saved in zip(tasks, ("2026-02", "2026-01", "2026-03"), strict=True):
+        one["annotations"][0]["updated_at"] = saved
+    export = once_per_image(export_of(*tasks))
+    assert [read.image.id for read in export.annotations] == [1, 3]
+    assert export.left_out == ("task 2: cam1/a.jpg is the image of task 1, too, which was saved later",)
