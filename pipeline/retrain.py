@@ -172,6 +172,7 @@ def _report(
         checks=comparison.verdict.checks,
         images=config.images,
         set_aside=this.set_aside,
+        left_out=this.left_out,
         by_image=comparison.by_image,
         newest=tuple(sorted(this.newest)),
     )

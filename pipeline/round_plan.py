@@ -95,6 +95,7 @@ class Round:
         newest: file names of images that are new or annotated anew since the last round that finished, without those
             set aside.
         set_aside: annotations of the snapshot that are not used.
+        left_out: a sentence for each that could not be read, and is not in the snapshot.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Round:
     held_back: HeldBack
     newest: frozenset[str]
     set_aside: tuple[SetAside, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def plan_round(store: Store, collected: Collected, config: RetrainConfig, judge: Judge = judge_by_champion) -> Round:
@@ -138,6 +140,7 @@ def plan_round(store: Store, collected: Collected, config: RetrainConfig, judge:
         held_back=HeldBack(held_back, frozenset(gold)),
         newest=frozenset(newest - unused),
         set_aside=tuple(aside),
+        left_out=tuple(collected.left_out),
     )
 
 

@@ -50,6 +50,7 @@ class RoundReport:
         checks: what it did show.
         images: the folder of the images; empty in reports of earlier versions.
         set_aside: annotations that look wrong and were not used.
+        left_out: a sentence for each task, region or image that could not be read.
         by_image: clicks on each image that was compared on.
         newest: file names of those that were new in this round.
     """
@@ -70,6 +71,7 @@ class RoundReport:
     checks: tuple[Check, ...] = ()
     images: str = ""
     set_aside: tuple[SetAside, ...] = ()
+    left_out: tuple[str, ...] = ()
     by_image: tuple[ImageClicks, ...] = ()
     newest: tuple[str, ...] = ()
 
@@ -80,9 +82,9 @@ class RoundReport:
         checks = tuple(Check(**check) for check in values.get("checks", ()))
         set_aside = tuple(SetAside(**entry) for entry in values.get("set_aside", ()))
         by_image = tuple(ImageClicks(**one) for one in values.get("by_image", ()))
-        newest = tuple(values.get("newest", ()))
+        newest, left_out = tuple(values.get("newest", ())), tuple(values.get("left_out", ()))
         known = {**values, "rule": rule, "checks": checks, "set_aside": set_aside}
-        return cls(**{**known, "by_image": by_image, "newest": newest})
+        return cls(**{**known, "by_image": by_image, "newest": newest, "left_out": left_out})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -110,6 +112,7 @@ class RoundReport:
                 "",
                 *self._gate(),
                 *self._set_aside(),
+                *self._left_out(),
             ]
         )
 
@@ -148,6 +151,12 @@ class RoundReport:
             *rows,
             "",
         ]
+
+    def _left_out(self) -> list[str]:
+        """Return the lines about what could not be read."""
+        if not self.left_out:
+            return []
+        return [f"## {len(self.left_out)} findings left out", "", *(f"- {sentence}" for sentence in self.left_out), ""]
 
 
 def write_report(store: Store, report: RoundReport) -> None:
