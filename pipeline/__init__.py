@@ -17,6 +17,7 @@ round_plan.py     what a round is about: champion, data, what both models are co
 open_round.py     a round on disk while it is running
 snapshot.py       annotations frozen under a name that follows from their content
 replay.py         what the champion learned from, so that a fine-tune does not forget it
+agreement.py      several annotators on one image
 set_aside.py      annotations that look wrong, kept with the reason
 suspicion.py      which annotations look wrong
 gold.py           images whose labels are trusted

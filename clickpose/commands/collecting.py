@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clickpose.errors import ClickPoseError, LabelStudioError, StoreError, Unauthorized
 from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.policy import Policy
 
 if TYPE_CHECKING:
     from clickpose.skeleton import Skeleton
@@ -39,7 +40,13 @@ def find_project(client: LabelStudio, title: str) -> int:
 
 
 def collect(
-    url: str, title: str, model: Path, *, images: str | None = None, fetch_into: Store | None = None
+    url: str,
+    title: str,
+    model: Path,
+    *,
+    images: str | None = None,
+    fetch_into: Store | None = None,
+    policy: Policy = Policy.latest,
 ) -> Collected:
     """Return every annotation of a project, in a model's skeleton; log what could not be read, by task.
 
@@ -49,6 +56,7 @@ def collect(
         model: folder.
         images: folder or URI that holds the images but those that were uploaded; None if Label Studio has them all.
         fetch_into: store that gets the images that Label Studio has; None to leave them there.
+        policy: which of several annotations of one task is used; see ``Policy``.
 
     Raises:
         LabelStudioError: there is no such project, or Label Studio does not answer.
@@ -59,7 +67,7 @@ def collect(
 
     skeleton = load_model(model).skeleton
     with connect(url) as client:
-        export = _read_project(client, find_project(client, title), skeleton)
+        export = _read_project(client, find_project(client, title), skeleton, policy)
         found, left_out = list(export.annotations), list(export.left_out)
         if fetch_into is not None:
             missing = _fetch_images(client, found, fetch_into, images)
@@ -71,9 +79,11 @@ def collect(
     return Collected(to_annotation_set(found, skeleton), records, left_out)
 
 
-def _read_project(client: LabelStudio, project: int, skeleton: Skeleton) -> Export:
+def _read_project(client: LabelStudio, project: int, skeleton: Skeleton, policy: Policy) -> Export:
     from clickpose.images import decode_image
-    from integrations.label_studio.tasks import once_per_image, read_export
+    from integrations.label_studio.policy import candidates
+    from integrations.label_studio.tasks import Export, once_per_image, read_export
+    from pipeline.agreement import agree
 
     def size_of(address: str) -> tuple[int, int]:
         return decode_image(client.fetch(address), address).size
@@ -81,7 +91,11 @@ def _read_project(client: LabelStudio, project: int, skeleton: Skeleton) -> Expo
     tasks = list(client.tasks(project, changed_since=datetime.fromtimestamp(0, UTC)))
     is_named = all((task.get("data") or {}).get("file_name") for task in tasks)
     folders = () if is_named else client.local_folders(project)
-    return once_per_image(read_export(tasks, skeleton, folders=folders, size_of=size_of))
+    export = read_export(candidates(tasks, policy), skeleton, folders=folders, size_of=size_of)
+    if policy is Policy.agreement:
+        chosen, disagreements = agree(export.annotations, skeleton)
+        export = Export(tuple(chosen), (*export.left_out, *disagreements))
+    return once_per_image(export)
 
 
 def _fetch_images(

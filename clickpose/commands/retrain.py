@@ -11,6 +11,7 @@ import typer
 
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.commands.recipes import BatchSize, Changes, Epochs, LearningRate, Recipe, RecipeOption, training_settings
+from integrations.label_studio.policy import Policy
 
 
 def retrain(
@@ -44,6 +45,7 @@ def retrain(
     gpus_per_worker: Annotated[
         float | None, typer.Option(help="GPUs of each worker; by default 1 where the cluster could have any.", min=0)
     ] = None,
+    policy: Annotated[Policy, typer.Option(help="Which of several annotations of one task is used.")] = Policy.latest,
     accept: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Use an annotation that was set aside, by the id in the report; may repeat."),
@@ -98,7 +100,7 @@ def retrain(
         model: Path = Registry(where).fetch(current) if current else Path(store) / "models" / "current"
         report = rounds.retrain(
             where,
-            lambda: collect(url, title, model, images=images, fetch_into=where),
+            lambda: collect(url, title, model, images=images, fetch_into=where, policy=policy),
             wanted,
             on_promoted=lambda version: predict_anew(project, where, version, num_workers=workers),
         )

@@ -8,6 +8,7 @@ people.py         regions read as people; submitted.py does with a whole annotat
 provenance.py     for every keypoint of an annotation, whether a human or a model placed it
 times.py          seconds per person, by Label Studio's clock
 tasks.py          tasks: images with predictions to import, annotations to learn from
+policy.py         which of several annotations of one task may be used
 
 Its ML-backend protocol:
 routes.py         the routes, with schemas.py, what Label Studio sends
