@@ -68,6 +68,11 @@ def test_training_and_serving_never_import_each_other() -> None:
     assert breaches(("serve",), ("pipeline",)) == []
 
 
+def test_the_network_knows_neither_how_it_is_trained_nor_how_it_is_made_fast() -> None:
+    assert breaches(("clickpose.model",), ("clickpose.training", "clickpose.inference", "clickpose.rewriting")) == []
+    assert breaches(("clickpose.inference",), ("clickpose.training",)) == []
+
+
 def test_nobody_imports_the_composition_root() -> None:
     assert breaches(PACKAGES, COMPOSITION_ROOT) == []
 

@@ -125,35 +125,53 @@ def make_denoising_queries(
     truths = [_repeat(target, count, generator) for target in targets]
     boxes = torch.stack([truth.boxes for truth in truths])
     keypoints = torch.stack([truth.keypoints for truth in truths])
+    device = boxes.device
+    noised_boxes = _move_boxes(boxes, config.box_noise, generator)
+    noised_keypoints = _move_keypoints(keypoints, noised_boxes, config.keypoint_noise, keep_clean, generator)
     is_person = torch.tensor([len(target) > 0 for target in targets])[:, None].expand(-1, count)
     labels = torch.where(is_person, PERSON_LABEL, NO_PERSON_LABEL)
-    keypoint_labels = torch.arange(1, keypoints.shape[2] + 1).expand(keypoints.shape[:3])
-    device = boxes.device
-
-    def signed(like: Tensor) -> Tensor:
-        return torch.rand(like.shape, generator=generator).to(device) * 2 - 1
-
-    noise = signed(boxes) * torch.cat((boxes[..., 2:] / 2, boxes[..., 2:]), -1) * config.box_noise
-    noised_boxes = (boxes + noise).clamp(0, 1)
-
-    step = signed(keypoints) * noised_boxes[:, :, None, 2:] / 2 * config.keypoint_noise
-    if keep_clean:
-        step = step * ~_draw_clean(keypoints.shape[:3], generator).to(device)[..., None]
-    labels = _randomise(labels, NUM_LABELS, config.label_noise, generator)
-    if config.inversion:
-        keypoint_labels = _invert(keypoint_labels, mirror.cpu(), config.inversion, generator)
-    keypoint_labels = _randomise(keypoint_labels, keypoints.shape[2], config.label_noise, generator)
     return DenoisingQueries(
-        labels=labels.to(device),
+        labels=_randomise(labels, NUM_LABELS, config.label_noise, generator).to(device),
         boxes=inverse_sigmoid(noised_boxes).sigmoid(),
-        keypoint_labels=keypoint_labels.to(device),
-        keypoints=(keypoints + step).clamp(0, 1),
+        keypoint_labels=_label_keypoints(keypoints.shape[:3], config, mirror, generator).to(device),
+        keypoints=noised_keypoints,
         true_boxes=boxes,
         true_keypoints=keypoints,
         labelled=torch.stack([truth.labelled for truth in truths]),
         is_person=is_person.to(device),
         num_persons=tuple(len(target) for target in targets),
     )
+
+
+def _move_boxes(boxes: Tensor, noise: float, generator: torch.Generator | None) -> Tensor:
+    """Move and resize boxes ``(B, M, 4)`` by up to ``noise``, in halves of their size."""
+    sizes = torch.cat((boxes[..., 2:] / 2, boxes[..., 2:]), -1)
+    return (boxes + _signed(boxes, generator) * sizes * noise).clamp(0, 1)
+
+
+def _move_keypoints(
+    keypoints: Tensor, boxes: Tensor, noise: float, keep_clean: bool, generator: torch.Generator | None
+) -> Tensor:
+    """Move keypoints ``(B, M, K, 2)`` by up to ``noise``, in halves of their box ``(B, M, 4)``, some of them not."""
+    step = _signed(keypoints, generator) * boxes[:, :, None, 2:] / 2 * noise
+    if keep_clean:
+        step = step * ~_draw_clean(keypoints.shape[:3], generator).to(keypoints.device)[..., None]
+    return (keypoints + step).clamp(0, 1)
+
+
+def _label_keypoints(
+    shape: torch.Size, config: DenoisingConfig, mirror: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """Return noised labels ``(B, M, K)``."""
+    labels = torch.arange(1, shape[2] + 1).expand(shape)
+    if config.inversion:
+        labels = _invert(labels, mirror.cpu(), config.inversion, generator)
+    return _randomise(labels, shape[2], config.label_noise, generator)
+
+
+def _signed(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw numbers in [-1, 1)."""
+    return torch.rand(like.shape, generator=generator).to(like.device) * 2 - 1
 
 
 def draw_inverse_square(last: int, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
