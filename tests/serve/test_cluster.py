@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,8 @@ def test_killing_a_replica_during_an_annotation_loses_no_placed_keypoint(
     os.kill(pid, signal.SIGKILL)
 
     places["left_foot"] = (80.0, 90.0)
-    click(
-        client, editor, task, "left_foot", places["left_foot"]
-    )  # no draft was saved, and a click does not contain the others
+    # no draft was saved, and a click does not contain the others
+    click(client, editor, task, "left_foot", places["left_foot"])
     held = {(k, *pose.keypoints_px[k].round(2).tolist()) for pose in editor.poses() for k in np.flatnonzero(pose.held)}
     assert held == {(skeleton.index(keypoint), *xy_px) for keypoint, xy_px in places.items()}
     wait_for(lambda: len(replicas(client)) == 2 and pid not in {replica["pid"] for replica in replicas(client)})
@@ -163,6 +163,31 @@ def test_excess_requests_are_rejected_with_retry_after_and_the_service_recovers(
     assert set(outcomes(log.requests)) == {"ok", "429"} and impolite == 0, outcomes(log.requests)
     assert client.post("/v1/detect", json={"image": "0.png"}).status_code == 200
     assert 'clickpose_rejected_total{reason="busy"}' in client.get("/metrics").text
+
+
+def listening() -> dict[str, str]:
+    """``ADDRESS:PORT`` in hexadecimal of every listening socket on this machine, by inode."""
+    tables = [Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text()]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return {row[9]: row[1] for row in rows if row[3] == "0A"}
+
+
+def sockets_of(process: Path) -> set[str]:
+    """The inodes of a process's sockets."""
+    links = [os.readlink(file) for file in (process / "fd").iterdir() if file.is_symlink()]
+    return {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")}
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_front_listens_on_loopback_only(client: httpx.Client) -> None:
+    ours = f"0100007F:{client.base_url.port:04X}"
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or belongs to another user
+            addresses = {listening()[inode] for inode in sockets_of(process) if inode in listening()}
+            found += [addresses] if ours in addresses else []
+    assert found and all(addresses == {ours} for addresses in found)
 
 
 @pytest.mark.cluster
