@@ -14,6 +14,7 @@ from functools import cached_property
 import httpx
 
 from clickpose.errors import ImageError
+from integrations.label_studio.connection import is_this_machine
 
 MAX_REDIRECTS = 3
 ACCESS_TOKEN_S = 120.0  # Label Studio's tokens are valid for five minutes
@@ -55,7 +56,9 @@ class LabelStudioFiles:
 
     async def _fetch_in_time(self, name: str, max_bytes: int, timeout_s: float) -> bytes:
         """Fetch within one time limit for everything; the client's own limits restart with every byte that arrives."""
-        async with asyncio.timeout(timeout_s), httpx.AsyncClient(verify=self._tls, timeout=timeout_s) as client:
+        direct = is_this_machine(self.url)
+        client = httpx.AsyncClient(verify=self._tls, timeout=timeout_s, trust_env=not direct)
+        async with asyncio.timeout(timeout_s), client:
             return await self._follow(client, name, max_bytes)
 
     async def _follow(self, client: httpx.AsyncClient, name: str, max_bytes: int) -> bytes:

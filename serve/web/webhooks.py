@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from integrations.label_studio.connection import is_this_machine
 from integrations.redaction import redacted
 from serve.monitoring.metrics import ServiceMetrics
 
@@ -24,7 +25,8 @@ class WebhookForwarder:
     def __init__(self, url: str | None, metrics: ServiceMetrics, client: httpx.AsyncClient | None = None) -> None:
         self.url = url
         self.metrics = metrics
-        self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S)
+        direct = url is not None and is_this_machine(url)
+        self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=not direct)
 
     async def __call__(self, action: str, event: dict[str, Any]) -> None:
         """Handle one event."""

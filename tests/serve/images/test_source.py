@@ -223,6 +223,14 @@ def test_requests_to_label_studio_carry_its_token(label_studio: tuple[str, list[
     assert {authorization for _, authorization in requests} == {f"Token {TOKEN}"}
 
 
+def test_label_studio_on_this_machine_is_asked_directly_whatever_proxy_is_configured(
+    label_studio: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert from_label_studio(label_studio[0]).read("/data/upload/1/one.png").size == (160, 120)
+
+
 def test_a_personal_access_token_is_exchanged_once(label_studio: tuple[str, list[Any]]) -> None:
     url, requests = label_studio
     source = from_label_studio(url, token="head.body.tail")
