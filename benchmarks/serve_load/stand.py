@@ -109,5 +109,8 @@ def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]],
         logging_level=logging.WARNING,
         runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
     )
-    with running_service(args, host="127.0.0.1", port=free_port()) as url:
-        yield Stand(url, secret, store, pictures)
+    try:
+        with running_service(args, host="127.0.0.1", port=free_port()) as url:
+            yield Stand(url, secret, store, pictures)
+    finally:
+        ray.shutdown()

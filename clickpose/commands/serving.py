@@ -4,49 +4,54 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 
-from clickpose.errors import NotReady
+from clickpose.errors import InvalidConfig, NotReady
 from serve.haproxy import enable_haproxy
 from serve.settings import AppArgs
 
+NAME = "clickpose"
 READY_LIMIT_S = 180.0
 POLL_S = 0.5
+QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 
 
 @contextmanager
 def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
     """Run the application until the block ends; yield its URL once every replica has its model.
 
+    Afterwards the application is stopped, and Serve and Ray if they were started here. What was running before, such
+    as other applications of a cluster, keeps running.
+
     Raises:
+        InvalidConfig: the port is in use, or the cluster runs an application of this name, or on another port.
         NotReady: the model was not loaded in time.
     """
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     if not os.environ.get("RAY_ADDRESS"):
         enable_haproxy()
     import ray
-    from ray import serve
 
-    from pipeline.cluster import connect
     from serve.app import build_app
 
     app = build_app(args)  # finds wrong arguments before anything is started
-    connect()
-    quiet = {"enable_access_log": False, "log_level": "WARNING"}
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
-    try:
-        serve.run(app, name="clickpose", route_prefix="/", logging_config=quiet)
-        url = f"http://127.0.0.1:{port}"
-        wait_until_ready(url)
-        yield url
-    finally:
-        serve.shutdown()
-        ray.shutdown()
+    if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
+        _check_port(host, port)
+    with _ray(), _serve(host, port):
+        from ray import serve
+
+        try:
+            serve.run(app, name=NAME, route_prefix="/", logging_config=QUIET)
+            url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+            wait_until_ready(url)
+            yield url
+        finally:
+            serve.delete(NAME)
 
 
 def wait_until_ready(url: str) -> None:
@@ -58,7 +63,7 @@ def wait_until_ready(url: str) -> None:
     deadline, answer = time.monotonic() + READY_LIMIT_S, "no answer"
     while time.monotonic() < deadline:
         try:
-            health = httpx.get(f"{url}/health", timeout=5.0)
+            health = httpx.get(f"{url}/health", timeout=5.0, trust_env=False)  # a company's proxy does not reach us
             answer = health.text
             if health.is_success and health.json()["service"]["ready"]:
                 return
@@ -66,3 +71,59 @@ def wait_until_ready(url: str) -> None:
             answer = repr(error)
         time.sleep(POLL_S)
     raise NotReady(f"{url} was not ready within {READY_LIMIT_S:.0f} s: {answer}")
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """Connect to Ray, and leave it afterwards if this process was not connected before."""
+    import ray
+
+    from pipeline.cluster import connect
+
+    was_connected = ray.is_initialized()
+    connect()
+    try:
+        yield
+    finally:
+        if not was_connected:
+            ray.shutdown()  # this stops Ray if connect() has started it
+
+
+@contextmanager
+def _serve(host: str, port: int) -> Iterator[None]:
+    """Start Serve, and stop it afterwards unless it was running before or has other applications."""
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    was_running = bool(serve.status().proxies)
+    if was_running:
+        _check_running_serve(port)
+    else:
+        serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
+    try:
+        yield
+    finally:
+        if not was_running and not serve.status().applications:
+            serve.shutdown()
+
+
+def _check_running_serve(port: int) -> None:
+    """Check that a running Serve can take the application."""
+    from ray import serve
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client()
+    if client and client.http_config.port != port:
+        running = client.http_config.port
+        raise InvalidConfig(f"Serve of this cluster already listens on port {running}: use --port {running}")
+    if NAME in serve.status().applications:
+        raise InvalidConfig(f"this cluster already runs an application named {NAME!r}: stop that one first")
+
+
+def _check_port(host: str, port: int) -> None:
+    """Check that this machine can listen on a port."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]
+        raise InvalidConfig(f"port {port} of {host} cannot be opened: {why}; choose another one with --port") from error

@@ -1,0 +1,108 @@
+"""``clickpose serve`` starts what is missing, and stops only what it started."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import ray
+import torch
+from ray import serve
+from starlette.requests import Request
+
+from clickpose.checkpoints.model_folder import save_model
+from clickpose.commands.serving import running_service, wait_until_ready
+from clickpose.errors import InvalidConfig
+from clickpose.model import ClickPose, tiny
+from clickpose.skeleton import Skeleton
+from serve.app import AppArgs
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "v1"
+    torch.manual_seed(0)
+    save_model(folder, ClickPose(tiny(len(skeleton))), skeleton, metrics={}, card="")
+    return folder
+
+
+def test_a_port_that_is_in_use_is_named(model: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = str(other.getsockname()[1])
+        command = [sys.executable, "-m", "clickpose", "serve", "--model", str(model), "--port", port]
+        run = subprocess.run([*command, "--allow-anonymous"], capture_output=True, text=True, timeout=100)
+    assert run.returncode == 1 and run.stderr.splitlines()[-1] == (
+        f"clickpose: port {port} of 127.0.0.1 cannot be opened: Address already in use; choose another one with --port"
+    )
+
+
+@pytest.fixture
+def ready_url() -> Iterator[str]:
+    """A server on this machine that says it is ready."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"service": {"ready": true}}')
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ready)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_the_service_is_asked_directly_whatever_proxy_is_configured(
+    ready_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("clickpose.commands.serving.READY_LIMIT_S", 2.0)
+    wait_until_ready(ready_url)
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+class Other:
+    """An application of somebody else."""
+
+    async def __call__(self, request: Request) -> str:
+        return "still here"
+
+
+@pytest.mark.cluster
+def test_leaving_stops_the_application_and_nothing_else(serve_url: str, model: Path) -> None:
+    serve.run(Other.bind(), name="other", route_prefix="/other")
+    args = AppArgs(model=str(model), secret="open sesame", num_cpus=0.5)
+    where: dict[str, Any] = {"host": "127.0.0.1", "port": urlsplit(serve_url).port}
+    with running_service(args, **where) as url:
+        assert httpx.get(f"{url}/health").json()["service"]["ready"]
+        with pytest.raises(InvalidConfig, match="already runs"), running_service(args, **where):
+            pass
+        assert httpx.get(f"{url}/health").json()["service"]["ready"]
+    assert set(serve.status().applications) == {"other"} and ray.is_initialized()
+    assert httpx.get(f"{serve_url}/other").text == "still here"
+    serve.delete("other")
+
+
+@pytest.mark.cluster
+def test_a_cluster_that_listens_on_another_port_is_named(serve_url: str, model: Path) -> None:
+    args = AppArgs(model=str(model), secret="open sesame")
+    with (
+        pytest.raises(InvalidConfig, match=f"use --port {urlsplit(serve_url).port}"),
+        running_service(args, host="127.0.0.1", port=1),
+    ):
+        pass
