@@ -104,6 +104,11 @@ def test_what_is_light_imports_nothing_heavy(modules: list[str]) -> None:
     assert run_python(f"import sys, {', '.join(modules)}; print({heavy})") == "[]"
 
 
+def test_help_imports_only_what_prints_it() -> None:
+    slow = "sorted({'httpx', 'numpy', 'pydantic', 'PIL', 'asyncio'} & set(sys.modules))"
+    assert run_python(f"import sys, clickpose.__main__; print({slow})") == "[]"
+
+
 CENSUS = """
 import importlib, logging, multiprocessing, pathlib, threading
 import ray, ray.serve, torch

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clickpose.errors import ClickPoseError, LabelStudioError, StoreError, Unauthorized
-from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.policy import Policy
 
 if TYPE_CHECKING:
     from clickpose.skeleton import Skeleton
+    from integrations.label_studio.client import LabelStudio
     from integrations.label_studio.tasks import Export, TaskAnnotation
     from pipeline.round_plan import Collected
     from pipeline.store import Store
@@ -28,6 +28,8 @@ def connect(url: str) -> LabelStudio:
     token = os.environ.get(TOKEN)
     if not token:
         raise Unauthorized(f"set {TOKEN} to a token of Label Studio, legacy or personal")
+    from integrations.label_studio.client import LabelStudio
+
     return LabelStudio(url, token)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from clickpose.errors import InvalidConfig
 
@@ -37,6 +36,8 @@ def serve(
     allow_anonymous: Annotated[bool, typer.Option(help="Disable authentication.")] = False,
 ) -> None:
     """Serve a model to Label Studio and other clients; they authenticate with the secret in CLICKPOSE_SECRET."""
+    from pydantic import ValidationError
+
     from clickpose.commands.serving import running_service
     from serve.settings import AppArgs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,9 @@ from clickpose.commands.recipes import (
     training_settings,
 )
 from clickpose.errors import InvalidConfig
-from clickpose.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from clickpose.skeleton import Skeleton
 
 
 class Preset(enum.StrEnum):
@@ -68,6 +70,7 @@ def train(
     """
     import torch
 
+    from clickpose.skeleton import Skeleton
     from clickpose.training.cpu import tune_for_cpu
     from integrations.coco import read_coco
     from pipeline.mixture import DataSource

@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from clickpose.annotations import AnnotatedImage, AnnotationSet, convert_set
 from clickpose.errors import ImageError
-from clickpose.skeleton import Skeleton
-from integrations.coco import read_coco
+
+if TYPE_CHECKING:
+    from clickpose.annotations import AnnotatedImage
+    from clickpose.skeleton import Skeleton
 
 REPOSITORY = Path(__file__).parents[3]
 PICTURES = REPOSITORY / "examples" / "pictures"
@@ -36,6 +38,9 @@ class DemoPictures:
     @property
     def num_persons(self) -> int:
         """Labelled persons on all images."""
+        from clickpose.annotations import AnnotationSet
+        from clickpose.skeleton import Skeleton
+
         return AnnotationSet(Skeleton("", ("",), (1.0,)), tuple(self.truth.values())).num_persons
 
 
@@ -50,6 +55,9 @@ def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) ->
     Raises:
         ImageError: there are no annotated images.
     """
+    from clickpose.annotations import convert_set
+    from integrations.coco import read_coco
+
     truth = convert_set(read_coco(folder / "annotations.json"), skeleton)
     people = sorted((i for i in truth.images if _count(i)), key=lambda i: (-_count(i), i.file_name))[:limit]
     if len(people) < 2:
