@@ -2,7 +2,7 @@
 
 A request then passes through one Python process less: a click waits less, and excess requests are rejected within
 milliseconds. Ray reads these settings from the environment of each of its processes, so they must be set before Ray
-starts. On an existing cluster, set ``FAST`` on every node.
+starts. On an existing cluster, set ``ON_EVERY_NODE`` on every node.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
-FAST = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+ON_EVERY_NODE = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+}
 ON_ONE_MACHINE = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # only HAProxy has to notice that an ingress is closing
     "RAY_worker_niceness": "0",  # annotators wait for these processes
@@ -61,7 +64,7 @@ def haproxy_settings() -> dict[str, str]:
     if not os.access(binary, os.X_OK):  # programs in /tmp are forbidden here
         return {}
     files = {name: str(folder / file) for name, file in FILES.items()}
-    return FAST | ON_ONE_MACHINE | files | {BINARY: str(binary), PORT: _free_port()}
+    return ON_EVERY_NODE | ON_ONE_MACHINE | files | {BINARY: str(binary), PORT: _free_port()}
 
 
 def _write_script(path: Path) -> Path:

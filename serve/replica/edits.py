@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE, Click, Pose
 from clickpose.skeleton import Skeleton
@@ -65,10 +66,17 @@ def _add_person(
 ) -> tuple[list[Pose], int]:
     """Add the person in a box. A box that exists already is the same edit sent again, and adds no one."""
     x0, y0, x1, y1 = (float(value) for value in edit.box_px)
-    for person, pose in enumerate(poses):
-        if not is_gap(pose) and np.allclose(pose.box_px, edit.box_px, rtol=0, atol=SAME_BOX_PX):
-            return list(poses), person
+    if (person := find_box(poses, edit.box_px)) is not None:
+        return list(poses), person
     return predictor.add_person(encoded, list(poses), (x0, y0, x1, y1)), len(poses)
+
+
+def find_box(poses: Sequence[Pose], box_px: ArrayLike) -> int | None:
+    """Return the number of the person with exactly this box, or None."""
+    for person, pose in enumerate(poses):
+        if not is_gap(pose) and np.allclose(pose.box_px, box_px, rtol=0, atol=SAME_BOX_PX):
+            return person
+    return None
 
 
 def choose_person(poses: Sequence[Pose], edit: KeypointEdit, present: Set[int], skeleton: Skeleton) -> int | None:

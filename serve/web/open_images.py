@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clickpose.annotations import Click, Pose
 from clickpose.errors import ClickPoseError, InvalidClick
 from integrations.label_studio.service import PoseAnswer
+from serve.replica.edits import find_box
 from serve.sessions.locks import SessionLocks
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ class OpenImages:
             return opened.advance(await self.service.refine(opened.image, opened.poses, clicks, hold))
 
     async def add_person(self, key: str, box_px: Sequence[float]) -> PoseAnswer:
-        """Add the person inside a box, as the last one."""
+        """Add the person inside a box, as the last one; a box that exists already is the same request sent again."""
         async with self._locked(key) as opened:
+            if find_box(opened.poses, box_px) is not None:
+                return opened.states[-1]
             return opened.advance(await self.service.add_person(opened.image, opened.poses, box_px))
 
     async def remove_person(self, key: str, person: int) -> PoseAnswer:

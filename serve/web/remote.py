@@ -17,7 +17,7 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.images.uploads import Uploads, name_of
 from serve.monitoring.metrics import ServiceMetrics
-from serve.monitoring.replica_status import ReplicaStatus
+from serve.monitoring.replica_status import ReplicaStatus, name_of_process
 from serve.replica.client import STATUS_TIMEOUT_S, Busy, ReplicaClient
 from serve.sessions.recovery import Backups, StatesMissing
 
@@ -110,9 +110,10 @@ class RemotePoseService:
         }
 
     async def details(self) -> dict[str, Any]:
-        """Return what every replica last reported, and the number of webhook events so far."""
+        """Return what every replica last reported, and this ingress's name and number of webhook events."""
         replicas = [asdict(status) for status in self._statuses]
-        return await self.status() | {"replicas": replicas, "webhook_events": self.metrics.webhook_events}
+        ours = {"ingress": name_of_process(), "webhook_events": self.metrics.webhook_events}
+        return await self.status() | {"replicas": replicas} | ours
 
     @asynccontextmanager
     async def watching(self, every_s: float) -> AsyncIterator[None]:

@@ -67,7 +67,8 @@ class FakePredictor:
         return refined
 
     def add_person(self, encoded: FakeEncoded, poses: Sequence[Pose], box_px: Sequence[float]) -> list[Pose]:
-        return [*poses, _make_pose(box_px[0], box_px[1])]
+        pose = _make_pose(box_px[0], box_px[1])
+        return [*poses, replace(pose, box_px=np.array(box_px, np.float32))]
 
     def _follow(self, pose: Pose, click: Click) -> Pose:
         k = self.skeleton.index(click.keypoint)

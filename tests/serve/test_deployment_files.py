@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from serve import app
-from serve.haproxy import FAST
+from serve.haproxy import ON_EVERY_NODE
 from serve.settings import AppArgs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -37,9 +38,9 @@ def test_every_node_enables_haproxy() -> None:
     cluster = read("rayservice.yaml")["spec"]["rayClusterConfig"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     for container in [one for group in groups for one in group["template"]["spec"]["containers"]]:
-        assert {variable["name"]: variable["value"] for variable in container["env"]} == FAST
+        assert {variable["name"]: variable["value"] for variable in container["env"]} == ON_EVERY_NODE
     starts = yaml.safe_load((EXAMPLES.parent / "cluster.yaml").read_text())
-    told = " ".join(f"{name}={value}" for name, value in FAST.items())
+    told = " ".join(f"{name}={quote(value)}" for name, value in ON_EVERY_NODE.items())
     for command in ("head_start_ray_commands", "worker_start_ray_commands"):
         assert starts[command][-1].startswith(f"{told} ray start")
 

@@ -49,6 +49,11 @@ def test_clicks_build_on_each_other_and_can_be_undone_one_by_one(client: TestCli
     assert client.post(f"{at}/undo").json()["poses"] == opened["poses"]  # no further
 
 
+def test_adding_the_same_box_again_adds_no_one(client: TestClient, opened: dict[str, Any]) -> None:
+    at = f"/v1/open/{opened['key']}/persons"
+    assert client.post(at, json=BOX).json() == client.post(at, json=BOX).json()
+
+
 def test_persons_can_be_added_and_removed(client: TestClient, opened: dict[str, Any]) -> None:
     at = f"/v1/open/{opened['key']}"
     added = client.post(f"{at}/persons", json=BOX).json()["poses"]
