@@ -74,15 +74,18 @@ def image_source(args: AppArgs) -> ImageSource:
     )
 
 
-def load_predictor(device: str, folder: Path, version: str) -> "Predictor":
+def load_predictor(device: str, half_cache: bool, folder: Path, version: str) -> "Predictor":
     """Load a model folder. Only replicas call this, so only they import torch."""
+    import torch
+
     from clickpose.predictor import Predictor
 
-    return Predictor.load(folder, device=device, version=version)
+    keep = torch.float16 if half_cache else torch.float32
+    return Predictor.load(folder, device=device, version=version, keep=keep)
 
 
 def _replicas(args: AppArgs, models: ModelSource, skeleton: Skeleton) -> Application:
-    load = partial(load_predictor, args.device)
+    load = partial(load_predictor, args.device, args.half_cache)
     return _replica_deployment(args).bind(args, skeleton, models, image_source(args), load)  # type: ignore[no-any-return]
 
 

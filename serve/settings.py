@@ -67,6 +67,7 @@ class AppArgs(BaseModel):
         loading_timeout_s: seconds a request waits for a replica that is loading its first model.
         poll_s: seconds between two checks for a newly promoted model.
         cache_mib: memory for encoded images in each replica, on its device.
+        half_cache: keep encoded images in half precision: half the memory, and keypoints move by hundredths of a pixel.
         upload_mib: memory for uploaded images, in the ingress and in each replica.
         sessions: number of annotators' sessions that each replica keeps.
         log_requests: write one line per request to the ingress's stderr, which Ray keeps in its log folder.
@@ -106,6 +107,7 @@ class AppArgs(BaseModel):
     loading_timeout_s: float = Field(20.0, ge=0)
     poll_s: PositiveFloat = 5.0
     cache_mib: PositiveInt = 2048
+    half_cache: bool = False
     upload_mib: PositiveInt = 256
     sessions: PositiveInt = 1000
     log_requests: bool = True

@@ -7,7 +7,7 @@ import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,12 +33,16 @@ def serve(
     forward_webhooks_to: Annotated[
         str | None, typer.Option(help="URL that annotation events are forwarded to.")
     ] = None,
+    cache_gb: Annotated[
+        float | None, typer.Option(help="Memory for encoded images in each replica; 2.1 by default.", min=0.1)
+    ] = None,
+    half_cache: Annotated[bool, typer.Option(help="Keep encoded images in half precision: twice as many fit.")] = False,
     allow_anonymous: Annotated[bool, typer.Option(help="Disable authentication.")] = False,
 ) -> None:
     """Serve a model to Label Studio and other clients; they authenticate with the secret in CLICKPOSE_SECRET."""
     from pydantic import ValidationError
 
-    from clickpose.commands.serving import running_service
+    from clickpose.commands.serving import replica_statuses, running_service
     from serve.settings import AppArgs
 
     settings = {
@@ -49,17 +53,28 @@ def serve(
         "image_roots": image_root or [],
         "label_studio_url": label_studio,
         "forward_webhooks_to": forward_webhooks_to,
+        "half_cache": half_cache,
         "allow_anonymous": allow_anonymous,
     }
+    if cache_gb is not None:
+        settings["cache_mib"] = int(cache_gb * 1e9 / 2**20)
     try:
-        args = AppArgs.model_validate(settings)
+        args = AppArgs.model_validate(settings).with_secrets()
     except ValidationError as error:
         raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
     _check_folders(args.image_roots)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     with suppress(KeyboardInterrupt), running_service(args, host=host, port=port) as url:
+        typer.echo(cache_line(replica_statuses(url, args)[0], args.cache_mib))
         typer.echo(f"serving at {url}; Ctrl-C stops it")
         threading.Event().wait()
+
+
+def cache_line(replica: dict[str, Any], cache_mib: int) -> str:
+    """Return how many encoded images fit into a replica's memory."""
+    image_bytes = max(1, replica["image_bytes"])
+    num_images = max(1, cache_mib * 2**20 // image_bytes)
+    return f"each replica keeps {num_images} encoded images of {image_bytes / 1e6:.1f} MB in memory (--cache-gb)"
 
 
 def _check_folders(roots: tuple[str, ...]) -> None:

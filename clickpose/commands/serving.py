@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 
@@ -71,6 +72,13 @@ def wait_until_ready(url: str) -> None:
             answer = repr(error)
         time.sleep(POLL_S)
     raise NotReady(f"{url} was not ready within {READY_LIMIT_S:.0f} s: {answer}")
+
+
+def replica_statuses(url: str, args: AppArgs) -> list[dict[str, Any]]:
+    """Return the status of every replica of a running service."""
+    auth = (args.user, args.secret.get_secret_value()) if args.secret else None
+    answer = httpx.get(f"{url}/v1/status", auth=auth, timeout=5.0, trust_env=False)
+    return list(answer.raise_for_status().json()["replicas"])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,7 +24,16 @@ BOX_PX = (40.0, 10.0, 120.0, 110.0)
 CLICK_XY_PX = (80.0, 30.0)
 
 
-def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleton) -> Predictor:
+@dataclass(frozen=True)
+class ServedModel:
+    """A predictor, its version, and the memory that one encoded image takes."""
+
+    predictor: Predictor
+    version: str
+    image_bytes: int
+
+
+def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleton) -> ServedModel:
     """Load a model, detect persons, add one and click on it.
 
     Raises:
@@ -41,7 +51,7 @@ def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleto
     except Exception as error:  # no error of a new model may stop the current one
         raise InvalidModel(f"model {version} cannot be served: {error}") from error
     _check_poses(poses, len(skeleton), version)
-    return predictor
+    return ServedModel(predictor, version, encoded.num_bytes)
 
 
 def _check_skeleton(found: Skeleton, wanted: Skeleton, version: str) -> None:

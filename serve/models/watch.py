@@ -11,27 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from clickpose.errors import InvalidModel, NotReady, StoreError
 from clickpose.skeleton import Skeleton
 from serve.models.low_priority import low_priority_thread
-from serve.models.smoke_test import LoadModel, load_and_test
+from serve.models.smoke_test import LoadModel, ServedModel, load_and_test
 from serve.models.source import ModelSource
 
-if TYPE_CHECKING:
-    from clickpose.predictor import Predictor
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A predictor and its version."""
-
-    predictor: Predictor
-    version: str
 
 
 class ModelWatch:
@@ -63,6 +50,11 @@ class ModelWatch:
     def version(self) -> str | None:
         """The version that is served, or None while the first one loads."""
         return self._model.version if self._model else None
+
+    @property
+    def image_bytes(self) -> int:
+        """Memory that one encoded image takes; 0 while the first model loads."""
+        return self._model.image_bytes if self._model else 0
 
     async def model(self, timeout_s: float) -> ServedModel:
         """Return the current model; wait for the first one at most ``timeout_s``.
@@ -112,7 +104,7 @@ class ModelWatch:
 
     def _load_now(self, version: str) -> ServedModel:
         with self.source.local_folder(version) as folder:
-            return ServedModel(load_and_test(self.load, folder, version, self.skeleton), version)
+            return load_and_test(self.load, folder, version, self.skeleton)
 
     def _swap(self, model: ServedModel) -> None:
         logger.info("serving model %s instead of %s", model.version, self.version)

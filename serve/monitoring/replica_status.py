@@ -35,6 +35,7 @@ class ReplicaStatus:
         version: version of the current model, None while the first one loads.
         refused: promoted version that cannot be served.
         problem: why the promoted version is not served; empty if it is.
+        image_bytes: memory that one encoded image takes; 0 while the first model loads.
         cached_images: number of encoded images.
         cached_bytes: their memory.
         cache_hits: requests whose image was encoded already.
@@ -49,6 +50,7 @@ class ReplicaStatus:
     version: str | None
     refused: str | None
     problem: str
+    image_bytes: int
     cached_images: int
     cached_bytes: int
     cache_hits: int

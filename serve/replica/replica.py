@@ -15,9 +15,9 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.images.source import ImageSource
 from serve.models.low_priority import low_priority_thread
-from serve.models.smoke_test import LoadModel
+from serve.models.smoke_test import LoadModel, ServedModel
 from serve.models.source import ModelSource
-from serve.models.watch import ModelWatch, ServedModel
+from serve.models.watch import ModelWatch
 from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
 from serve.replica.edits import apply_edit
 from serve.replica.encoded_cache import EncodedCache
@@ -134,6 +134,7 @@ class PoseReplica:
             version=models.version,
             refused=models.refused,
             problem=models.problem,
+            image_bytes=models.image_bytes,
             cached_images=len(cache),
             cached_bytes=cache.num_bytes,
             cache_hits=cache.hits,

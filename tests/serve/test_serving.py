@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from ray import serve
 from starlette.requests import Request
 
 from clickpose.checkpoints.model_folder import save_model
+from clickpose.commands.serve import cache_line
 from clickpose.commands.serving import running_service, wait_until_ready
 from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
-from serve.app import AppArgs
+from serve.app import AppArgs, load_predictor
+from serve.models.smoke_test import load_and_test
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,19 @@ def test_a_port_that_is_in_use_is_named(model: Path) -> None:
     assert run.returncode == 1 and run.stderr.splitlines()[-1] == (
         f"clickpose: port {port} of 127.0.0.1 cannot be opened: Address already in use; choose another one with --port"
     )
+
+
+def test_the_number_of_images_that_fit_follows_from_their_size() -> None:
+    assert cache_line({"image_bytes": 91_000_000}, 2048).startswith("each replica keeps 23 encoded images of 91.0 MB")
+    assert cache_line({"image_bytes": 10**12}, 2048).startswith("each replica keeps 1 encoded images")
+
+
+def test_half_precision_takes_half_the_memory(model: Path, skeleton: Skeleton) -> None:
+    full, half = (
+        load_and_test(partial(load_predictor, "cpu", is_half), model, "v1", skeleton).image_bytes
+        for is_half in (False, True)
+    )
+    assert half * 2 == full > 0
 
 
 @pytest.fixture

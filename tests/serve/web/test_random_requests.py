@@ -87,7 +87,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             super().__init__(*arguments)
             replicas.append(self)
 
-    load = partial(load_predictor, args.device)
+    load = partial(load_predictor, args.device, args.half_cache)
     bound = serve.deployment(Replica).bind(args, SKELETON, model_source(args), image_source(args), load)
     handle = serve.run(bound, _local_testing_mode=True)
     remote = RemotePoseService(handle, SKELETON, first_version="model", timeout_s=30)
