@@ -26,6 +26,6 @@ def test_every_limit_is_a_setting(name: str) -> None:
 
 def test_its_numbers_are_the_defaults() -> None:
     args = AppArgs(model="m")
-    assert (args.max_body_bytes, args.max_image_bytes) == (32 * 2**20, 64 * 2**20)
-    assert (args.max_image_pixels, args.image_timeout_s, args.request_timeout_s) == (100_000_000, 20, 60)
+    assert (args.max_body_bytes, args.max_image_bytes) == (32 * 2**20, 128 * 2**20)
+    assert (args.max_image_pixels, args.image_timeout_s, args.request_timeout_s) == (250_000_000, 20, 60)
     assert (args.max_queued, args.sessions, args.cache_mib) == (64, 1000, 2048)
