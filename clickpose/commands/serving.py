@@ -34,14 +34,13 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
         NotReady: the model was not loaded in time.
     """
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
-    if not os.environ.get("RAY_ADDRESS"):
+    starts_ray = _starts_ray()
+    if starts_ray:
         enable_haproxy()
-    import ray
-
     from serve.app import build_app
 
     app = build_app(args)  # finds wrong arguments before anything is started
-    if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
+    if starts_ray:
         _check_port(host, port)
     with _ray(), _serve(host, port):
         from ray import serve
@@ -79,6 +78,16 @@ def replica_statuses(url: str, args: AppArgs) -> list[dict[str, Any]]:
     auth = (args.user, args.secret.get_secret_value()) if args.secret else None
     answer = httpx.get(f"{url}/v1/status", auth=auth, timeout=5.0, trust_env=False)
     return list(answer.raise_for_status().json()["replicas"])
+
+
+def _starts_ray() -> bool:
+    """Return whether connecting to Ray will start one."""
+    import ray
+
+    from pipeline.cluster import started_here
+
+    joins = ray.is_initialized() or os.environ.get("RAY_ADDRESS", "") not in ("", "auto")
+    return not joins and started_here() is None
 
 
 @contextmanager
