@@ -43,7 +43,7 @@ class ModelConfig:
         encoder_layers: deformable encoder layers.
         encoder_first_level: the encoder refines the tokens of this level and coarser ones, and proposals come
             from them; finer levels are only looked at. 0 refines all, as published.
-        person_layers: decoder layers over boxes.
+        person_layers: decoder layers over boxes; 0 where persons come from elsewhere.
         pose_layers: decoder layers over persons and keypoints; the feedback loop runs these again.
         num_queries: proposals that enter the decoder.
         num_persons: N, persons that enter the pose layers.
@@ -91,8 +91,9 @@ class ModelConfig:
         """Refuse what cannot be built."""
         for name in SIZES:
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InvalidConfig(f"{name} is {value!r}, must be a whole number of at least 1")
+            least = 0 if name == "person_layers" else 1
+            if not isinstance(value, int) or value < least:
+                raise InvalidConfig(f"{name} is {value!r}, must be a whole number of at least {least}")
         if self.backbone not in BACKBONES:
             raise InvalidConfig(f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}")
         if self.width % (4 * self.num_heads) or self.width % 32:

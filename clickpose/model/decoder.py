@@ -34,11 +34,13 @@ class LayerOutput:
         logits: ``(B, N, 2)``.
         boxes: ``(B, N, 4)`` ``cxcywh`` in [0, 1].
         keypoints: ``(B, N, K, 2)`` x, y in [0, 1]; None from layers that see boxes only.
+        tokens: ``(B, N, G, D)`` what a pose layer read both off, for further read-outs; None from other layers.
     """
 
     logits: Tensor
     boxes: Tensor
     keypoints: Tensor | None
+    tokens: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,7 @@ class Decoder(nn.Module):
             self.class_heads[i](person),
             self._move_boxes(i, person, references[:, :, 0]),
             self._move_keypoints(i, keypoints, references[:, :, 1:, :2], freedom),
+            normed,
         )
 
     def _move_references(self, i: int, raw: Tensor, references: Tensor, freedom: Tensor | float) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clickpose.errors import InvalidConfig
-from clickpose.model.click_pose import NUM_LABELS, PERSON_LABEL
+from clickpose.model.feedback import NUM_LABELS, PERSON_LABEL
 from clickpose.model.positions import inverse_sigmoid
 from clickpose.training.targets import Target
 

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from clickpose.errors import InvalidConfig
-from clickpose.model.click_pose import NUM_LABELS, PERSON_LABEL
+from clickpose.model.feedback import NUM_LABELS, PERSON_LABEL
 from clickpose.training.denoising import DenoisingConfig, DenoisingQueries, draw_inverse_square, make_denoising_queries
 from tests.clickpose.builders import MIRROR, NUM_KEYPOINTS, SKELETON, build_target, seeded
 from tests.clickpose.draws import assert_distributed, assert_even, assert_share, inverse_squares

@@ -239,8 +239,8 @@ def test_noise_weighs_the_same_in_a_batch_of_any_size_if_asked() -> None:
     def loss(times: int, divisor: str) -> float:
         noise = make_denoising_queries(TARGETS[:1], 6, DenoisingConfig(), MIRROR, generator=seeded(0))
         tensors = {name: torch.cat([x] * times) for name, x in vars(noise).items() if isinstance(x, Tensor)}
-        layer = LayerOutput(*(torch.cat([x] * times) for x in vars(build_output(1, 6)).values()))
-        real = LayerOutput(*(torch.cat([x] * times) for x in vars(build_output(1, 5)).values()))
+        layer = LayerOutput(*(torch.cat([x] * times) for x in vars(build_output(1, 6)).values() if x is not None))
+        real = LayerOutput(*(torch.cat([x] * times) for x in vars(build_output(1, 5)).values() if x is not None))
         output = TrainingOutput(real, [real], [layer], replace(noise, num_persons=(2,) * times, **tensors), [])
         targets = TARGETS[:1] * times
         with_noise = total_loss(output, targets, SIGMAS, LossConfig(denoising_divisor=divisor))[0]
