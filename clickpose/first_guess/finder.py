@@ -1,0 +1,89 @@
+"""Where the persons of an image are: boxes with scores, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+from clickpose.annotations import Floats
+from clickpose.first_guess.nanodet import NUM_BINS, STRIDES
+
+SIDE_PX = 416  # the longer side of what the network sees
+MEAN_BGR, STD_BGR = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
+PERSON = 0
+MAX_OVERLAP = 0.6  # IoU of two boxes that may both be persons
+MIN_SCORE = 0.02
+MAX_PERSONS = 20
+
+
+@dataclass(frozen=True)
+class Found:
+    """The persons of one image: ``boxes_px`` ``(M, 4)`` x0, y0, x1, y1 in pixels and ``scores`` ``(M,)`` in [0, 1]."""
+
+    boxes_px: Floats
+    scores: Floats
+
+
+Finder: TypeAlias = Callable[[Image.Image], Found]
+
+
+class NanoDetFinder:
+    """Finds at most ``MAX_PERSONS`` persons with NanoDet.
+
+    Args:
+        network: with its weights, in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.device = next(network.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(self, image: Image.Image) -> Found:
+        """Find the persons of an RGB image, best first."""
+        pixels, scale = letterbox(image)
+        boxes, scores = read_persons(self.network(pixels.to(self.device)))
+        kept = nms(boxes, scores, MAX_OVERLAP)[:MAX_PERSONS]
+        size = torch.tensor(image.size * 2, dtype=torch.float32)
+        boxes_px = (boxes[kept].cpu() / scale).clamp(min=0).minimum(size)
+        return Found(boxes_px.numpy(), scores[kept].cpu().numpy())
+
+
+def letterbox(image: Image.Image) -> tuple[Tensor, float]:
+    """Scale an image to the network's size and pad it on the right and bottom.
+
+    Returns:
+        ``(1, 3, H, W)`` normalised BGR, H and W multiples of the coarsest stride, and the scale.
+    """
+    scale = SIDE_PX / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    resized = np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+    pixels = torch.from_numpy(resized).permute(2, 0, 1).flip(0)[None].float()
+    coarsest = STRIDES[-1]
+    pixels = F.pad(pixels, (0, -width % coarsest, 0, -height % coarsest))  # black before normalising
+    mean, std = torch.tensor(MEAN_BGR), torch.tensor(STD_BGR)
+    pixels = (pixels - mean[:, None, None]) / std[:, None, None]
+    return pixels.contiguous(memory_format=torch.channels_last), scale
+
+
+def read_persons(levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Read boxes ``(M, 4)`` in pixels of the network's input, and scores ``(M,)``, off its maps for one image."""
+    boxes, scores = [], []
+    for stride, (logits, distances) in zip(STRIDES, levels, strict=True):
+        score = logits[0, PERSON].sigmoid()
+        y, x = (score > MIN_SCORE).nonzero(as_tuple=True)
+        bins = torch.arange(NUM_BINS, device=score.device, dtype=score.dtype)
+        sides = (distances[0, :, :, y, x].softmax(1) * bins[:, None]).sum(1)  # (4, m) left, top, right, bottom
+        centre = torch.stack((x, y)) + 0.5
+        corners = torch.cat((centre - sides[:2], centre + sides[2:])) * stride
+        boxes.append(corners.T)
+        scores.append(score[y, x])
+    return torch.cat(boxes), torch.cat(scores)
