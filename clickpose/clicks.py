@@ -47,16 +47,26 @@ def apply_clicks(
 def _check_click(click: Click, num_poses: int, skeleton: Skeleton, size_wh: tuple[int, int]) -> int:
     if not 0 <= click.person < num_poses:
         raise InvalidClick(f"person {click.person} is outside 0..{num_poses - 1}")
-    try:
-        keypoint = skeleton.index(click.keypoint)
-    except KeyError:
-        raise InvalidClick(f"skeleton {skeleton.name!r} has no keypoint {click.keypoint!r}") from None
     if click.visibility not in (0, 1, 2):
-        raise InvalidClick(f"visibility {click.visibility} of {skeleton.keypoints[keypoint]} is none of 0, 1, 2")
-    inside = all(0 <= value <= limit for value, limit in zip(click.xy_px, size_wh, strict=True))
-    if click.visibility != ABSENT and not inside:
-        raise InvalidClick(f"click at {click.xy_px} lies outside the picture of {size_wh[0]} x {size_wh[1]} pixels")
-    return keypoint
+        raise InvalidClick(f"visibility {click.visibility} of {click.keypoint!r} is none of 0, 1, 2")
+    if click.visibility == ABSENT:
+        return _check_keypoint(click.keypoint, skeleton)
+    return check_place(click.keypoint, click.xy_px, skeleton, size_wh)
+
+
+def check_place(keypoint: str | int, xy_px: tuple[float, float], skeleton: Skeleton, size_wh: tuple[int, int]) -> int:
+    """Return the index of a keypoint that a human placed; InvalidClick if it is unknown or outside the image."""
+    index = _check_keypoint(keypoint, skeleton)
+    if not all(0 <= value <= limit for value, limit in zip(xy_px, size_wh, strict=True)):
+        raise InvalidClick(f"click at {xy_px} lies outside the picture of {size_wh[0]} x {size_wh[1]} pixels")
+    return index
+
+
+def _check_keypoint(keypoint: str | int, skeleton: Skeleton) -> int:
+    try:
+        return skeleton.index(keypoint)
+    except KeyError:
+        raise InvalidClick(f"skeleton {skeleton.name!r} has no keypoint {keypoint!r}") from None
 
 
 def check_box(box_px: Sequence[float] | Floats, size_wh: tuple[int, int]) -> Floats:

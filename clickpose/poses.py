@@ -12,6 +12,7 @@ from torchvision.ops import box_iou
 from clickpose.annotations import AREA_PER_BOX, VISIBLE, Floats, Pose
 
 SAME_PERSON_IOU = 0.7  # two boxes that overlap more show one person
+HIDDEN_IOU = 0.5  # a hypothesis that overlaps a person shown by more is no other person
 
 
 def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:
@@ -51,6 +52,12 @@ def drop_duplicates(poses: Sequence[Pose], max_overlap: float) -> list[Pose]:
         if max_overlap >= 1 or not (box_overlaps(pose.box_px[None], others) > max_overlap).any():
             kept.append(pose)
     return kept
+
+
+def hidden_among(hypotheses: Sequence[Pose], shown: Sequence[Pose]) -> list[Pose]:
+    """Return the hypotheses that show nobody who is shown already."""
+    boxes = np.stack([pose.box_px for pose in shown]) if shown else np.zeros((0, 4), np.float32)
+    return [h for h in hypotheses if not (box_overlaps(h.box_px[None], boxes) > HIDDEN_IOU).any()]
 
 
 def score_by_agreement(kept: Sequence[Pose], hypotheses: Sequence[Pose], sigmas: Floats) -> list[Pose]:

@@ -10,20 +10,18 @@ differs, as the keypoints of a person attend to each other and there are now oth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from clickpose.checkpoints.model_folder import load_weights
+from clickpose.checkpoints.model_folder import Network, build_network, config_of, load_weights
 from clickpose.errors import InvalidSkeleton
-from clickpose.model import ClickPose
 from clickpose.skeleton import Skeleton
 
 MEAN = "the mean of all"
 
 
-def grow(network: ClickPose, old: Skeleton, new: Skeleton) -> ClickPose:
+def grow(network: Network, old: Skeleton, new: Skeleton) -> Network:
     """Return a model of the ``new`` skeleton that begins as the ``network`` of the ``old`` one.
 
     A keypoint takes the weights of the old one of the same name. A new one takes those of its parent in
@@ -40,7 +38,7 @@ def grow(network: ClickPose, old: Skeleton, new: Skeleton) -> ClickPose:
     labels = weights["keypoint_label.weight"]  # keypoint k is row k + 1
     weights["keypoint_label.weight"] = _take(labels, [[0], *([k + 1 for k in source] for source in sources)])
 
-    grown = ClickPose(replace(network.config, num_keypoints=len(new)))
+    grown = build_network({**config_of(network).to_dict(), "num_keypoints": len(new)})
     load_weights(grown, weights, f"{old.name} grown to {new.name}")
     return grown.train(network.training)
 

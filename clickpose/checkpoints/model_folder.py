@@ -1,6 +1,6 @@
 """A model on disk: a folder that can be copied, inspected and trusted, since nothing in it is executed.
 
-config.json           the shape of the network (``ModelConfig``)
+config.json           the shape of the network (``ModelConfig``, or ``PersonFrameConfig`` where "form" says so)
 skeleton.json         the keypoints it knows (``Skeleton``)
 weights.safetensors   every weight by name
 metrics.json          numbers measured on it
@@ -13,31 +13,43 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from clickpose.errors import ClickPoseError, InvalidModel
 from clickpose.model import ClickPose, ModelConfig
+from clickpose.person_frame.config import FORM, PersonFrameConfig
+from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.skeleton import Skeleton
 
 FILES = ("config.json", "skeleton.json", "weights.safetensors", "metrics.json", "card.md")
+
+
+Network: TypeAlias = ClickPose | PersonFrameNetwork
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A network ready for inference, with the keypoints it knows and the numbers measured on it."""
 
-    network: ClickPose
+    network: Network
     skeleton: Skeleton
     metrics: dict[str, Any]
+
+    def published_form(self) -> ClickPose:
+        """Return the network of a model of the published form; InvalidModel if it has the other one."""
+        if not isinstance(self.network, ClickPose):
+            raise InvalidModel("this model works in the person's frame; what was asked needs the published form")
+        return self.network
 
 
 def save_model(
     folder: str | Path,
-    network: ClickPose,
+    network: Network,
     skeleton: Skeleton,
     *,
     metrics: Mapping[str, Any],
@@ -51,7 +63,7 @@ def save_model(
         name: w.detach().cpu().to(dtype if w.is_floating_point() else w.dtype).contiguous()
         for name, w in network.state_dict().items()
     }
-    _write_json(folder / "config.json", network.config.to_dict())
+    _write_json(folder / "config.json", config_of(network).to_dict())
     _write_json(folder / "skeleton.json", skeleton.to_dict())
     save_file(weights, folder / "weights.safetensors")
     _write_json(folder / "metrics.json", metrics)
@@ -70,23 +82,38 @@ def load_model(folder: str | Path) -> LoadedModel:
     if missing:
         raise InvalidModel(f"{folder} is not a model folder: {', '.join(missing)} missing")
     try:
-        config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text()))
+        network = build_network(json.loads((folder / "config.json").read_text()))
         skeleton = Skeleton.from_dict(json.loads((folder / "skeleton.json").read_text()))
         weights = load_file(folder / "weights.safetensors")
         metrics = folder / "metrics.json"
         numbers = json.loads(metrics.read_text()) if metrics.is_file() else {}
     except (OSError, ValueError, TypeError, SafetensorError, ClickPoseError) as error:
         raise InvalidModel(f"{folder} cannot be read: {error}") from error
-    if len(skeleton) != config.num_keypoints:
+    if len(skeleton) != network.config.num_keypoints:
         raise InvalidModel(
-            f"{folder}: {len(skeleton)} keypoints in skeleton.json, {config.num_keypoints} in config.json"
+            f"{folder}: {len(skeleton)} keypoints in skeleton.json, {network.config.num_keypoints} in config.json"
         )
-    network = ClickPose(config)
     load_weights(network, weights, str(folder))
     return LoadedModel(network.eval(), skeleton, numbers)
 
 
-def load_weights(network: ClickPose, weights: Mapping[str, torch.Tensor], name: str) -> None:
+def build_network(config: Mapping[str, Any]) -> Network:
+    """Build a network of the form that its configuration states, with weights yet to be loaded.
+
+    Raises:
+        InvalidConfig: a setting is unknown or out of range.
+    """
+    if isinstance(config, Mapping) and config.get("form") == FORM:
+        return PersonFrameNetwork(PersonFrameConfig.from_dict(config))
+    return ClickPose(ModelConfig.from_dict(config))
+
+
+def config_of(network: Network) -> ModelConfig | PersonFrameConfig:
+    """Return the configuration that a network was built from."""
+    return network.config if isinstance(network, ClickPose) else network.frame_config
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Copy weights into a network.
 
     Raises:

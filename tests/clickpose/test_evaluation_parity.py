@@ -19,6 +19,7 @@ from clickpose.evaluation.report import Simulation, evaluate_all
 from clickpose.model import ClickPose
 from clickpose.predictor import EncodedImage, Predictor
 from clickpose.skeleton import Skeleton
+from clickpose.whole_image import EncodedWholeImage, WholeImage
 from tests.parity_clicks import steady_model
 from tests.parity_recipe import draw_picture
 
@@ -113,9 +114,9 @@ class DrawnPredictor(Predictor):
     def encode(self, image: AnnotatedImage) -> EncodedImage:  # type: ignore[override]
         memory = self.network.encode(draw_picture(int(self.seeds[image.id - 1]), *self.size_hw)[None])
         values = self.network.decoder.pose_values(memory)
-        return EncodedImage(
-            image.size_wh, values, self._first_pass(self.network.find_persons(memory), values, image.size_wh)
-        )
+        assert isinstance(self.form, WholeImage)
+        first = self.form._first_pass(self.network.find_persons(memory), values, image.size_wh)
+        return EncodedWholeImage(image.size_wh, values, first)
 
 
 def test_the_evaluation_of_a_predictor_gives_the_published_numbers(noc: Any, annotations: AnnotationSet) -> None:

@@ -1,0 +1,22 @@
+"""What a predictor keeps of an image, whichever form its model has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EncodedImage(ABC):
+    """What detect and refine need to know of an image.
+
+    Attributes:
+        size_wh: width and height of the image in pixels.
+    """
+
+    size_wh: tuple[int, int]
+
+    @property
+    @abstractmethod
+    def num_bytes(self) -> int:
+        """Memory it keeps, but for some numbers per person."""

@@ -1,0 +1,201 @@
+"""The form of the method for everyday machines: find persons, look at each, refine each in a frame of their own."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from clickpose.annotations import Floats, Pose
+from clickpose.encoded import EncodedImage
+from clickpose.first_guess.finder import Finder, Found
+from clickpose.first_guess.looker import MoveNetLooker
+from clickpose.person_frame.frame import Frame, enclose
+from clickpose.person_frame.maps import KEPT_SIZES, Maps, keep, side_by_side
+from clickpose.person_frame.network import PersonFrameNetwork
+from clickpose.person_frame.starts import first_keypoints
+from clickpose.poses import SAME_PERSON_IOU, drop_duplicates, hidden_among, keep_held, new_pose
+from clickpose.skeleton import Skeleton
+
+KEPT_SIDE_PX = 1600  # longer side of the image that is kept, to look at one more crop
+MAX_HIDDEN_LOOKS = 3  # hidden persons who are looked at when a keypoint is placed where nobody is shown
+GUESSED_SIZES = (0.6, 1.0, 1.7)  # of such a person, in median sizes of those shown
+SIZE_IN_IMAGE = 0.35  # the same in shorter sides of the image, where nobody is shown
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One person's crop, looked at: the maps, and the looker's first keypoints ``(17, 2)`` in the frame."""
+
+    maps: Maps
+    looked: Tensor
+
+
+@dataclass(frozen=True)
+class EncodedPersons(EncodedImage):
+    """What is kept of an image: every frame that was looked at, and the image, small enough to look once more.
+
+    Attributes:
+        image: the image, scaled down if it is large.
+        found: everybody the finder found, also those too unsure to show.
+        poses: first poses of the persons shown, best first.
+        seen: crops by frame; a new frame is added when it is looked at.
+    """
+
+    image: Image.Image
+    found: Found
+    poses: list[Pose] = field(default_factory=list)
+    seen: dict[Frame, Seen] = field(default_factory=dict)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory it keeps, but for some numbers per person."""
+        return 3 * self.image.width * self.image.height + sum(seen.maps.num_bytes for seen in self.seen.values())
+
+
+class PersonFrame:
+    """How finder, looker and pose layers encode, detect and refine; see ``clickpose.predictor.Predictor``.
+
+    Args:
+        network: the pose layers, on their device; the looker is on the same one.
+        skeleton: of K keypoints, in the network's order.
+        finder: says where persons are.
+        looker: looks at each one's crop.
+    """
+
+    def __init__(self, network: PersonFrameNetwork, skeleton: Skeleton, finder: Finder, looker: MoveNetLooker) -> None:
+        self.network, self.config = copy.deepcopy(network).eval().requires_grad_(False), network.frame_config
+        self.skeleton, self.finder, self.looker = skeleton, finder, looker
+        self.device = next(network.parameters()).device
+
+    def encode(self, image: Image.Image) -> EncodedPersons:
+        """Find the persons of an RGB image and look at each of those who are sure enough to be shown."""
+        scale = min(1.0, KEPT_SIDE_PX / max(image.size))
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        kept = image if scale == 1 else image.resize((width, height), Image.Resampling.BILINEAR)
+        encoded = EncodedPersons(image.size, kept, self.finder(image))
+        shown = encoded.found.scores >= self.config.min_score
+        poses = self._first_poses(encoded, encoded.found.boxes_px[shown], encoded.found.scores[shown])
+        encoded.poses.extend(drop_duplicates(sorted(poses, key=lambda pose: -pose.score), SAME_PERSON_IOU))
+        return encoded
+
+    def detect(self, encoded: EncodedPersons, min_score: float | None, max_overlap: float) -> list[Pose]:
+        """Return the persons shown; whom to show was decided by the finder's score when the image was encoded."""
+        least = 0.0 if min_score is None else min_score
+        return drop_duplicates([pose for pose in encoded.poses if pose.score >= least], max_overlap)
+
+    def follow(
+        self,
+        encoded: EncodedPersons,
+        shown: Sequence[Pose],
+        placed: Sequence[Pose],
+        clicked: Set[int],
+        *,
+        rescore: bool,
+    ) -> list[Pose]:
+        """Let the free keypoints of each clicked person answer; with ``rescore`` those of every person."""
+        persons = list(range(len(shown))) if rescore else sorted(clicked)
+        answer = list(shown)
+        for i, pose in zip(persons, self._play(encoded, [placed[i] for i in persons]), strict=True):
+            answer[i] = pose
+        return answer
+
+    def person_in(self, encoded: EncodedPersons, box_px: Floats) -> Pose:
+        """Look at a box and return the person in it."""
+        return self._first_poses(encoded, box_px[None], np.ones(1, np.float32))[0]
+
+    def person_at(self, encoded: EncodedPersons, shown: Sequence[Pose], keypoint: int, xy_px: Floats) -> Pose:
+        """Return a person, not shown yet, who has a keypoint at a place.
+
+        Of the hidden persons around the place it is the one whose keypoint lies nearest to it. Where there is none,
+        the place itself is looked at, at several sizes, and the pose that is surest of itself counts.
+        """
+        hidden = self._hidden_at(encoded, shown, xy_px)
+        if hidden:
+            return min(hidden, key=lambda pose: float(np.linalg.norm(pose.keypoints_px[keypoint] - xy_px)))
+        boxes = self._boxes_at(encoded, shown, keypoint, xy_px)
+        return max(self._first_poses(encoded, boxes, np.ones(len(boxes), np.float32)), key=lambda pose: pose.score)
+
+    def _hidden_at(self, encoded: EncodedPersons, shown: Sequence[Pose], xy_px: Floats) -> list[Pose]:
+        boxes = [box for box in encoded.found.boxes_px if Frame.around(box).shows(xy_px)]
+        unseen = hidden_among([new_pose(np.zeros((1, 2), np.float32), box, 1.0) for box in boxes], shown)
+        boxes_px = np.array([pose.box_px for pose in unseen[:MAX_HIDDEN_LOOKS]], np.float32)
+        return self._first_poses(encoded, boxes_px, np.ones(len(boxes_px), np.float32))
+
+    def _boxes_at(self, encoded: EncodedPersons, shown: Sequence[Pose], keypoint: int, xy_px: Floats) -> Floats:
+        """Boxes of several sizes, each with the keypoint where it lies in most boxes."""
+        sizes = [float((pose.box_px[2:] - pose.box_px[:2]).max()) for pose in shown]
+        size = np.median(sizes) if sizes else SIZE_IN_IMAGE * min(encoded.size_wh)
+        middle = torch.full((1, 4), 0.5, device=self.device)
+        lies = self.network.start(middle)[0, keypoint].cpu().numpy()  # in the frame
+        corners = [np.concatenate((xy_px - lies * s, xy_px + (1 - lies) * s)) for s in size * np.array(GUESSED_SIZES)]
+        return np.stack(corners).astype(np.float32)
+
+    def _first_poses(self, encoded: EncodedPersons, boxes_px: Floats, scores: Floats) -> list[Pose]:
+        """Look at boxes; a person's score is the finder's times how sure the keypoints are on average."""
+        if not len(boxes_px):
+            return []
+        frames = [Frame.around(box) for box in boxes_px]
+        looked = torch.stack([seen.looked for seen in self._look(encoded, frames)])
+        keypoints = first_keypoints(self.network, self.skeleton, self._boxes_in(frames, boxes_px), looked)
+        poses = [
+            new_pose(places, box, float(score))
+            for places, box, score in zip(self._in_image(encoded, frames, keypoints), boxes_px, scores, strict=True)
+        ]
+        for _ in range(self.config.silent_rounds):
+            poses = self._play(encoded, poses)
+        return [dataclasses.replace(pose, score=pose.score * float(pose.scores.mean())) for pose in poses]
+
+    def _play(self, encoded: EncodedPersons, poses: Sequence[Pose]) -> list[Pose]:
+        """Play one round of the loop with some persons: free keypoints answer to held ones."""
+        if not poses:
+            return []
+        poses = [_with_room(pose) for pose in poses]
+        frames = [Frame.around(pose.box_px) for pose in poses]
+        maps = side_by_side([seen.maps for seen in self._look(encoded, frames)])
+        given = self._tensor([frame.to_frame(pose.keypoints_px) for frame, pose in zip(frames, poses, strict=True)])
+        free = torch.from_numpy(~np.stack([pose.held for pose in poses])).to(self.device)
+        boxes = self._boxes_in(frames, [pose.box_px for pose in poses])
+        places, chances = self.network.play(boxes, given, maps, free.float()).settle(given, free, self.config)
+        answers = zip(poses, self._in_image(encoded, frames, places), chances.cpu().numpy(), strict=True)
+        return [
+            keep_held(pose, dataclasses.replace(pose, keypoints_px=keypoints_px, scores=scores))
+            for pose, keypoints_px, scores in answers
+        ]
+
+    def _look(self, encoded: EncodedPersons, frames: Sequence[Frame]) -> list[Seen]:
+        """Look at those frames that nobody looked at before, all in one batch."""
+        new = [frame for frame in dict.fromkeys(frames) if frame not in encoded.seen]
+        if new:
+            scale = encoded.image.width / encoded.size_wh[0]
+            look = self.looker([frame.scaled(scale).cut(encoded.image, self.looker.crop_px) for frame in new])
+            maps = self.network.see([keep(m, s).to(self.device) for m, s in zip(look.maps, KEPT_SIZES, strict=True)])
+            for i, frame in enumerate(new):
+                encoded.seen[frame] = Seen(maps.of_crop(i), look.keypoints[i])
+        return [encoded.seen[frame] for frame in frames]
+
+    def _in_image(self, encoded: EncodedPersons, frames: Sequence[Frame], places: Tensor) -> list[Floats]:
+        """Carry places ``(N, K, 2)`` of N frames over to pixels, inside the image."""
+        limit = np.array(encoded.size_wh) - 1
+        carried = [frame.to_px(place) for frame, place in zip(frames, places.cpu().numpy(), strict=True)]
+        return [np.clip(place, 0, limit).astype(np.float32) for place in carried]
+
+    def _boxes_in(self, frames: Sequence[Frame], boxes_px: Sequence[Floats] | Floats) -> Tensor:
+        return self._tensor([frame.box_to_frame(box) for frame, box in zip(frames, boxes_px, strict=True)])
+
+    def _tensor(self, rows: Sequence[object]) -> Tensor:
+        return torch.from_numpy(np.stack(rows)).float().to(self.device)  # type: ignore[arg-type]
+
+
+def _with_room(pose: Pose) -> Pose:
+    """Extend the box of a pose whose placed keypoints lie outside its frame: the frame follows them."""
+    placed = pose.keypoints_px[pose.held]
+    if not len(placed) or Frame.around(pose.box_px).shows(placed):
+        return pose
+    return dataclasses.replace(pose, box_px=enclose(pose.box_px, placed))

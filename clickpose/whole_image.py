@@ -1,0 +1,210 @@
+"""The published form of the method: one network, end to end, in coordinates of the whole image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from clickpose.annotations import Floats, Pose
+from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from clickpose.encoded import EncodedImage
+from clickpose.errors import InvalidClick
+from clickpose.explanations import Explanation, explain, most_plausible
+from clickpose.inference import prepare
+from clickpose.model import ClickPose
+from clickpose.model.click_pose import Persons, extend_to_clicks
+from clickpose.model.decoder import LayerOutput, LayerValues
+from clickpose.model.inputs import input_size, to_tensor
+from clickpose.model.proposals import PERSON_CLASS
+from clickpose.poses import (
+    box_overlaps,
+    drop_duplicates,
+    hidden_among,
+    keep_held,
+    keep_inside,
+    new_pose,
+    score_by_agreement,
+)
+from clickpose.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class EncodedWholeImage(EncodedImage):
+    """What detect and refine need to know of a picture: its projected memory and who may be there, no pixels.
+
+    Attributes:
+        values: memory as the pose layers see it.
+        hypotheses: every pose that the first pass found, best first; several may show one person, and boxes may
+            stick out of the picture.
+    """
+
+    values: LayerValues
+    hypotheses: tuple[Pose, ...]
+
+    @cached_property
+    def hypotheses_inside(self) -> tuple[Pose, ...]:
+        """The hypotheses with boxes that end where the picture does."""
+        return tuple(keep_inside(pose, self.size_wh) for pose in self.hypotheses)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory it keeps, but for some numbers a person."""
+        return sum(value.numel() * value.element_size() for value in self.values.values)
+
+
+class WholeImage:
+    """How the published network encodes, detects and refines; see ``clickpose.predictor.Predictor``.
+
+    Args:
+        model: on its device; copied and rewritten for speed (``clickpose.inference``), so training it further
+            changes no answer.
+        skeleton: of K keypoints, in the model's order.
+        keep: precision of what is kept of an image.
+    """
+
+    def __init__(self, model: ClickPose, skeleton: Skeleton, keep: torch.dtype) -> None:
+        self.network, self.config = prepare(model), model.config
+        self.skeleton, self.keep = skeleton, keep
+        self.device = next(model.parameters()).device
+
+    def encode(self, image: Image.Image) -> EncodedWholeImage:
+        """Look at an RGB image: its memory, projected for the pose layers, and a first pass over its persons."""
+        config = self.config
+        resized = image.resize(
+            input_size(image.size, config.short_side_px, config.long_side_px), Image.Resampling.BILINEAR
+        )
+        memory = self.network.encode(to_tensor(resized, config)[None].to(self.device))
+        values = self.network.decoder.pose_values(memory).kept_as(self.keep)
+        persons = self.network.find_persons(memory)
+        return EncodedWholeImage(image.size, values, self._first_pass(persons, values, image.size))
+
+    def detect(self, encoded: EncodedWholeImage, min_score: float | None, max_overlap: float) -> list[Pose]:
+        """Return the persons of at least ``min_score``, duplicates dropped, best first."""
+        least = self.config.min_score if min_score is None else min_score
+        hypotheses = encoded.hypotheses if max_overlap >= 1 else encoded.hypotheses_inside
+        sure = [pose for pose in hypotheses if pose.score >= least]
+        if max_overlap >= 1:
+            return sure
+        return score_by_agreement(drop_duplicates(sure, max_overlap), hypotheses, self.skeleton.sigma_array)
+
+    def follow(
+        self,
+        encoded: EncodedWholeImage,
+        shown: Sequence[Pose],
+        placed: Sequence[Pose],
+        clicked: Set[int],
+        *,
+        rescore: bool,
+    ) -> list[Pose]:
+        """Let free keypoints answer: of each clicked person, or with ``rescore`` of every person.
+
+        A model that reconsiders (``ModelConfig.reconsider``) also tries what else may explain the clicks, and one
+        that is less sure of its answer than it should be (``min_confidence``) moves nothing but what was clicked.
+        """
+        hypotheses = encoded.hypotheses_inside if self.config.reconsider else None
+        persons = range(len(shown)) if rescore else sorted(clicked)
+        starts = {i: self._starts(shown[i], placed[i], hypotheses) for i in persons}
+        touched = [i in clicked for i, person in starts.items() for _ in person]
+        refined = iter(self._run_loop(encoded, [start.pose for person in starts.values() for start in person], touched))
+        answer = list(shown)
+        for i, person in starts.items():
+            pose = most_plausible(person, list(islice(refined, len(person))))
+            if pose.score < self.config.min_confidence:
+                pose = placed[i]
+            inside = keep_inside(pose, encoded.size_wh)
+            answer[i] = pose if rescore else dataclasses.replace(inside, score=shown[i].score)
+        return answer
+
+    def _starts(self, shown: Pose, placed: Pose, hypotheses: Sequence[Pose] | None) -> list[Explanation]:
+        """What the loop goes on from: as published the pose as placed, unless hypotheses may explain it better."""
+        if hypotheses is None:
+            return [Explanation(placed, 0.0)]
+        return explain(shown, placed, hypotheses, self.skeleton)
+
+    def person_in(self, encoded: EncodedWholeImage, box_px: Floats) -> Pose:
+        """Return the person in a box: from the hypothesis that fits it best, else from a mean pose, refined once."""
+        pose = self._run_loop(encoded, [self._best_hypothesis(encoded, box_px)], touched=[True])[0]
+        return dataclasses.replace(pose, score=1.0, box_px=box_px)
+
+    def person_at(self, encoded: EncodedWholeImage, shown: Sequence[Pose], keypoint: int, xy_px: Floats) -> Pose:
+        """Return the hypothesis not shown yet whose keypoint lies nearest to a place.
+
+        Raises:
+            InvalidClick: everybody who was found is shown already.
+        """
+        hidden = hidden_among(encoded.hypotheses_inside, shown)
+        if not hidden:
+            raise InvalidClick(f"no further person was found near {tuple(xy_px)}: draw a box around the person")
+        nearest = min(hidden, key=lambda pose: float(np.linalg.norm(pose.keypoints_px[keypoint] - xy_px)))
+        return dataclasses.replace(nearest, score=1.0)
+
+    def _best_hypothesis(self, encoded: EncodedWholeImage, box_px: Floats) -> Pose:
+        overlaps = box_overlaps(box_px[None], np.stack([pose.box_px for pose in encoded.hypotheses_inside]))[0]
+        best = int(overlaps.argmax())
+        if overlaps[best] >= 0.5:
+            return dataclasses.replace(encoded.hypotheses[best], box_px=box_px)
+        boxes = self._normalise_boxes([box_px], encoded.size_wh)
+        nobody = boxes.new_zeros(1, 1, self.config.width)  # whose content it is makes no difference to the places
+        _, references = self.network.decoder.start_poses(nobody, boxes)
+        keypoints_px = (references[0, 0, 1:, :2].cpu().numpy() * encoded.size_wh).astype(np.float32)
+        return new_pose(keypoints_px, box_px, 1.0)
+
+    def _first_pass(self, persons: Persons, values: LayerValues, size_wh: tuple[int, int]) -> tuple[Pose, ...]:
+        content, references = self.network.decoder.start_poses(persons.content, persons.boxes)
+        layers = self.network.decoder.decode_poses(content, references, values)
+        first_logits = layers[-1].logits
+        for _ in range(self.config.silent_rounds):
+            assert layers[-1].keypoints is not None
+            layers = self.network.refine(layers[-1].boxes, layers[-1].keypoints, values)
+        return tuple(sorted(self._read(layers, size_wh, first_logits), key=lambda pose: -pose.score))
+
+    def _run_loop(self, encoded: EncodedWholeImage, poses: Sequence[Pose], touched: Sequence[bool]) -> list[Pose]:
+        """Refine poses together; keypoints they hold stay where they are to the last digit.
+
+        Boxes of those a human ``touched`` are extended to their keypoints before.
+        """
+        held = np.stack([pose.held for pose in poses])
+        keypoints = np.stack([pose.keypoints_px for pose in poses]) / np.asarray(encoded.size_wh, np.float32)
+        keypoints_norm = torch.from_numpy(keypoints.astype(np.float32)).clamp(0, 1).to(self.device)[None]
+        boxes = self._normalise_boxes([pose.box_px for pose in poses], encoded.size_wh)
+        boxes = extend_to_clicks(boxes, keypoints_norm, torch.tensor([touched], device=self.device))
+        free = torch.from_numpy(~held).float().to(self.device)[None]
+        refined = self._read(self.network.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
+        return [keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
+
+    def _read(
+        self, layers: Sequence[LayerOutput], size_wh: tuple[int, int], logits: Tensor | None = None
+    ) -> list[Pose]:
+        """Turn the last layer's output for one picture into poses, unsorted; ``logits`` replace its own.
+
+        A keypoint's score is the person's, lessened by how far the last layer still moved it (as an OKS).
+        """
+        last, before = layers[-1], layers[-2] if len(layers) > 1 else layers[-1]
+        assert last.keypoints is not None and before.keypoints is not None
+        wh = torch.tensor(size_wh, device=last.boxes.device)
+        scores = (last.logits if logits is None else logits)[0, :, PERSON_CLASS].sigmoid()
+        boxes = cxcywh_to_xyxy(last.boxes[0]) * wh.repeat(2)
+        keypoints = last.keypoints[0] * wh
+        moved = ((keypoints - before.keypoints[0] * wh) ** 2).sum(-1)
+        inside = boxes.clamp(min=0).minimum(wh.repeat(2))
+        area = (inside[:, 2:] - inside[:, :2]).prod(-1).clamp(min=1.0)
+        sigmas = torch.from_numpy(self.skeleton.sigma_array).to(moved.device)
+        steadiness = torch.exp(-moved / (2 * area[:, None] * (2 * sigmas) ** 2))
+        answers = (keypoints, boxes, scores, scores[:, None] * steadiness)
+        keypoints_px, boxes_px, person_scores, keypoint_scores = (answer.cpu().numpy() for answer in answers)
+        return [
+            new_pose(keypoints_px[i], boxes_px[i], float(person_scores[i]), keypoint_scores[i])
+            for i in range(len(person_scores))
+        ]
+
+    def _normalise_boxes(self, boxes_px: Sequence[Floats], size_wh: tuple[int, int]) -> Tensor:
+        boxes = torch.from_numpy(np.stack(boxes_px) / np.tile(np.asarray(size_wh, np.float32), 2))
+        return xyxy_to_cxcywh(boxes.float()).to(self.device)[None]
