@@ -21,10 +21,11 @@ import torch
 
 from clickpose.checkpoints.model_folder import LoadedModel, load_model
 from clickpose.errors import TrainingDiverged
-from clickpose.training.batches import EpochShare, TrainingBatches, load_batches
+from clickpose.training.batches import load_batches
 from clickpose.training.config import TrainConfig
 from clickpose.training.loop import mean_over_processes, train_one_epoch
 from clickpose.training.state import TrainState, build_state
+from pipeline.epochs import EpochBatches, epoch_source
 from pipeline.mixture import DataSource, Mixture, open_mixture
 from pipeline.run_log import RunLog
 from pipeline.store import Store, local_folder
@@ -85,8 +86,11 @@ def train_worker(settings: dict[str, Any]) -> None:
     resume(state, run)
     saver = Saver(state, 60 * job.checkpoint_minutes, run if settings["here"] else None)
 
+    share = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
+    epoch_batches = epoch_source(job.config, model, data, *share, skip_bad=job.skip_bad)
+
     for epoch in range(state.first_epoch, job.config.epochs):
-        batches = epoch_batches(job, model, data, epoch)
+        batches = epoch_batches(epoch)
         steps_per_epoch = math.ceil(len(batches) / job.config.accumulate)
         log = RunLog(run, steps_per_epoch * job.config.epochs, epoch) if is_first() else None
         losses = train_epoch(job, state, batches, epoch, saver, log)
@@ -96,7 +100,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 
 def train_epoch(
-    job: TrainJob, state: TrainState, batches: TrainingBatches, epoch: int, saver: Saver, log: RunLog | None
+    job: TrainJob, state: TrainState, batches: EpochBatches, epoch: int, saver: Saver, log: RunLog | None
 ) -> dict[str, float]:
     """Train an epoch, or what is left of one that was interrupted; return its mean losses.
 
@@ -131,19 +135,6 @@ def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
     state.network = ray.train.torch.prepare_model(state.network, parallel_strategy_kwargs=options)
     state.average.to(ray.train.torch.get_device())
     return state
-
-
-def epoch_batches(job: TrainJob, model: LoadedModel, data: Mixture, epoch: int) -> TrainingBatches:
-    """Return this worker's share of an epoch."""
-    context = ray.train.get_context()
-    return TrainingBatches(
-        data.epoch(job.config.scenes_per_epoch, (job.config.seed, epoch)),
-        data.load_image,
-        model.network.config,
-        job.config,
-        EpochShare(epoch, context.get_world_rank(), context.get_world_size()),
-        skip_bad=job.skip_bad,
-    )
 
 
 def resume(state: TrainState, run: str) -> None:

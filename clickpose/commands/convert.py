@@ -78,7 +78,7 @@ def _to_checkpoint(folder: Path, out: Path) -> dict[str, object]:
     if out.is_dir():
         raise InvalidConfig(f"{out} is a folder; a checkpoint is written as a file")
     model = load_model(folder)
-    left_out = write_checkpoint(model.network, out)
+    left_out = write_checkpoint(model.published_form(), out)
     typer.echo(f"wrote {out}; it does not say the names of its {len(model.skeleton)} keypoints")
     if left_out:
         typer.echo(f"nor these settings: {'; '.join(left_out)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -21,9 +21,13 @@ class Recipe(enum.StrEnum):
     demo_finishing = "demo-finishing"
     demo_clicks = "demo-clicks"
     fine_tuning = "fine-tuning"
+    person_frame_training = "person-frame"
+    person_frame_tuning = "person-frame-tuning"
 
 
-RecipeOption: TypeAlias = Annotated[Recipe, typer.Option(help="Training settings to start from.")]
+RecipeOption: TypeAlias = Annotated[
+    Recipe | None, typer.Option(help="Training settings to start from; by default those for the model's form.")
+]
 Epochs: TypeAlias = Annotated[int | None, typer.Option(help="Passes over the data.")]
 BatchSize: TypeAlias = Annotated[int | None, typer.Option(help="Images per batch and worker.")]
 LearningRate: TypeAlias = Annotated[float | None, typer.Option(help="Highest learning rate.")]
@@ -35,6 +39,13 @@ Changes: TypeAlias = Annotated[
         help="Any other training setting; may be given several times: --set num_denoised=0 --set feedback.hold=all.",
     ),
 ]
+
+
+def recipe_for(config: Mapping[str, Any], *, is_fine_tune: bool) -> Recipe:
+    """Return the recipe for a model, given the content of its ``config.json``: from scratch, or as a fine-tune."""
+    if config.get("form") == "person_frame":
+        return Recipe.person_frame_tuning if is_fine_tune else Recipe.person_frame_training
+    return Recipe.fine_tuning if is_fine_tune else Recipe.published
 
 
 def training_settings(recipe: Recipe, changes: Sequence[str] | None, **wanted: Any) -> TrainConfig:

@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from clickpose.commands.output import JsonFile, write_json
-from clickpose.commands.recipes import BatchSize, Changes, Epochs, LearningRate, Recipe, RecipeOption, training_settings
+from clickpose.commands.recipes import (
+    BatchSize,
+    Changes,
+    Epochs,
+    LearningRate,
+    RecipeOption,
+    recipe_for,
+    training_settings,
+)
 from integrations.label_studio.policy import Policy
 
 
@@ -22,7 +30,7 @@ def retrain(
         str | None,
         typer.Option(help="Folder or URI that was pre-labelled; without it, images come from Label Studio."),
     ] = None,
-    recipe: RecipeOption = Recipe.fine_tuning,
+    recipe: RecipeOption = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
@@ -66,6 +74,7 @@ def retrain(
     from clickpose.commands.collecting import collect
     from clickpose.commands.data_sources import data_sources
     from clickpose.commands.predict_anew import Project, predict_anew
+    from integrations.store import MODELS
     from pipeline import retrain as rounds
     from pipeline.dataset import FETCHED
     from pipeline.gate import GateRule
@@ -76,8 +85,13 @@ def retrain(
     from pipeline.watch import watch as watch_rounds
 
     wanted = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    training = training_settings(recipe, ["scenes_per_epoch=none", *(changes or ())], **wanted)
     where = Store(store)
+    champion = Registry(where).current()
+    form = where.read_json(f"{MODELS}/{champion}/config.json") if champion else {}
+    new_epochs = [] if "form" in form else ["scenes_per_epoch=none"]  # the published form sees each image once
+    training = training_settings(
+        recipe or recipe_for(form, is_fine_tune=True), [*new_epochs, *(changes or ())], **wanted
+    )
     config = rounds.RetrainConfig(
         images="\n".join([*([images] if images else []), where.uri_of(FETCHED)]),
         training=training,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +16,8 @@ from clickpose.commands.recipes import (
     Changes,
     Epochs,
     LearningRate,
-    Recipe,
     RecipeOption,
+    recipe_for,
     training_settings,
 )
 from clickpose.errors import InvalidConfig
@@ -52,7 +53,7 @@ def train(
     backbone_weights: Annotated[
         Path | None, typer.Option(help="ImageNet weights (safetensors); without it torchvision downloads its own.")
     ] = None,
-    recipe: RecipeOption = Recipe.published,
+    recipe: RecipeOption = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
@@ -77,12 +78,14 @@ def train(
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
-    config = training_settings(recipe, changes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if init is None or skeleton is not None:
         wanted_skeleton = (
             Skeleton.load(skeleton) if skeleton else read_coco(data, category=category, skip_bad=skip_bad).skeleton
         )
         init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)
+    form = json_module.loads((Path(init) / "config.json").read_text())
+    recipe = recipe or recipe_for(form, is_fine_tune=False)
+    config = training_settings(recipe, changes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if not workers and not torch.cuda.is_available():
         tune_for_cpu(threads)
     job = TrainJob(str(init), (DataSource(str(data), str(images), category=category),), config, skip_bad=skip_bad)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import to_tensor
-from clickpose.training.augment import LoadImage, Pictures, Sample
+from clickpose.training.augment import Augment, LoadImage, Pictures, Sample
 from clickpose.training.config import TrainConfig
 from clickpose.training.targets import Target, is_trained_on, make_target
 
@@ -32,6 +33,11 @@ class Batch:
     images: Tensor
     targets: list[Target]
     padding: Tensor | None = None
+
+    @property
+    def persons_per_image(self) -> list[int]:
+        """How many persons each image has who are trained on."""
+        return [len(target) for target in self.targets]
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device."""
@@ -78,7 +84,11 @@ class TrainingBatches(Dataset[Batch]):
     ) -> None:
         images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
         self.pictures, self.model = Pictures(images, load_image, annotations.skeleton, skip_bad), model
-        self.augment, self.batch_size, self.share = config.augment.fit_to(model), config.batch_size, share
+        self.augment, self.batch_size, self.share = (
+            cast(Augment, config.augment).fit_to(model),
+            config.batch_size,
+            share,
+        )
         self.seed = (config.seed, share.epoch)
         scenes = len(images) if config.scenes_per_epoch is None else config.scenes_per_epoch
         self.num_batches = max(1, scenes // (config.batch_size * share.world_size)) if images else 0
@@ -132,7 +142,7 @@ def pad_together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     return images, padding if padding.any() else None
 
 
-def load_batches(batches: TrainingBatches, num_workers: int = 0, first: int = 0) -> Iterator[Batch]:
+def load_batches(batches: Dataset[Any], num_workers: int = 0, first: int = 0) -> Iterator[Any]:
     """Iterate over an epoch's batches in order from number ``first``, drawing ahead in ``num_workers`` processes."""
-    remaining = Subset(batches, range(first, len(batches)))
+    remaining = Subset(batches, range(first, len(batches)))  # type: ignore[arg-type]
     return iter(DataLoader(remaining, batch_size=None, num_workers=num_workers))

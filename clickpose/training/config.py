@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clickpose.errors import InvalidConfig
+from clickpose.person_frame.config import FORM
 from clickpose.training.crops import CropConfig
 from clickpose.training.denoising import DenoisingConfig
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.losses import LossConfig
+from clickpose.training.person_frame.settings import DrawConfig, LoopConfig
 from clickpose.training.scenes import SceneConfig
 
 # The published denoising losses grow with the batch and the others do not: at 16 images they would drown them.
@@ -47,7 +49,9 @@ class TrainConfig:
         denoising: how far noised queries are from the truth.
         feedback: the annotator of the training loop.
         losses: weights of the losses.
-        augment: how images vary: one by one as published, or several composed into a scene.
+        augment: how images vary: one by one as published, several composed into a scene, or, in the person's frame,
+            drawn as crops.
+        loop: the annotator of training in the person's frame.
     """
 
     epochs: int = 100
@@ -70,7 +74,8 @@ class TrainConfig:
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     losses: LossConfig = field(default_factory=LossConfig)
-    augment: CropConfig | SceneConfig = field(default_factory=CropConfig)
+    augment: CropConfig | SceneConfig | DrawConfig = field(default_factory=CropConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -107,6 +112,7 @@ class TrainConfig:
                 "denoising": DenoisingConfig,
                 "feedback": FeedbackConfig,
                 "losses": LossConfig,
+                "loop": LoopConfig,
                 "augment": _augment_of(values.get("augment", ())),
             }
             built = {name: _build(part, values[name]) for name, part in parts.items() if name in values}
@@ -187,11 +193,40 @@ def fine_tuning(**changes: Any) -> TrainConfig:
     return dataclasses.replace(config, **changes)
 
 
+def person_frame_training(**changes: Any) -> TrainConfig:
+    """Return how the pose layers of the demo model learn in the person's frame, in some hours on one core."""
+    config = TrainConfig(
+        epochs=40,
+        batch_size=64,
+        learning_rate=5e-4,
+        clip_norm=1.0,
+        schedule="cosine",
+        warmup_steps=100,
+        ema_decay=0.998,
+        num_denoised=0,
+        augment=DrawConfig(),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def person_frame_tuning(**changes: Any) -> TrainConfig:
+    """Return how trained pose layers learn from some dozen newly annotated images, in minutes without a GPU."""
+    config = person_frame_training(
+        epochs=2, batch_size=32, scenes_per_epoch=1600, learning_rate=1e-4, warmup_steps=10, ema_decay=0.95
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def fine_tuning_for(model_config: Mapping[str, Any]) -> TrainConfig:
+    """Return how a model learns from new annotations, given the content of its ``config.json``."""
+    return person_frame_tuning() if model_config.get("form") == FORM else fine_tuning()
+
+
 def _augment_of(values: Any) -> type:
     """Find the way to vary images that has these settings."""
-    if isinstance(values, CropConfig | SceneConfig):
+    if isinstance(values, CropConfig | SceneConfig | DrawConfig):
         return type(values)
-    for part in (CropConfig, SceneConfig):
+    for part in (CropConfig, SceneConfig, DrawConfig):
         if set(values) <= {setting.name for setting in dataclasses.fields(part)}:
             return part
     raise InvalidConfig(f"augment: no way to vary images has all of {', '.join(values)}")

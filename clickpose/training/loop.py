@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from clickpose.errors import TrainingDiverged
-from clickpose.model import ClickPose
+from clickpose.model.feedback import FeedbackLoop
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
+from clickpose.training.person_frame.batches import CropBatch
 from clickpose.training.state import TrainState, unwrap
+
+AnyBatch: TypeAlias = Batch | CropBatch
 
 
 def rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -30,7 +34,7 @@ def rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
 
 def train_one_epoch(
     state: TrainState,
-    batches: Iterable[Batch],
+    batches: Iterable[AnyBatch],
     config: TrainConfig,
     steps_per_epoch: int,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
@@ -69,9 +73,9 @@ def train_one_epoch(
     return {f"train/{name}": sum(values) / len(values) for name, values in epoch.items()}
 
 
-def backward(state: TrainState, batches: Sequence[Batch], config: TrainConfig) -> dict[str, float]:
+def backward(state: TrainState, batches: Sequence[AnyBatch], config: TrainConfig) -> dict[str, float]:
     """Add up the gradients of one step's batches, as if they were one; return its losses by name."""
-    counts = [len(target) for batch in batches for target in batch.targets]
+    counts = [count for batch in batches for count in batch.persons_per_image]
     num_persons = mean_over_processes(float(sum(counts)), next(state.average.parameters()).device)
     losses: dict[str, float] = {}
     for i, batch in enumerate(batches):
@@ -86,7 +90,7 @@ def backward(state: TrainState, batches: Sequence[Batch], config: TrainConfig) -
     return losses
 
 
-def chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+def chunks(batches: Iterable[AnyBatch], size: int) -> Iterator[list[AnyBatch]]:
     """Yield the batches in lists of ``size``; the last may be shorter."""
     remaining = iter(batches)
     while chunk := list(itertools.islice(remaining, size)):
@@ -94,7 +98,7 @@ def chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 
 
 @torch.no_grad()
-def update_average(average: ClickPose, model: ClickPose, decay: float, step: int) -> None:
+def update_average(average: FeedbackLoop, model: FeedbackLoop, decay: float, step: int) -> None:
     """Move the average towards the model, each tensor once; faster in the first steps, as they change most."""
     decay = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

@@ -12,12 +12,16 @@ from torch import Tensor, nn
 
 from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose
+from clickpose.model.feedback import FeedbackLoop
+from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.skeleton import Skeleton
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.fast import prepare
 from clickpose.training.forward import training_forward
 from clickpose.training.losses import total_loss
+from clickpose.training.person_frame.settings import DrawConfig
+from clickpose.training.person_frame.step import CropTrainingStep
 
 
 @dataclass
@@ -27,8 +31,8 @@ class TrainState:
     ``losses`` are those of the epoch so far, a list for each name: an epoch may be resumed in its middle.
     """
 
-    network: nn.Module  # a ClickPose, perhaps wrapped for data parallelism
-    average: ClickPose
+    network: nn.Module  # a training step around the model, perhaps wrapped for data parallelism
+    average: FeedbackLoop
     optimizer: torch.optim.Optimizer
     step: int = 0
     first_epoch: int = 0
@@ -54,11 +58,11 @@ class TrainState:
         self.losses = dict(state.get("losses", {}))
 
 
-def unwrap(network: nn.Module) -> ClickPose:
+def unwrap(network: nn.Module) -> FeedbackLoop:
     """Return the model inside a data-parallel wrapper, or the model itself."""
     inner = getattr(network, "module", network)
     model = getattr(inner, "model", inner)
-    assert isinstance(model, ClickPose)
+    assert isinstance(model, FeedbackLoop)
     return model
 
 
@@ -87,15 +91,34 @@ class TrainingStep(nn.Module):
         return total_loss(output, batch.targets, self.sigmas, self.config.losses, num_persons, num_images)
 
 
-def build_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
-    """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be."""
+def build_state(model: ClickPose | PersonFrameNetwork, skeleton: Skeleton, config: TrainConfig) -> TrainState:
+    """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be.
+
+    Raises:
+        InvalidConfig: the settings are those of the other form of the method.
+    """
     average = copy.deepcopy(model).eval().requires_grad_(False)
     freeze(model, config.frozen)
-    prepare(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
-    return TrainState(TrainingStep(model, skeleton, config), average, build_optimizer(model, config))
+    step: nn.Module
+    if isinstance(model, ClickPose):
+        _check_form(config, is_frame=False)
+        prepare(model, precision=config.precision, checkpoint_activations=config.checkpoint_activations)
+        step = TrainingStep(model, skeleton, config)
+    else:
+        _check_form(config, is_frame=True)
+        step = CropTrainingStep(model, skeleton, config.loop)
+    return TrainState(step, average, build_optimizer(model, config))
 
 
-def freeze(model: ClickPose, beginnings: Sequence[str]) -> None:
+def _check_form(config: TrainConfig, *, is_frame: bool) -> None:
+    if isinstance(config.augment, DrawConfig) != is_frame:
+        form, other = ("person's frame", "published form") if is_frame else ("published form", "person's frame")
+        raise InvalidConfig(
+            f"the model has the {form}, the training settings are for the {other}: choose another recipe"
+        )
+
+
+def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:
     """Freeze the weights whose names start with one of some prefixes.
 
     Raises:
@@ -109,7 +132,7 @@ def freeze(model: ClickPose, beginnings: Sequence[str]) -> None:
             parameter.requires_grad_(False)
 
 
-def build_optimizer(model: ClickPose, config: TrainConfig) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW with a separate rate for the backbone, without frozen parameters."""
     backbone = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith("backbone.")]
     others = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("backbone.")]

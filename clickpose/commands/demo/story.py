@@ -20,9 +20,10 @@ from clickpose.commands.demo.player import AnnotationCost, Player
 from clickpose.commands.demo.stack import USER, Stack
 from clickpose.errors import LabelStudioError
 from clickpose.skeleton import Skeleton
-from clickpose.training.config import fine_tuning
+from clickpose.training.config import fine_tuning_for
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.tasks import make_prediction, make_task, read_export, to_annotation_set
+from integrations.store import MODELS
 from pipeline.gate import GateRule
 from pipeline.prelabel import prelabel
 from pipeline.registry import Registry
@@ -182,7 +183,7 @@ class Demo:
     def _retrain(self) -> RoundReport:
         config = RetrainConfig(
             images=str(self.stack.pictures),
-            training=fine_tuning(),
+            training=fine_tuning_for(self.store.read_json(f"{MODELS}/{self._current()}/config.json")),
             held_back_share=HELD_BACK_SHARE,
             num_workers=1,
             rule=GateRule(

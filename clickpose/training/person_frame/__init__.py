@@ -1,0 +1,7 @@
+"""How the pose layers learn in the person's frame. In reading order:
+
+drawing.py  crops of annotated persons as a looker sees them, kept on disk
+batches.py  batches of kept crops, shown a little differently each time
+epochs.py   the batches of an epoch, of several data sets
+step.py     the loss: a few rounds with a simulated annotator
+"""
