@@ -23,8 +23,16 @@ from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer, PoseService
 from integrations.strict_json import StrictRoute
 from serve.monitoring.metrics import ServiceMetrics
-from serve.web.api_page import write_page
-from serve.web.schemas import AddPersonRequest, DetectRequest, PosesResponse, RefineRequest, to_poses
+from serve.web.api_page import POLICY, write_page
+from serve.web.schemas import (
+    AddPersonRequest,
+    DetectRequest,
+    PosesResponse,
+    RefineRequest,
+    SkeletonResponse,
+    StatusResponse,
+    to_poses,
+)
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -72,14 +80,14 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
         return PosesResponse.of(await service.add_person(request.image, to_poses(request.poses), request.box_px))
 
     @router.get("/v1/skeleton")
-    async def skeleton() -> dict[str, Any]:
+    async def skeleton() -> SkeletonResponse:
         """Return the names and the order of the keypoints."""
-        return service.skeleton.to_dict()
+        return SkeletonResponse.model_validate(service.skeleton.to_dict())
 
     @router.get("/v1/status")
-    async def status() -> dict[str, Any]:
+    async def status() -> StatusResponse:
         """Return every replica's model, cache and queue."""
-        return await service.details()
+        return StatusResponse.model_validate(await service.details())
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
@@ -94,6 +102,7 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
     @router.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         """Return the description of this interface as a page."""
-        return HTMLResponse(write_page(request.app.openapi()))
+        page = write_page(request.app.openapi())
+        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
     return router

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clickpose.annotations import Click, Pose
 from integrations.label_studio.service import PoseAnswer
+from serve.monitoring.replica_status import ReplicaStatus
 
 MAX_PERSONS = 1000
 MAX_CLICKS = 1000
@@ -18,8 +19,25 @@ MAX_PX = 1e9  # no image is that large, and its square still fits float32
 Px = Annotated[float, Field(ge=-MAX_PX, le=MAX_PX)]
 XY = tuple[Px, Px]
 Box = tuple[Px, Px, Px, Px]
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ImageName = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+EXAMPLE_POSE = {
+    "keypoints_px": [[312.0, 88.5], [301.5, 140.0]],  # one entry per keypoint of the skeleton, here two
+    "visibility": [2, 2],
+    "scores": [0.9, 0.8],
+    "box_px": [250.0, 60.0, 380.0, 300.0],
+    "score": 0.9,
+    "held": [False, False],
+}
+EXAMPLE_CLICK = {"person": 0, "keypoint": 0, "xy_px": [315.0, 90.0]}
+EXAMPLE_BOX = [250.0, 60.0, 380.0, 300.0]
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [fields]})
 
 
 class _Body(BaseModel):
@@ -88,11 +106,15 @@ class ClickBody(_Body):
 class DetectRequest(_Body):
     """Detect every person in an image, given by URL or path."""
 
+    model_config = _example(image="photos/one.jpg")
+
     image: ImageName
 
 
 class RefineRequest(_Body):
     """Refine the caller's poses by clicks; send held keypoints back as they were returned."""
+
+    model_config = _example(image="photos/one.jpg", poses=[EXAMPLE_POSE], clicks=[EXAMPLE_CLICK])
 
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)]
@@ -103,6 +125,8 @@ class RefineRequest(_Body):
 class AddPersonRequest(_Body):
     """Add the person inside a box to the caller's poses."""
 
+    model_config = _example(image="photos/one.jpg", poses=[EXAMPLE_POSE], box_px=EXAMPLE_BOX)
+
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] = []
     box_px: Box
@@ -111,6 +135,8 @@ class AddPersonRequest(_Body):
 class OpenRequest(_Body):
     """Open an image, with detected poses or with the given ones."""
 
+    model_config = _example(image="photos/one.jpg")
+
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] | None = None
 
@@ -118,12 +144,16 @@ class OpenRequest(_Body):
 class ClicksBody(_Body):
     """Clicks on an open image."""
 
+    model_config = _example(clicks=[EXAMPLE_CLICK])
+
     clicks: Annotated[list[ClickBody], Field(max_length=MAX_CLICKS)]
     hold: Literal["all", "current", "none"] = "all"
 
 
 class BoxBody(_Body):
     """A box around a person."""
+
+    model_config = _example(box_px=EXAMPLE_BOX)
 
     box_px: Box
 
@@ -157,6 +187,29 @@ class OpenedResponse(PosesResponse):
     def opened(cls, key: str, answer: PoseAnswer) -> Self:
         """Convert the first answer."""
         return cls(key=key, **dict(PosesResponse.of(answer)))
+
+
+class SkeletonResponse(_Body):
+    """Names and order of the keypoints; links and flip pairs are pairs of their indices."""
+
+    name: str
+    keypoints: list[str]
+    sigmas: list[float]
+    links: list[Pair]
+    flip_pairs: list[Pair]
+    parents: dict[str, str]
+
+
+class StatusResponse(_Body):
+    """Every replica's last status, the versions served, and the ingress that answered."""
+
+    ready: bool
+    model_version: str
+    versions: list[str]
+    refused: list[str]
+    replicas: list[ReplicaStatus]
+    ingress: str
+    webhook_events: int
 
 
 def to_poses(bodies: Sequence[PoseBody]) -> list[Pose]:
