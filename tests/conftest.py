@@ -1,5 +1,6 @@
-"""Ray for every test that needs the real one."""
+"""Ray, and a browser, for every test that needs the real one."""
 
+import importlib
 import os
 
 os.environ.update(  # before Ray is imported: the home folder stays untouched, and training answers quickly
@@ -14,10 +15,12 @@ os.environ.update(  # before Ray is imported: the home folder stays untouched, a
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serve.haproxy import haproxy_settings
+from tests.browser import WAIT_MS, find_chromium
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,24 @@ def ray_cluster() -> Iterator[None]:
     yield
     if ours:
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Chromium's program; whoever can have none sees why this is not tested."""
+    try:
+        return find_chromium()
+    except (ImportError, LookupError) as error:
+        pytest.skip(f"NO TEST IN A BROWSER: {error}")
+
+
+@pytest.fixture(scope="module")
+def page(chromium: str) -> Iterator[Any]:
+    """A page of a headless Chromium; for one module, because nobody else may run an event loop meanwhile."""
+    playwright = importlib.import_module("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, chromium_sandbox=False)
+        page = browser.new_page(viewport={"width": 1360, "height": 1000})
+        page.set_default_timeout(WAIT_MS)
+        yield page
+        browser.close()

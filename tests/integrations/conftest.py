@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,9 +24,8 @@ from integrations.label_studio.proxy import build_proxy
 from integrations.label_studio.routes import build_router
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
-from tests.browser import find_chromium
 from tests.integrations.follower import SKELETON, Follower
-from tests.integrations.labelling_page import WAIT_MS, Editor, serving
+from tests.integrations.labelling_page import Editor, serving
 
 SIZE_WH = (640, 480)
 PROGRAM = "TEST_LABEL_STUDIO"  # environment variable: the program of a Label Studio to test with
@@ -132,27 +130,6 @@ def label_studio(
     shutil.copytree(empty, folder, dirs_exist_ok=True)
     with LabelStudioServer(folder, program=program) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Chromium's program; whoever can have none sees why this is not tested."""
-    try:
-        return find_chromium()
-    except (ImportError, LookupError) as error:
-        pytest.skip(f"NO TEST IN A BROWSER: {error}")
-
-
-@pytest.fixture(scope="module")
-def page(chromium: str) -> Iterator[Any]:
-    """A page of a headless Chromium; for one module, because nobody else may run an event loop meanwhile."""
-    playwright = importlib.import_module("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, chromium_sandbox=False)
-        page = browser.new_page(viewport={"width": 1360, "height": 1000})
-        page.set_default_timeout(WAIT_MS)
-        yield page
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from integrations.label_studio.server import free_port
 from integrations.label_studio.tasks import make_prediction, make_task
 from tests.integrations.follower import FOUND, SIZE_WH, SKELETON, Follower, Place
 
-WAIT_MS = 120_000  # a busy machine takes its time
 STEP_MS = 40
 LOOK_MS = 200  # until the script has noticed, with a margin
 
+SUBMIT = "button[name=submit]"
 ANNOTATION = "window.Htx.annotationStore.selected"
 IMAGE = f"[...{ANNOTATION}.names.values()].find(tag => tag.type === 'image')"
-IS_OPEN = f"""task => window.Htx?.task?.id === task && {ANNOTATION}?.regions.length > 30 && {IMAGE}?.stageRef
+IS_OPEN = f"""task => window.Htx?.task?.id === task && {ANNOTATION}?.regions.length > 20 && {IMAGE}?.stageRef
     && {IMAGE}.stageWidth > 10"""
 TO_PAGE = f"""([x, y]) => {{
     const image = {IMAGE}, corner = image.stageRef.container().getBoundingClientRect()

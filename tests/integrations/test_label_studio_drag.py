@@ -19,6 +19,7 @@ from tests.integrations.labelling_page import (
     IS_OPEN,
     IS_SETTLED,
     LAYERS,
+    SUBMIT,
     TO_PAGE,
     Editor,
 )
@@ -73,7 +74,7 @@ def test_what_is_submitted_is_what_was_on_the_screen(editor: Editor) -> None:
     editor.settle()
     shown = editor.places()
     with editor.page.expect_response(f"**/api/tasks/{task}/annotations*"):
-        editor.page.get_by_test_id("bottombar-submit-button").click()
+        editor.page.click(SUBMIT)
 
     record = editor.client.task(task)
     (annotation,) = record["annotations"]
@@ -236,7 +237,7 @@ def test_next_task_of_the_label_stream_is_worked_on_too(editor: Editor) -> None:
         editor.drag("p1_right_wrist", by_px=(-16, 12))
         editor.settle()
         assert editor.moved_since(start) == of_person(1)
-        editor.page.get_by_test_id("bottombar-submit-button").click()
+        editor.page.click(SUBMIT)
         editor.page.wait_for_function("task => window.Htx?.task && window.Htx.task.id !== task", arg=task)
         editor.page.wait_for_function(IS_OPEN, arg=task_of(editor))
         editor.page.wait_for_timeout(1500)

@@ -12,7 +12,7 @@ import pytest
 
 from integrations.label_studio.tasks import read_annotation
 from tests.integrations.follower import SKELETON, Place
-from tests.integrations.labelling_page import ANNOTATION, DRAWN_AT, HELD, HISTORY, IMAGE, TO_PAGE, TOOL, Editor
+from tests.integrations.labelling_page import ANNOTATION, DRAWN_AT, HELD, HISTORY, IMAGE, SUBMIT, TO_PAGE, TOOL, Editor
 
 pytestmark = pytest.mark.cluster
 
@@ -79,6 +79,14 @@ def test_a_click_puts_a_person_in_focus_and_h_hides_the_others(editor: Editor) -
     assert "person 1 of 2" in editor.panel() and editor.page.evaluate(SELECTED) == []
     editor.press("Escape")
     assert "2 persons" in editor.panel()
+    editor.press("Tab")
+    assert "person 1 of 2" in editor.panel()
+    editor.page.mouse.click(*editor.page.evaluate(TO_PAGE, middle(editor, "p1_left_hip", "p1_right_shoulder")))
+    editor.page.wait_for_timeout(500)
+    assert "person 2 of 2" in editor.panel() and editor.page.evaluate(SELECTED) == []
+    editor.page.mouse.click(*editor.page.evaluate(TO_PAGE, middle(editor, "p0_left_hip", "p0_right_shoulder")))
+    editor.page.wait_for_timeout(500)
+    assert "person 1 of 2" in editor.panel() and editor.page.evaluate(TOOL) == "MoveTool"
     assert editor.page.evaluate(HISTORY) == [0, 1]
 
 
@@ -147,7 +155,7 @@ def test_a_person_is_deleted_as_a_whole_in_one_step(editor: Editor, how: str) ->
     assert editor.places() == start
     editor.press("Control+Shift+z")
     with editor.page.expect_response("**/annotations*"):
-        editor.page.get_by_test_id("bottombar-submit-button").click()
+        editor.page.click(SUBMIT)
     record = editor.client.task(int(editor.page.evaluate("() => window.Htx.task.id")))
     found = read_annotation(record, record["annotations"][0], SKELETON)
     assert len(found.image.persons) == 1 and not found.flagged

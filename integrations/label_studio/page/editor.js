@@ -70,6 +70,10 @@ export function switchAutoAnnotationOn() {
   window.Htx.setAutoAcceptSuggestions(true);
 }
 
+/** Tell whether the next click draws something. */
+export const isDrawing = ({ image }) =>
+  Object.values(DRAWING_TOOLS).includes(image.getToolsManager().findSelectedTool()?.fullName);
+
 /** Pick the tool that draws what is picked as label; else the one that moves regions, for nobody can drag without. */
 export function pickTool({ annotation, image }) {
   const tools = image.getToolsManager();

@@ -29,6 +29,7 @@ export class Focus {
     const [region, ...more] = this.annotation.selectedRegions;
     const selected = region && !more.length ? region : null;
     if (selected && selected !== this.selected && personIdOf(selected)) this.id = personIdOf(selected);
+    if (this.selected && !region) this.annotation.unselectAll(); // else its label stays picked, and a click draws it
     this.selected = selected;
     if (!this.person) this.hidesOthers = false;
   }

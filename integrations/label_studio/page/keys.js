@@ -3,7 +3,7 @@
 import { keypointKeys } from "./editor.js";
 import { isPoint } from "./regions.js";
 
-const SUBMIT = '[data-testid="bottombar-submit-button"], [data-testid="bottombar-update-button"]';
+const SUBMIT = "button[name=submit]"; // for an annotation that was handed in before, too
 const LABEL_NAME = ".lsf-label__text";
 const LABEL = ".lsf-label";
 const TEXT_FIELD = "textarea, select, [contenteditable=true], input:not([type=checkbox]):not([type=radio])";

@@ -7,8 +7,8 @@ const INTERFACE = ".lsf-main-view__annotation";
 const BOTTOM_BAR = ".lsf-bottombar";
 const [GAP_PX, MIN_HEIGHT_PX] = [8, 160];
 const HINT =
-  "Click a person, drag what is wrong: the rest follows. Tab: the least sure keypoint. Its key, Ctrl-click: place it. " +
-  "X occluded, C absent. Enter: accept, next person. H: only this person. Delete: remove. P, Ctrl-drag: add one.";
+  "Click a person, drag what is wrong: the rest follows. Tab: the least sure keypoint. Its key, Ctrl-click: place it." +
+  " X occluded, C absent. Enter: accept, next person. H: only this person. Delete: remove. P, Ctrl-drag: add one.";
 
 /** Arranges one screen. */
 export class Layout {

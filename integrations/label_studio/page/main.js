@@ -95,7 +95,8 @@ function watch(skeletons) {
     }
     work?.look();
     const version = work?.people.modelVersion;
-    panel.show(Boolean(screen), work ? `${work}` : "", work ? [`${progress}`, version].filter(Boolean).join(" · ") : "");
+    const costs = work && [`${progress}`, version].filter(Boolean).join(" · ");
+    panel.show(Boolean(screen), work ? `${work}` : "", costs ?? "");
   }
 
   function begin(screen) {

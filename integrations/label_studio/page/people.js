@@ -23,7 +23,7 @@ export class People {
     this.entry = entry;
     const before = this.all;
     this.all = read(this.annotation); // 10 ms for ten persons
-    this.touched = before.length ? this.all.find((person) => heldIn(person) > heldIn(before.find(isSame(person)))) : null;
+    this.touched = before.length ? this.all.find(isTouchedSince(before)) : null;
     this.deleteOrphans(before);
   }
 
@@ -65,7 +65,7 @@ export class People {
   }
 }
 
-const isSame = (person) => (other) => other.id === person.id;
+const isTouchedSince = (before) => (person) => heldIn(person) > heldIn(before.find(({ id }) => id === person.id));
 
 /** Return how many points of a person a human placed; -1 if she is not there. */
 const heldIn = (person) => (person ? person.points.filter(({ isHeld }) => isHeld).length : -1);

@@ -1,6 +1,6 @@
 // The mouse on the picture: a click puts a person in focus, a Ctrl-click places the selected point.
 
-import { pickedKeypoint, placeOnStage, placeUnder } from "./editor.js";
+import { isDrawing, pickedKeypoint, placeOnStage, placeUnder } from "./editor.js";
 
 const SWALLOWED = ["pointerdown", "mousedown", "pointerup", "mouseup", "click"];
 const NEAR_PX = 12;
@@ -53,14 +53,15 @@ export class Pointer {
   }
 
   clicked(event) {
-    if (event.ctrlKey || event.metaKey || this.picked()) return;
+    if (event.ctrlKey || event.metaKey || isDrawing(this.screen)) return;
     this.focus.look();
     this.focus.on(this.personUnder(event));
   }
 
   dragged(node) {
     const [id] = node.name().split(" ");
-    this.focus.on(this.people.all.find(({ points }) => points.some(({ region }) => region.id === id)) ?? this.focus.person);
+    const owner = this.people.all.find(({ points }) => points.some(({ region }) => region.id === id));
+    if (owner) this.focus.on(owner);
   }
 
   picked() {
@@ -74,8 +75,9 @@ export class Pointer {
   /** Return who has the mouse in her box; of several, the one with a point nearest to it. */
   personUnder(event) {
     const { x, y } = placeUnder(event, this.screen);
-    const around = this.people.all.filter(({ box }) => isBetween(x, box.x, box.width) && isBetween(y, box.y, box.height));
-    return least(around, ({ points }) => Math.min(...points.map((point) => this.distance(point, { x, y }))));
+    const isInside = ({ box }) => isBetween(x, box.x, box.width) && isBetween(y, box.y, box.height);
+    const distance = ({ points }) => Math.min(...points.map((point) => this.distance(point, { x, y })));
+    return least(this.people.all.filter(isInside), distance);
   }
 
   /** Return the point under the mouse, or undefined. */
@@ -84,7 +86,8 @@ export class Pointer {
     const persons = focus.hidesOthers ? [focus.person] : people.all;
     const place = placeUnder(this.mouse, this.screen);
     const points = persons.flatMap((person) => person?.points ?? []);
-    const nearest = least(points, (point) => this.distance(point, place) - (focus.person?.points.includes(point) ? 1 : 0));
+    const lead = (point) => (focus.person?.points.includes(point) ? 1 : 0); // of two in one place, the focused one's
+    const nearest = least(points, (point) => this.distance(point, place) - lead(point));
     return nearest && this.distance(nearest, place) < NEAR_PX ? nearest : undefined;
   }
 
