@@ -14,6 +14,7 @@ from clickpose.commands.demo.command import demo
 from clickpose.commands.evaluate import evaluate
 from clickpose.commands.label_studio import label_studio
 from clickpose.commands.models import models
+from clickpose.commands.predict import predict
 from clickpose.commands.prelabel import prelabel
 from clickpose.commands.report import report
 from clickpose.commands.retrain import retrain
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Interactive human keypoint annotation: Click-Pose on Ray, inside Label Studio.",
 )
-for command in (demo, train, retrain, report, prelabel, serve, evaluate, convert):
+for command in (predict, demo, train, retrain, report, prelabel, serve, evaluate, convert):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")

@@ -6,6 +6,7 @@ prelabel.py            clickpose prelabel
 train.py retrain.py    clickpose train and retrain, with recipes.py and settings.py, the training options they share
 evaluate.py            clickpose evaluate, with evaluation.py, which measures, and evaluation_outputs.py and _tables.py
 models.py convert.py   clickpose models: the registry of a store; clickpose convert: the authors' checkpoints
+predict.py             clickpose predict: skeletons of photos, without a server
 demo/                  clickpose demo: the whole loop on one machine
 output.py              what every command does with its results
 """
