@@ -133,20 +133,9 @@ def proxy(
 
     Label Studio's own setting LABEL_STUDIO_HOST must be unset, or be the address of this proxy.
     """
-    import uvicorn
+    from clickpose.commands.proxying import running_proxy
 
-    from clickpose.skeleton import Skeleton, built_in
-    from integrations.label_studio.proxy import build_proxy
-
-    app = build_proxy(to, [Skeleton.load(name) for name in (*built_in(), *(skeleton or ()))])
-    typer.echo(f"open http://{host}:{port} instead of {to}; Ctrl-C stops it")
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        ws="none",
-    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
+    with suppress(KeyboardInterrupt), running_proxy(to, skeleton or (), host=host, port=port) as url:
+        typer.echo(f"open {url} instead of {to}; Ctrl-C stops it")
+        threading.Event().wait()

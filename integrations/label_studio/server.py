@@ -24,6 +24,7 @@ from clickpose.errors import LabelStudioError
 
 START_LIMIT_S = 180.0  # a first start takes 30 s on an idle machine, most of it database migrations
 STOP_LIMIT_S = 10.0
+LAST_LINES = 5  # of the log, shown when it does not start
 SETTINGS = ("LABEL_STUDIO_", "HEARTEX_")
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -89,6 +90,11 @@ class LabelStudioServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers; see ``__enter__``."""
+        self.launch()
+        self.wait_until_up()
+
+    def launch(self) -> None:
+        """Start the server without waiting; LabelStudioError if it is not installed."""
         if not self.program.exists():
             raise LabelStudioError(f"{self.program} is missing: install it with pip install 'clickpose[demo]'")
         self.files.mkdir(parents=True, exist_ok=True)
@@ -104,8 +110,11 @@ class LabelStudioServer:
                 start_new_session=True,  # its own process group, which stop() ends as a whole
                 preexec_fn=_dying_with_parent() if sys.platform == "linux" else None,
             )
+
+    def wait_until_up(self) -> None:
+        """Wait until a launched server answers; stop it if it does not."""
         try:
-            self._wait_until_up(self._process)
+            self._wait_for_answer(self._process)
         except BaseException:
             self.stop()
             raise
@@ -149,15 +158,21 @@ class LabelStudioServer:
             "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(self.files),
         }
 
-    def _wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_for_answer(self, process: subprocess.Popen[bytes] | None) -> None:
         deadline = time.monotonic() + self.start_limit_s
         while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise LabelStudioError(f"Label Studio ended with status {process.returncode}: see {self.log_path}")
+            if process is None or process.poll() is not None:
+                status = "" if process is None else f" with status {process.returncode}"
+                raise LabelStudioError(f"Label Studio ended{status}: see {self.log_path}{self._last_lines()}")
             if self._is_up():
                 return
             time.sleep(0.25)
-        raise LabelStudioError(f"Label Studio did not answer within {self.start_limit_s:.0f} s: see {self.log_path}")
+        waited = f"Label Studio did not answer within {self.start_limit_s:.0f} s: see {self.log_path}"
+        raise LabelStudioError(waited + self._last_lines())
+
+    def _last_lines(self) -> str:
+        lines = self.log_path.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        return "".join(f"\n    {line}" for line in lines)
 
     def _is_up(self) -> bool:
         try:

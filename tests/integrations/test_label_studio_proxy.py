@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from typer.testing import CliRunner
 
-from clickpose.__main__ import app as command_line
+from clickpose.commands.proxying import running_proxy
 from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.proxy import SCRIPT_TAG, build_proxy
+from integrations.label_studio.server import free_port
 
 UPSTREAM = "http://label-studio:8080"
 PAGE = b"<html><head><title>x</title></head><body></body></html>"
@@ -251,15 +251,16 @@ def test_address_that_is_no_servers_is_refused(url: str) -> None:
         build_proxy(url, [])
 
 
-def test_command_serves_every_skeleton_it_knows(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    served: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda app, **options: served.update(options, app=app))
+def test_running_proxy_draws_every_skeleton_it_knows_and_names_a_port_that_is_taken(tmp_path: Any) -> None:
     own = tmp_path / "hand.json"
     own.write_text('{"name": "hand2", "keypoints": ["wrist", "thumb"], "links": [[0, 1]]}')
-    words = ["label-studio", "proxy", "--label-studio", UPSTREAM, "--port", "9001", "--skeleton", str(own)]
-    done = CliRunner().invoke(command_line, words)
-    assert done.exit_code == 0 and "http://127.0.0.1:9001" in done.output
-    assert served["port"] == 9001
-    skeletons = TestClient(served["app"]).get("/__clickpose__/skeletons.json").json()
+    port = free_port()
+    with running_proxy(UPSTREAM, [own], host="127.0.0.1", port=port) as url:
+        skeletons = httpx.get(f"{url}/__clickpose__/skeletons.json", trust_env=False).json()
+        with (
+            pytest.raises(InvalidConfig, match=f"{port}.*--port"),
+            running_proxy(UPSTREAM, [], host="127.0.0.1", port=port),
+        ):
+            pass
     assert {14, 17} <= {len(skeleton["keypoints"]) for skeleton in skeletons}
     assert {"keypoints": ["wrist", "thumb"], "links": [["wrist", "thumb"]]} in skeletons
