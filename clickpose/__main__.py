@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from clickpose.commands.annotate.command import annotate
 from clickpose.commands.convert import convert
 from clickpose.commands.data import data
 from clickpose.commands.demo.command import demo
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Interactive human keypoint annotation: Click-Pose on Ray, inside Label Studio.",
 )
-for command in (predict, demo, train, retrain, report, prelabel, serve, evaluate, convert):
+for command in (predict, annotate, demo, train, retrain, report, prelabel, serve, evaluate, convert):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")

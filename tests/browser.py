@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PROGRAM = "TEST_LABEL_STUDIO"  # environment variable: the program of a Label Studio to test with
 WAIT_MS = 120_000  # a busy machine takes its time
 FETCH_S = 300  # for each of the two ways; without a network both give up by themselves within a minute
 APT = "apt-get -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o DPkg::Lock::Timeout=30"

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 
 os.environ.update(  # before Ray is imported: the home folder stays untouched, and training answers quickly
     RAY_AUTH_MODE="disabled",
@@ -14,13 +15,16 @@ os.environ.update(  # before Ray is imported: the home folder stays untouched, a
 )
 
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from integrations.label_studio.server import LabelStudioServer
 from serve.haproxy import haproxy_settings
-from tests.browser import WAIT_MS, find_chromium
+from tests.browser import PROGRAM, WAIT_MS, find_chromium
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +72,18 @@ def page(chromium: str) -> Iterator[Any]:
         page.set_default_timeout(WAIT_MS)
         yield page
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def empty_label_studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Label Studio that was never used, to be copied: making its database takes a minute, once."""
+    program = os.environ.get(PROGRAM)
+    name = program.replace("/", "-") if program else version("label-studio")
+    empty = Path(request.config.cache.mkdir("label-studio")) / name
+    if not empty.exists():
+        made = tmp_path_factory.mktemp("empty-label-studio")
+        with LabelStudioServer(made, program=program):
+            pass
+        with suppress(OSError):  # another test run was first
+            shutil.copytree(made, empty.with_suffix(f".{os.getpid()}")).rename(empty)
+    return empty

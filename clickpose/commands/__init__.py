@@ -7,6 +7,8 @@ train.py retrain.py    clickpose train and retrain, with recipes.py and settings
 evaluate.py            clickpose evaluate, with evaluation.py, which measures, and evaluation_outputs.py and _tables.py
 models.py convert.py   clickpose models: the registry of a store; clickpose convert: the authors' checkpoints
 predict.py             clickpose predict: skeletons of photos, without a server
+annotate/              clickpose annotate: a folder of photos, an editor, and a model that learns
+proxying.py            the proxy of Label Studio's pages, started and stopped
 demo/                  clickpose demo: the whole loop on one machine
 output.py              what every command does with its results
 """

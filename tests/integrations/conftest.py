@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,11 @@ from integrations.label_studio.proxy import build_proxy
 from integrations.label_studio.routes import build_router
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
+from tests.browser import PROGRAM
 from tests.integrations.follower import SKELETON, Follower
 from tests.integrations.labelling_page import Editor, serving
 
 SIZE_WH = (640, 480)
-PROGRAM = "TEST_LABEL_STUDIO"  # environment variable: the program of a Label Studio to test with
 
 
 def build_pose(skeleton: Skeleton, box_px: tuple[float, ...] = (64, 48, 256, 432), seed: int = 0) -> Pose:
@@ -113,22 +112,11 @@ def make_pose(skeleton: Skeleton) -> Any:
 
 
 @pytest.fixture(scope="session")
-def label_studio(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LabelStudioServer]:
-    """A real Label Studio, of another version if PROGRAM says so; an empty database takes a minute and is cached."""
-    program = os.environ.get(PROGRAM)
-    name = program.replace("/", "-") if program else version("label-studio")
-    empty = request.config.cache.mkdir("label-studio") / name
-    if not empty.exists():
-        made = tmp_path_factory.mktemp("empty-label-studio")
-        with LabelStudioServer(made, program=program):
-            pass
-        with suppress(OSError):  # another test run was first
-            shutil.copytree(made, empty.with_suffix(f".{os.getpid()}")).rename(empty)
+def label_studio(empty_label_studio: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+    """A real Label Studio, of another version if PROGRAM says so."""
     folder = tmp_path_factory.mktemp("label-studio")
-    shutil.copytree(empty, folder, dirs_exist_ok=True)
-    with LabelStudioServer(folder, program=program) as server:
+    shutil.copytree(empty_label_studio, folder, dirs_exist_ok=True)
+    with LabelStudioServer(folder, program=os.environ.get(PROGRAM)) as server:
         yield server
 
 

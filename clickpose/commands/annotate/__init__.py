@@ -1,0 +1,6 @@
+"""``clickpose annotate``: from a folder of photos to annotated skeletons, on one machine.
+
+command     the options, the address that is printed, Ctrl-C
+desk        Label Studio, Ray, the service, the project and the proxy, started in this order and stopped together
+background  what goes on while somebody annotates: labelling, and retraining on what was corrected
+"""

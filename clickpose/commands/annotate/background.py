@@ -1,0 +1,114 @@
+"""What goes on while somebody annotates: photos are labelled, and the model learns from what was corrected."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from typing import Any
+
+from clickpose.commands.annotate.desk import TITLE, Desk
+from clickpose.commands.collecting import collect
+from clickpose.commands.predict_anew import Project, predict_anew
+from clickpose.commands.pushing import predicted_pictures
+from clickpose.errors import ClickPoseError, StoreError
+from clickpose.training.config import fine_tuning_for
+from integrations.label_studio.pushing import Pushed, push
+from integrations.store import MODELS
+from pipeline.dataset import FETCHED
+from pipeline.prelabel import PrelabelSummary, prelabel
+from pipeline.registry import Registry
+from pipeline.retrain import Collected, RetrainConfig, retrain
+from pipeline.round_report import RoundReport
+from pipeline.watch import Schedule, watch
+
+SHARD_SIZE = 8  # photos that are labelled before the next ones appear as tasks
+FIRST_PUSH_S, PUSH_GROWTH = 3.0, 1.5  # tasks appear soon; later, when there are many, less often
+LOOK_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Background:
+    """Labels, then retrains, in a thread of its own.
+
+    Args:
+        desk: everything that is running.
+        rounds: settings of a round, such as ``min_new_pictures``; see ``RetrainConfig``.
+        tell: is given a line about each thing that happened.
+    """
+
+    def __init__(self, desk: Desk, tell: Callable[[str], None], **rounds: Any) -> None:
+        self.desk, self.tell = desk, tell
+        self.registry = Registry(desk.store)
+        images = "\n".join([str(desk.photos), desk.store.uri_of(FETCHED)])
+        training = fine_tuning_for(desk.store.read_json(f"{MODELS}/{self.current()}/config.json"))
+        self.config = RetrainConfig(images, training, num_workers=1, **rounds)
+
+    def start(self) -> None:
+        """Go on until the program ends."""
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            self.label()
+        except ClickPoseError as error:
+            self.tell(f"labelling stopped: {error}")
+            return
+        schedule = Schedule(every_s=LOOK_S, check_s=LOOK_S, settle_s=1.0)
+        for report in watch(lambda is_due: self.retrain(), schedule, self.desk.annotated):
+            if report.challenger:
+                self.tell(f"{report.challenger}: {report.reason}")
+
+    def label(self) -> PrelabelSummary:
+        """Label every photo with the current model; the first model's predictions become tasks as they come."""
+        version, out = self.current(), self.prelabels()
+        with ThreadPoolExecutor(1) as pool:
+            model = self.registry.fetch(version)
+            labelling = pool.submit(prelabel, self.desk.photos, out, model, shard_size=SHARD_SIZE, num_workers=1)
+            if len(self.registry.history()) == 1:
+                self._push_while(labelling, out)
+            summary = labelling.result()
+        self._push(out)
+        failed = f", {summary.num_failed} could not be read: see {out}" if summary.num_failed else ""
+        self.tell(f"{summary.num_labelled + summary.num_kept} photos labelled by {version}{failed}")
+        return summary
+
+    def retrain(self) -> RoundReport:
+        """Run a round if enough is new; a model that is better predicts anew what is not annotated yet."""
+        return retrain(self.desk.store, self.collect, self.config, on_promoted=self._predict_anew)
+
+    def _predict_anew(self, version: str) -> None:
+        project = Project(self.desk.label_studio_url, TITLE, self.config.images)
+        predict_anew(project, self.desk.store, version, num_workers=1)
+
+    def collect(self) -> Collected:
+        """Return what was annotated."""
+        desk, model = self.desk, self.registry.fetch(self.current())
+        return collect(desk.label_studio_url, TITLE, model, images=str(desk.photos), fetch_into=desk.store)
+
+    def current(self) -> str:
+        """Return the version in service."""
+        current = self.registry.current()
+        assert current is not None  # the desk has promoted one
+        return current
+
+    def prelabels(self) -> str:
+        """Return where the predictions of the version in service are."""
+        return self.desk.store.uri_of(f"prelabels/{self.current()}")
+
+    def _push_while(self, labelling: Future[PrelabelSummary], out: str) -> None:
+        pause_s = FIRST_PUSH_S
+        while not wait_for([labelling], timeout=pause_s).done:
+            pause_s *= PUSH_GROWTH
+            try:
+                self._push(out)
+            except StoreError:
+                logger.debug("no photo is labelled yet")
+
+    def _push(self, out: str) -> Pushed:
+        desk = self.desk
+        pictures = predicted_pictures(out)(desk.label_studio, desk.project, None)
+        return push(desk.label_studio, desk.project, pictures, desk.skeleton)

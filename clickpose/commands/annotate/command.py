@@ -1,0 +1,50 @@
+"""The command: open the desk, say where it is, and work in the background until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clickpose.errors import InvalidConfig
+
+DATA = Path("clickpose-data")
+DEMO_MODEL = Path(__file__).parents[3] / "models" / "demo"
+
+
+def annotate(
+    photos: Annotated[Path, typer.Argument(help="Folder of images; sub-folders count.")],
+    data: Annotated[Path, typer.Option(help="Folder that keeps everything; the same one resumes.")] = DATA,
+    model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = DEMO_MODEL,
+    port: Annotated[int, typer.Option(help="Port of the page that is opened.", min=1, max=65535)] = 8081,
+    retrain_after: Annotated[int, typer.Option(help="Retrain after so many newly annotated images.", min=1)] = 20,
+    browser: Annotated[bool, typer.Option(help="Open a browser where there is one.")] = True,
+) -> None:
+    """Annotate a folder of photos: people get skeletons, you correct them in a browser, and the model learns.
+
+    Everything is kept in the data folder: run the same command again to resume. Ctrl-C stops everything.
+    """
+    from clickpose.commands.annotate.background import Background
+    from clickpose.commands.annotate.desk import open_desk
+
+    if not photos.is_dir():
+        raise InvalidConfig(f"there is no folder {photos}: give the folder with your photos")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
+    typer.echo("starting Label Studio, Ray and the service; the very first start takes a minute longer")
+    with suppress(KeyboardInterrupt), open_desk(photos, data, model=model, port=port) as desk:
+        typer.echo(f"\n    {desk.address}\n\nlog in as {desk.username} with {desk.password}; Ctrl-C stops everything\n")
+        if browser and _has_browser():
+            webbrowser.open(desk.address)
+        Background(desk, typer.echo, min_new_pictures=retrain_after).start()
+        threading.Event().wait()
+
+
+def _has_browser() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,161 @@
+"""Everything that runs for an annotator, started in this order and stopped together: it is there or it is not.
+
+<data>/label-studio/   Label Studio's database and log       <data>/store/       models, pre-labels, snapshots, reports
+<data>/desk.json       ports and the service's secret, because the project knows them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from clickpose.checkpoints.model_folder import load_model
+from clickpose.commands.collecting import TOKEN
+from clickpose.commands.proxying import running_proxy
+from clickpose.commands.serving import running_service
+from clickpose.skeleton import Skeleton
+from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.projects import Pictures, Service, set_up_project
+from integrations.label_studio.server import LabelStudioServer, free_port
+from pipeline.lease import lease
+from pipeline.pictures import find_pictures
+from pipeline.registry import Registry
+from pipeline.store import Store
+from pipeline.watch import wake_up_calls
+from serve.settings import AppArgs
+
+HOST = "127.0.0.1"
+SECRET = "CLICKPOSE_SECRET"
+HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+TITLE = "Click-Pose"
+POLL_S = 2.0  # how soon a promoted model is served
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What is running.
+
+    Attributes:
+        address: where the annotator works.
+        username: her account.
+        password: of that account.
+        label_studio: client of the server.
+        label_studio_url: of the server itself.
+        service_url: of the service that answers clicks.
+        secret: that the service asks for.
+        project: its id.
+        skeleton: that is annotated.
+        photos: the folder.
+        store: with the model in service.
+        annotated: set whenever somebody has annotated something.
+    """
+
+    address: str
+    username: str
+    password: str
+    label_studio: LabelStudio
+    label_studio_url: str
+    service_url: str
+    secret: str
+    project: int
+    skeleton: Skeleton
+    photos: Path
+    store: Store
+    annotated: threading.Event
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a data folder's project knows, and what thus stays the same: ports on this machine, and the secret."""
+
+    label_studio_port: int
+    service_port: int
+    webhook_port: int
+    secret: str
+
+
+@contextmanager
+def open_desk(photos: Path, data: Path, *, model: Path, port: int) -> Iterator[Desk]:
+    """Start everything; stop it when the block ends, however it ends.
+
+    Args:
+        photos: folder of images.
+        data: folder that keeps everything; one that is there resumes.
+        model: folder of the model to begin with.
+        port: of the page that the annotator opens.
+
+    Raises:
+        ClickPoseError: something cannot be started; the message says what, and where its log is.
+    """
+    photos = photos.absolute()
+    sample = find_pictures(photos)[0]
+    with ExitStack() as stack:
+        stack.enter_context(lease(Store(data.absolute()), "annotating"))
+        store, kept = Store(data.absolute() / "store"), _kept(data)
+        skeleton = _current_model(store, model)
+        server = LabelStudioServer(data / "label-studio", files=photos.parent, port=kept.label_studio_port)
+        stack.callback(server.stop)
+        server.launch()  # it starts while Ray does
+        os.environ |= {TOKEN: server.token, SECRET: kept.secret}  # where every command looks for them
+        os.environ.setdefault(HAPROXY, "0")  # one annotator does without, and it would outlive a crash
+        annotated = stack.enter_context(wake_up_calls(f"{HOST}:{kept.webhook_port}"))
+        args = _service_args(store, server, kept)
+        service_url = stack.enter_context(running_service(args, host=HOST, port=kept.service_port))
+        server.wait_until_up()
+        client = stack.enter_context(LabelStudio(server.url, server.token))
+        pictures, service = Pictures(str(photos), sample), Service(service_url, kept.secret, kept.secret)
+        project = set_up_project(client, TITLE, skeleton, pictures=pictures, service=service)
+        page = stack.enter_context(running_proxy(server.url, [skeleton], host=HOST, port=port))
+        yield Desk(
+            address=f"{page}/projects/{project}/data",
+            username=server.username,
+            password=server.password,
+            label_studio=client,
+            label_studio_url=server.url,
+            service_url=service_url,
+            secret=kept.secret,
+            project=project,
+            skeleton=skeleton,
+            photos=photos,
+            store=store,
+            annotated=annotated,
+        )
+
+
+def _service_args(store: Store, server: LabelStudioServer, kept: Kept) -> AppArgs:
+    return AppArgs.model_validate(
+        {
+            "store": store.uri,
+            "label_studio_url": server.url,
+            "local_files_root": str(server.files),
+            "forward_webhooks_to": f"http://{HOST}:{kept.webhook_port}",
+            "poll_s": POLL_S,
+        }
+    )
+
+
+def _current_model(store: Store, model: Path) -> Skeleton:
+    """Have the store serve a model, the given one if there is none yet; return its skeleton."""
+    registry = Registry(store)
+    current = registry.current()
+    if current is None:
+        current = registry.add(model)
+        registry.promote(current)
+    return load_model(registry.fetch(current)).skeleton
+
+
+def _kept(data: Path) -> Kept:
+    """Return what a data folder keeps, chosen when it is made."""
+    path = data / "desk.json"
+    if not path.exists():
+        data.mkdir(parents=True, exist_ok=True)
+        kept = Kept(free_port(), free_port(), free_port(), secrets.token_urlsafe(24))
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(kept), indent=2))
+    return Kept(**json.loads(path.read_text()))
