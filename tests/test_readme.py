@@ -1,4 +1,4 @@
-"""What the README tells people to type exists."""
+"""What the README and its next pages tell people to type exists."""
 
 import re
 import subprocess
@@ -12,12 +12,13 @@ from clickpose.__main__ import app
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
+PAGES = [README, *((REPOSITORY / "docs" / name).read_text() for name in ("teams.md", "editor.md"))]
 
 
 def _typed() -> list[str]:
-    """Every command line of the README that begins with clickpose, on one line each."""
-    blocks = re.findall(r"^clickpose (?:[^\n]*\\\n)*[^\n]*", README, re.M)
-    inline = re.findall(r"`(clickpose [^`]+)`", README)
+    """Every command line of the pages that begins with clickpose, on one line each."""
+    blocks = [line for page in PAGES for line in re.findall(r"^ *(clickpose (?:[^\n]*\\\n)*[^\n]*)", page, re.M)]
+    inline = [line for page in PAGES for line in re.findall(r"`(clickpose [^`]+)`", page)]
     return sorted({re.sub(r"\s*\\\n\s*", " ", line).split("#")[0].strip() for line in blocks + inline})
 
 
