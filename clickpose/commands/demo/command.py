@@ -1,10 +1,9 @@
-"""The command: set the stage, play, report, and keep running for those who watch."""
+"""The command: set the stage, play, report, and stay for whoever watches."""
 
 from __future__ import annotations
 
 import signal
 import sys
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,35 +18,37 @@ from clickpose.commands.output import JsonFile, write_json
 def demo(
     pictures: Annotated[Path, typer.Option(help="Folder with images/ and annotations.json.")] = PICTURES,
     model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = MODEL,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; runs/demo-TIME by default.")] = None,
-    limit: Annotated[int | None, typer.Option(min=2, help="Use only this many annotated images.")] = None,
-    stay: Annotated[bool, typer.Option(help="Keep Label Studio up afterwards, in a terminal.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report and of everything else; runs/demo-TIME by default.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=4, help="Use only that many images, those with few people.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the page to watch or try.", min=1, max=65535)] = 8081,
+    stay: Annotated[bool, typer.Option(help="Keep everything up afterwards, in a terminal.")] = True,
     json: JsonFile = None,
 ) -> None:
-    """Play the whole loop on this machine: pre-label, annotate in Label Studio, retrain, promote, repeat."""
-    from clickpose.checkpoints.model_folder import load_model
-    from clickpose.commands.demo.pictures import find_pictures
-    from clickpose.commands.demo.report import table, write_report
-    from clickpose.commands.demo.stack import running_stack
-    from clickpose.commands.demo.story import Demo
-    from pipeline.registry import Registry
-    from pipeline.store import Store
+    """Play the whole loop on this machine: what clickpose annotate does, with a simulated annotator, and measured.
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that all is stopped then, too
+    Everything is kept in the folder of the report until you delete it.
+    """
+    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.commands.annotate.desk import open_desk
+    from clickpose.commands.demo.pictures import copy_pictures, find_pictures
+    from clickpose.commands.demo.report import table, write_report
+    from clickpose.commands.demo.story import Demo
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     console = Console()
     skeleton = load_model(model).skeleton
     shown = find_pictures(pictures, skeleton, limit)
-    report = out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    with tempfile.TemporaryDirectory(prefix="clickpose-demo-") as scratch:
-        store = Store(Path(scratch) / "store")
-        Registry(store).promote(Registry(store).add(model))
-        console.print("starting Label Studio, Ray and the service")
-        with running_stack(Path(scratch), Path(scratch) / "store", shown.files) as stack:
-            story = Demo(stack, store, shown, skeleton, console.print).run()
-            numbers = write_report(report, story, shown, skeleton)
-            console.print(table(numbers))
-            write_json(json, numbers)
-            if stay and sys.stdin.isatty() and sys.stdout.isatty():
-                server = stack.server
-                console.print(f"Label Studio stays at {server.url}: {server.username}, {server.password}")
-                console.input("Press Enter to stop everything. ")
+    folder = out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    photos = copy_pictures(shown.files, folder / "pictures")
+    console.print("starting Label Studio, Ray and the service: a minute or two")
+    with open_desk(photos, folder / "data", model=model, port=port) as desk:
+        console.print(f"watch, or try it: {desk.address}\nlog in as {desk.username} with {desk.password}\n")
+        story = Demo(desk, shown, console.print).run()
+        numbers = write_report(folder, story, shown, skeleton)
+        console.print(table(numbers))
+        write_json(json, numbers)
+        if stay and sys.stdin.isatty() and sys.stdout.isatty():
+            console.print(f"Label Studio stays at {desk.address}: {desk.username}, {desk.password}")
+            console.input("Press Enter to stop everything; it is kept in " + str(folder) + ". ")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clickpose.errors import ImageError
 
 if TYPE_CHECKING:
-    from clickpose.annotations import AnnotatedImage
+    from clickpose.annotations import AnnotatedImage, AnnotationSet
     from clickpose.skeleton import Skeleton
 
 REPOSITORY = Path(__file__).parents[3]
 PICTURES = REPOSITORY / "examples" / "pictures"
+HELD_BACK_SHARE = 0.4
 MODEL = REPOSITORY / "models" / "demo"
 
 
@@ -50,26 +52,36 @@ def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) ->
     Args:
         folder: as ``examples/pictures``.
         skeleton: the model's; keypoints of other names are left out.
-        limit: use only that many annotated images, those with the most persons, and no others.
+        limit: use only that many annotated images, those with the fewest persons first, and no others.
 
     Raises:
-        ImageError: there are no annotated images.
+        ImageError: there are fewer than four annotated images.
     """
     from clickpose.annotations import convert_set
     from integrations.coco import read_coco
 
     truth = convert_set(read_coco(folder / "annotations.json"), skeleton)
-    people = sorted((i for i in truth.images if _count(i)), key=lambda i: (-_count(i), i.file_name))[:limit]
-    if len(people) < 2:
-        raise ImageError(f"{folder} needs at least two annotated images: one to learn from, one to measure on")
+    people = _easiest_first(truth)[:limit]
     files = sorted(path for path in (folder / "images").iterdir() if path.suffix in (".jpg", ".png"))
     names = {image.file_name for image in people}
+    annotated = tuple(image.file_name for number, image in enumerate(people) if number % 4 < 2)
+    if len(people) < 4:
+        raise ImageError(f"{folder} needs at least four annotated images: to learn from, to compare on, to measure on")
     return DemoPictures(
         files=tuple(path for path in files if limit is None or path.name in names),
         truth={image.file_name: image for image in people},
-        annotated=tuple(image.file_name for image in people[0::2]),
-        unseen=tuple(image.file_name for image in people[1::2]),
+        annotated=annotated,
+        unseen=tuple(image.file_name for image in people if image.file_name not in annotated),
     )
+
+
+def _easiest_first(truth: AnnotationSet) -> list[AnnotatedImage]:
+    """Sort annotated images by their number of persons, in turn one that a round trains on and one it holds back."""
+    from pipeline.snapshot import is_held_back
+
+    people = sorted((i for i in truth.images if _count(i)), key=lambda i: (_count(i), i.file_name))
+    sides = [[i for i in people if is_held_back(i.file_name, HELD_BACK_SHARE) == held] for held in (False, True)]
+    return [image for pair in zip_longest(*sides) for image in pair if image is not None]
 
 
 def copy_pictures(files: Sequence[Path], folder: Path) -> Path:

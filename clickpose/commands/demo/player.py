@@ -66,6 +66,16 @@ class AnnotationCost:
         return clicks / max(1, self.persons)
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """An image that was worked through: its cost, and the poses at first, after the first click, and at last."""
+
+    cost: AnnotationCost
+    first: Sequence[Pose]
+    after_one: Sequence[Pose]
+    last: Sequence[Pose]
+
+
 class Player:
     """Works on one image at a time.
 
@@ -78,18 +88,13 @@ class Player:
     def __init__(self, label_studio: LabelStudio, backend: int, skeleton: Skeleton) -> None:
         self.label_studio, self.backend, self.skeleton = label_studio, backend, skeleton
 
-    def annotate(
-        self, task: int, truth: AnnotatedImage, *, submit: bool
-    ) -> tuple[AnnotationCost, Sequence[Pose], Sequence[Pose]]:
+    def annotate(self, task: int, truth: AnnotatedImage, *, submit: bool) -> Corrected:
         """Correct a task's prediction, worst keypoint first, until every keypoint is within tolerance.
 
         Args:
             task: id of the task.
             truth: in the skeleton of the labelling interface.
             submit: hand the annotation in; else leave the task as it was.
-
-        Returns:
-            The costs, and the poses at first and at last.
         """
         began, record = time.monotonic(), self.label_studio.task(task)
         prediction = newest_prediction(record)
@@ -106,9 +111,11 @@ class Player:
             self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, cost)
         annotator.matches = {i: person for i, person in annotator.matches.items() if i < len(screen.poses())}
         patience = 2 * len(self.skeleton) * max(1, len(annotator.persons))  # twice what it takes by hand
-        for _ in take_turns(
+        after: list[Sequence[Pose]] = []
+        for turn in take_turns(
             screen.poses(), one_at_a_time(annotator.correct), partial(self._answer, task, screen, cost)
         ):
+            after.append(turn.poses)
             if cost.clicks >= patience:
                 break
 
@@ -119,7 +126,8 @@ class Player:
             result = screen.submitted(annotator)
             lead_time_s = time.monotonic() - began
             self.label_studio.submit_annotation(task, result, prediction=prediction["id"], lead_time_s=lead_time_s)
-        return cost, first, screen.poses()
+        last = screen.poses()
+        return Corrected(cost, first, after[0] if after else last, last)
 
     def _answer(
         self, task: int, screen: Editor, cost: AnnotationCost, poses: Sequence[Pose], clicks: Sequence[Click]
@@ -133,7 +141,7 @@ class Player:
         cost.clicks += 1
         before, keypoint = screen.regions, self.skeleton.index(click.keypoint)
         drawn = screen.drawn_point(keypoint, click.xy_px)
-        self._ask(task, screen, {"result": [*screen.like(drawn), drawn]}, cost)
+        self._ask(task, screen, {"result": [*screen.like(drawn), drawn], "focus": click.person}, cost)
         poses = screen.poses()
         if not np.allclose(poses[click.person].keypoints_px[keypoint], click.xy_px, atol=REACHED_PX):
             cost.clicks += 1

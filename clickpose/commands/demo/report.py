@@ -1,7 +1,8 @@
-"""What the demo leaves behind: one table, a JSON file, and a folder of images to look at."""
+"""What the demo leaves behind: one table, a JSON file, and a page with pictures to look at."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import numpy as np
 from rich.table import Table
 
 from clickpose.commands.demo.pictures import DemoPictures
-from clickpose.commands.demo.player import AnnotationCost
+from clickpose.commands.demo.player import AnnotationCost, Corrected
 from clickpose.commands.demo.story import Story
 from clickpose.evaluation.plots import click_curve, draw_poses
 from clickpose.images import read_image
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import is_gap
 
-OVERLAYS = 6
+SHOWN = 3  # pictures of each kind
+TITLES = {"Well done": "the fewest clicks per person", "Badly done": "the most clicks per person"}
+AFTER_CLICKS = re.compile(r"AP@C\d+")
 
 
 def results(story: Story, report: Path) -> dict[str, Any]:
@@ -44,7 +47,6 @@ def results(story: Story, report: Path) -> dict[str, Any]:
         "promoted": story.round.promoted,
         "reason": story.round.reason,
         "annotations_exported": story.exported,
-        "webhooks": story.webhooks,
         "seconds": story.seconds,
         "report": str(report),
     }
@@ -64,7 +66,7 @@ def table(numbers: dict[str, Any]) -> Table:
         "answer to a click, p50 and p95": f"{answer_ms['p50']} ms, {answer_ms['p95']} ms",
         "clicks that reached another person": str(numbers["clicks_undone"]),
         "requests, of which failed": f"{numbers['requests']}, {numbers['failed_requests']}",
-        "annotations that came back, webhooks": f"{numbers['annotations_exported']}, {numbers['webhooks']}",
+        "annotations that came back": str(numbers["annotations_exported"]),
         "fine-tuned model": f"{'promoted' if numbers['promoted'] else 'not promoted'}: {numbers['reason']}",
         "model versions in service": " -> ".join(numbers["model_versions"]),
         "report": numbers["report"],
@@ -75,25 +77,89 @@ def table(numbers: dict[str, Any]) -> Table:
 
 
 def write_report(folder: Path, story: Story, pictures: DemoPictures, skeleton: Skeleton) -> dict[str, Any]:
-    """Write ``report.md``, overlays before and after, and the click curve of the round; return the numbers."""
+    """Write ``report.md`` with its pictures; return the numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = results(story, folder)
-    lines = ["# Click-Pose demo", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in numbers.items()]
+    easiest_first = sorted(story.corrected, key=lambda name: _per_person(story.corrected[name].cost))
+    half = min(SHOWN, len(easiest_first) // 2)
+    well, badly = easiest_first[:half], easiest_first[::-1][:half]
+    lines = ["# Click-Pose demo", "", *_sentences(story, numbers), "", *_cost_table(numbers), ""]
     files = {file.name: file for file in pictures.files}
-    for name, (first, last) in list(story.poses.items())[:OVERLAYS]:
-        for state, poses in (("before", first), ("after", last)):
-            overlay = f"{Path(name).stem}-{state}.png"
-            shown = [pose for pose in poses if not is_gap(pose)]
-            draw_poses(read_image(files[name]), shown, skeleton).save(folder / overlay)
-        lines += ["", f"## {name}", "", "Predicted, then corrected; rings mark what the annotator placed.", ""]
-        lines += [f"![before]({Path(name).stem}-before.png) ![after]({Path(name).stem}-after.png)"]
-    if story.round and story.round.challenger:
-        models = {"first model": story.round.parent_metrics, "fine-tuned": story.round.challenger_metrics}
-        click_curve(models).savefig(folder / "click-curve.png")
-        lines += ["", "## Precision against clicks on the held-back images", "", "![curve](click-curve.png)"]
+    for title, names in (("Well done", well), ("Badly done", badly)):
+        lines += [f"## {title}: {TITLES[title]}", ""]
+        for name in names:
+            lines += _picture(folder, files[name], story.corrected[name], skeleton)
+    lines += _curve(folder, story)
     (folder / "report.md").write_text("\n".join(lines) + "\n")
     return numbers
+
+
+def _sentences(story: Story, numbers: dict[str, Any]) -> list[str]:
+    """Say in words what happened, and how long it took."""
+    assert story.round is not None
+    clicks, answer_ms, cost = numbers["clicks_per_person_annotating"], numbers["answer_ms"], story.annotated
+    minutes = sum(story.seconds.values()) / 60
+    failed = f"{numbers['failed_requests'] or 'none'} of {numbers['requests']} requests"
+    return [
+        f"{story.pictures} images were labelled by the model and shown in Label Studio. A simulated annotator, who"
+        f" knows the truth, corrected {cost.persons} persons on {len(story.corrected)} of them:"
+        f" {clicks['refine']:.2f} clicks per person, against {clicks['manual']:.2f} without a model that follows.",
+        "",
+        f"Half of the clicks were answered within {answer_ms['p50']} ms, 95 % within {answer_ms['p95']} ms."
+        f" Failed: {failed}.",
+        "",
+        f"Then the model was fine-tuned on what was corrected, and"
+        f" {'promoted' if story.round.promoted else 'not promoted'}: {story.round.reason}.",
+        "",
+        f"All of it took {minutes:.1f} minutes: "
+        + ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in story.seconds.items())
+        + ".",
+    ]
+
+
+def _cost_table(numbers: dict[str, Any]) -> list[str]:
+    """Show clicks per person, by hand and with refine."""
+    unseen, annotating = numbers["clicks_per_person"], numbers["clicks_per_person_annotating"]
+    rows = [
+        ("images that were corrected", annotating["manual"], annotating["refine"]),
+        ("unseen images, first model", unseen["manual"]["before"], unseen["refine"]["before"]),
+        ("unseen images, model in service at the end", unseen["manual"]["after"], unseen["refine"]["after"]),
+    ]
+    lines = ["| clicks per person | by hand | with refine |", "|---|---|---|"]
+    return lines + [f"| {name} | {manual:.2f} | {refine:.2f} |" for name, manual, refine in rows]
+
+
+def _picture(folder: Path, file: Path, corrected: Corrected, skeleton: Skeleton) -> list[str]:
+    """Draw a picture in its three states; return the lines that show it."""
+    image, cost, links = read_image(file), corrected.cost, []
+    states = {"before": corrected.first, "after-one-click": corrected.after_one, "after": corrected.last}
+    for state, poses in states.items():
+        drawn = f"{file.stem}-{state}.jpg"
+        draw_poses(image, [pose for pose in poses if not is_gap(pose)], skeleton).save(folder / drawn, quality=85)
+        links.append(f"![{state.replace('-', ' ')}]({drawn})")
+    persons, made = _number(cost.persons, "person"), _number(cost.clicks, "click")
+    clicks = f"{file.name}: {persons}, {made}, {cost.manual_clicks} by hand."
+    return [f"{clicks} Before, after one click, after all; a ring marks what was placed.", "", " ".join(links), ""]
+
+
+def _curve(folder: Path, story: Story) -> list[str]:
+    """Draw how precision rises with clicks, one line for each of the two models."""
+    if not story.round or not story.round.challenger:
+        return []
+    models = {"first model": story.round.parent_metrics, "fine-tuned": story.round.challenger_metrics}
+    lines = {
+        name: {key: metrics[key] for key in metrics if AFTER_CLICKS.fullmatch(key)} for name, metrics in models.items()
+    }
+    click_curve(lines).savefig(folder / "click-curve.png")
+    return ["## Precision after n clicks, on images held back from training", "", "![curve](click-curve.png)"]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _per_person(cost: AnnotationCost) -> float:
+    return cost.per_person(cost.clicks)
 
 
 def _before_after(story: Story, name: str) -> dict[str, float]:
@@ -105,4 +171,4 @@ def _clicks(cost: AnnotationCost, name: str) -> float:
 
 
 def _arrow(values: dict[str, float]) -> str:
-    return f"{values['before']:.2f} before the round, {values['after']:.2f} after"
+    return f"{values['before']:.2f} before the round, {values['after']:.2f} after it"
