@@ -1,6 +1,8 @@
-"""Find everybody in a picture, place one keypoint, and see how the others follow: the REST interface in 30 lines.
+"""Find everybody in a photo, place one keypoint, and see how the others follow: the REST interface in 30 lines.
 
-CLICKPOSE_SECRET=... python examples/rest_client.py http://localhost:9090 photos/7.jpg left_wrist 312 88
+CLICKPOSE_SECRET=... python examples/rest_client.py http://localhost:9090 photo.jpg left_wrist 312 88
+
+A file of this machine is sent; any other name is that of an image which the service can read itself.
 """
 
 from __future__ import annotations
@@ -8,24 +10,31 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 
-def ask(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
-    """Post a body; a service that is busy says when to come back."""
-    while (answer := client.post(path, json=body)).status_code in (429, 503):
+def ask(client: httpx.Client, method: str, path: str, **content: Any) -> dict[str, Any]:
+    """Send a request; a busy service says when to come back, and one that refuses says why."""
+    while (answer := client.request(method, path, **content)).status_code in (429, 503):
         time.sleep(int(answer.headers["Retry-After"]))
-    return dict(answer.raise_for_status().json())
+    if answer.is_error:
+        sys.exit(f"{answer.status_code}: {answer.json()['detail']}")
+    return dict(answer.json())
 
 
 url, image, keypoint, x, y = sys.argv[1:]
 with httpx.Client(base_url=url, auth=("clickpose", os.environ["CLICKPOSE_SECRET"]), timeout=100) as client:
-    names = client.get("/v1/skeleton").raise_for_status().json()["keypoints"]
-    poses = ask(client, "/v1/detect", image=image)["poses"]
+    if Path(image).is_file():
+        image = ask(client, "POST", "/v1/uploads", content=Path(image).read_bytes())["image"]
+    names = ask(client, "GET", "/v1/skeleton")["keypoints"]
+    poses = ask(client, "POST", "/v1/detect", json={"image": image})["poses"]
+    if not poses:
+        sys.exit("nobody is in this photo, or nobody was found")
     click = {"person": 0, "keypoint": keypoint, "xy_px": [float(x), float(y)]}
-    refined = ask(client, "/v1/refine", image=image, poses=poses, clicks=[click])["poses"]
+    refined = ask(client, "POST", "/v1/refine", json={"image": image, "poses": poses, "clicks": [click]})["poses"]
 for name, before, after, held in zip(
     names, poses[0]["keypoints_px"], refined[0]["keypoints_px"], refined[0]["held"], strict=True
 ):

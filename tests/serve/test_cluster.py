@@ -191,15 +191,26 @@ def test_the_front_listens_on_loopback_only(client: httpx.Client) -> None:
 
 
 @pytest.mark.cluster
-def test_the_example_client_finds_and_refines(client: httpx.Client, skeleton: Skeleton) -> None:
-    command = [sys.executable, str(CLIENT), str(client.base_url), "0.png", "left_hand", "40", "50"]
-    done = subprocess.run(
+def test_the_example_client_finds_and_refines(client: httpx.Client, store: Path, skeleton: Skeleton) -> None:
+    for image in ("0.png", str(store / "0.png")):  # one that the service has, and a file that is sent
+        done = run_example(client, image, "left_hand")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert [line.split()[0] for line in lines] == list(skeleton.keypoints)
+        assert lines[1].split()[-3:] == ["40.0", "50.0", "held"]
+
+
+@pytest.mark.cluster
+def test_the_example_client_passes_on_what_the_service_explains(client: httpx.Client) -> None:
+    done = run_example(client, "0.png", "third_hand")
+    assert done.returncode == 1 and "third_hand" in done.stderr and "Traceback" not in done.stderr
+
+
+def run_example(client: httpx.Client, image: str, keypoint: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(CLIENT), str(client.base_url), image, keypoint, "40", "50"]
+    return subprocess.run(
         command, env=os.environ | {"CLICKPOSE_SECRET": SECRET}, capture_output=True, text=True, timeout=100
     )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(skeleton.keypoints)
-    assert lines[1].split()[-3:] == ["40.0", "50.0", "held"]
 
 
 @pytest.mark.cluster
