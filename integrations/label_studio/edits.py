@@ -17,13 +17,15 @@ from integrations.label_studio.service import KeypointEdit, PersonEdit
 Edit: TypeAlias = KeypointEdit | PersonEdit
 
 
-def read_edit(region: Region, people: People, skeleton: Skeleton) -> Edit:
-    """Return the edit that a region means; whose keypoint it is, only a region that was shown already tells.
+def read_edit(region: Region, people: People, skeleton: Skeleton, focus: int | None = None) -> Edit:
+    """Return the edit that a region means; whose keypoint it is, a region tells that was shown already, or the focus.
 
     Args:
         region: a new or moved point, or a new box.
         people: everybody known to be, or to have been, on the screen.
         skeleton: the keypoints there are.
+        focus: number of the person in focus on the annotator's screen, if the page says so. A keypoint that is drawn
+            is this person's, however near it lies to somebody else's.
 
     Raises:
         InvalidClick: the label is no keypoint of the skeleton, or the place lies outside the picture.
@@ -37,6 +39,8 @@ def read_edit(region: Region, people: People, skeleton: Skeleton) -> Edit:
         raise InvalidClick(f"({region.value.x:.1f} %, {region.value.y:.1f} %) lies outside the picture")
     visibility = ABSENT if region.is_positive is False else None
     owner = _owner(people, region.id)
+    if owner is None and focus in people.persons:
+        owner = focus
     return KeypointEdit(skeleton.index(label), place_of(region), visibility, owner, answered_place_of(region))
 
 

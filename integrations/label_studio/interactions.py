@@ -89,7 +89,7 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
     )
     return Interaction(
         screen=screen,
-        edit=read_edit(_parse(trigger), people, skeleton),
+        edit=read_edit(_parse(trigger), people, skeleton, context.focus),
         people=people,
         ids=people.ids(skeleton),
         present=present if present and trigger.kind != "dynamic" else None,

@@ -100,10 +100,11 @@ class Task(BaseModel):
 
 
 class Context(BaseModel):
-    """The annotator's screen: the regions that matter, and which one a page script saw move."""
+    """The annotator's screen: the regions that matter, which one a page script saw move, and who is in focus."""
 
     result: Regions = []
     moved: str | None = None
+    focus: int | None = None
     held: list[str] = []
 
 

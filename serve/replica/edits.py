@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clickpose.predictor import EncodedImage, Predictor
 
 SAME_BOX_PX = 1e-3
+FAR_AWAY = 0.3  # of a person's longer side: a click farther from the box refers to somebody who is not shown
 SAME_PLACE = 0.05  # of a person's size: a click this close to a placed keypoint corrects it again
 
 
@@ -30,7 +31,8 @@ def apply_edit(
 ) -> tuple[list[Pose], int | None]:
     """Return the poses after one edit, and the number of the edited person.
 
-    If there is no person that the keypoint could belong to, the poses are unchanged and the number is None.
+    A keypoint far from all persons belongs to one who is missing, and adds this person. If no person is shown at all,
+    the poses are unchanged and the number is None.
 
     Args:
         predictor: the model.
@@ -44,11 +46,30 @@ def apply_edit(
     """
     if isinstance(edit, PersonEdit):
         return _add_person(predictor, encoded, poses, edit)
+    if shows_no_one(poses, edit):
+        return predictor.add_person_at(encoded, list(poses), edit.keypoint, edit.xy_px), len(poses)
     person = choose_person(poses, edit, present, predictor.skeleton) if edit.person is None else edit.person
     if person is None:
         return list(poses), None
     click = Click(person, edit.keypoint, edit.xy_px, _visibility(edit, poses, person))
     return predictor.refine(encoded, _before_drag(poses, edit, person), [click]), person
+
+
+def shows_no_one(poses: Sequence[Pose], edit: KeypointEdit) -> bool:
+    """Tell whether a keypoint was placed where persons are missing: far from all that are shown, and meant for none."""
+    if edit.person is not None or edit.visibility == ABSENT or edit.from_px is not None:
+        return False
+    shown = [pose for pose in poses if not is_gap(pose)]
+    return bool(shown) and all(_distance_to_box(pose, edit.xy_px) > FAR_AWAY * _size(pose) for pose in shown)
+
+
+def _distance_to_box(pose: Pose, xy_px: tuple[float, float]) -> float:
+    outside = np.maximum(pose.box_px[:2] - xy_px, xy_px - pose.box_px[2:])
+    return float(np.linalg.norm(np.maximum(outside, 0)))
+
+
+def _size(pose: Pose) -> float:
+    return float((pose.box_px[2:] - pose.box_px[:2]).max())
 
 
 def _before_drag(poses: Sequence[Pose], edit: KeypointEdit, person: int) -> list[Pose]:

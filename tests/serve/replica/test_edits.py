@@ -13,7 +13,7 @@ from clickpose.clicks import apply_clicks
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, gap
-from serve.replica.edits import apply_edit, choose_person
+from serve.replica.edits import apply_edit, choose_person, shows_no_one
 from tests.clickpose.builders import build_model
 
 COCO, CROWDPOSE = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
@@ -87,6 +87,15 @@ def test_an_occluded_keypoint_stays_occluded_unless_the_click_says_otherwise(
     pose.visibility[1] = was
     after, edited = apply_edit(predictor, encoded, [pose], KeypointEdit(1, (20.0, 20.0), said))
     assert (after[0].visibility[1], edited) == (becomes, 0)
+
+
+def test_a_keypoint_far_from_everybody_adds_the_person_who_was_missed() -> None:
+    shown = person((0, 0, 100, 200))
+    assert shows_no_one([shown], KeypointEdit(NOSE, (170, 100)))
+    assert not shows_no_one([shown], KeypointEdit(NOSE, (150, 100)))  # an arm may reach out of the box
+    assert not shows_no_one([shown], KeypointEdit(NOSE, (170, 100), person=0))  # meant for who is in focus
+    assert not shows_no_one([shown], KeypointEdit(NOSE, (170, 100), ABSENT))
+    assert not shows_no_one([gap(len(COCO))], KeypointEdit(NOSE, (170, 100)))
 
 
 def test_a_drag_has_the_same_answer_as_a_click() -> None:
