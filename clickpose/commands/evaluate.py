@@ -34,6 +34,13 @@ def evaluate(
     results: Annotated[
         list[Path] | None, typer.Option(help="COCO results of another model, to be corrected by hand for comparison.")
     ] = None,
+    start_from: Annotated[
+        list[Path] | None,
+        typer.Option(help="COCO results of another model: its poses are the first guesses, and our loop refines them."),
+    ] = None,
+    add: Annotated[
+        str, typer.Option(help="How a person who was missed is added: box (2 clicks), or click (1, on a keypoint).")
+    ] = "box",
     label_studio_export: Annotated[
         Path | None, typer.Option(help="JSON export of Label Studio: seconds per person and per click.")
     ] = None,
@@ -57,6 +64,8 @@ def evaluate(
         hold=hold,
         noise=noise,
         results=tuple(results or ()),
+        start_from=tuple(start_from or ()),
+        add=add,
         label_studio_export=label_studio_export,
         skip_bad=skip_bad,
         category=category,

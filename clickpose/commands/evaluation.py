@@ -13,6 +13,7 @@ from clickpose.commands.output import write_json
 from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.evaluation import RecordedResults, Simulation, convert_poses, evaluate_all
 from clickpose.evaluation.overlays import OverlayMeter, choose_images
+from clickpose.evaluation.predictors import NamedImage, StartedFrom
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from integrations.coco import person_categories, read_coco
@@ -38,13 +39,17 @@ class EvaluationRequest:
     hold: str
     noise: float
     results: tuple[Path, ...]
+    start_from: tuple[Path, ...]
+    add: str
     label_studio_export: Path | None
     skip_bad: bool
     category: str | None
 
     def simulations(self) -> dict[str, Simulation]:
         """Return one simulation for each strategy, or the published one."""
-        default = Simulation(max_clicks=self.max_clicks).styled(loop=self.loop, hold=self.hold, noise=self.noise)
+        default = Simulation(max_clicks=self.max_clicks).styled(
+            loop=self.loop, hold=self.hold, noise=self.noise, add=self.add
+        )
         return {name: default.styled(strategy=name) for name in self.strategies} or {PUBLISHED_STRATEGIES: default}
 
 
@@ -88,6 +93,12 @@ def measure(
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
+    starts = _read_others(request.start_from, truth, person_categories(request.data, request.category), skeleton)
+    for name, other in starts.items():
+        refined = StartedFrom(predictor, other.poses)
+        theirs[f"{name}, refined"] = evaluate_all(
+            refined, fitted, lambda image: NamedImage(image.id, pictures(image)), simulations
+        )
     return Measured(ours, theirs, times, overlays.overlays)
 
 

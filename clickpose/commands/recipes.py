@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
+
+from clickpose.errors import InvalidModel
 
 if TYPE_CHECKING:
     from clickpose.training.config import TrainConfig
@@ -39,6 +43,19 @@ Changes: TypeAlias = Annotated[
         help="Any other training setting; may be given several times: --set num_denoised=0 --set feedback.hold=all.",
     ),
 ]
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Return the content of a model folder's ``config.json``.
+
+    Raises:
+        InvalidModel: there is none, or it cannot be read.
+    """
+    try:
+        config: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidModel(f"{folder} is not a model folder: config.json cannot be read ({error})") from error
+    return config
 
 
 def recipe_for(config: Mapping[str, Any], *, is_fine_tune: bool) -> Recipe:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from clickpose.commands.recipes import (
     Epochs,
     LearningRate,
     RecipeOption,
+    read_config,
     recipe_for,
     training_settings,
 )
@@ -32,13 +32,17 @@ class Preset(enum.StrEnum):
     resnet50_coco = "resnet50_coco"
     mobilenet_v2_demo = "mobilenet_v2_demo"
     tiny = "tiny"
+    person_frame = "person_frame"
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="COCO keypoint file to learn from.")],
-    images: Annotated[Path, typer.Option(help="Folder of its pictures.")],
+    data: Annotated[list[str], typer.Argument(help="COCO keypoint files to learn from.")],
+    images: Annotated[list[str], typer.Option(help="Folder of their images; one for all files, or one for each.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; the same one goes on where it stopped.")],
+    weight: Annotated[
+        list[float] | None, typer.Option(help="Share of each file in every epoch, against the others.")
+    ] = None,
     category: Annotated[
         str | None, typer.Option(help="Category of DATA to read, where several have keypoints of their own.")
     ] = None,
@@ -71,24 +75,24 @@ def train(
     """
     import torch
 
+    from clickpose.commands.data_sources import data_sources
     from clickpose.skeleton import Skeleton
     from clickpose.training.cpu import tune_for_cpu
     from integrations.coco import read_coco
-    from pipeline.mixture import DataSource
     from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
     if init is None or skeleton is not None:
         wanted_skeleton = (
-            Skeleton.load(skeleton) if skeleton else read_coco(data, category=category, skip_bad=skip_bad).skeleton
+            Skeleton.load(skeleton) if skeleton else read_coco(data[0], category=category, skip_bad=skip_bad).skeleton
         )
         init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)
-    form = json_module.loads((Path(init) / "config.json").read_text())
-    recipe = recipe or recipe_for(form, is_fine_tune=False)
+    recipe = recipe or recipe_for(read_config(init), is_fine_tune=False)
     config = training_settings(recipe, changes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     if not workers and not torch.cuda.is_available():
         tune_for_cpu(threads)
-    job = TrainJob(str(init), (DataSource(str(data), str(images), category=category),), config, skip_bad=skip_bad)
+    sources = [dataclasses.replace(source, category=category) for source in data_sources(data, images, weight or ())]
+    job = TrainJob(str(init), tuple(sources), config, skip_bad=skip_bad)
     result = run_training(job, out, run=run, num_workers=workers)
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
     write_json(json, dataclasses.asdict(result))
@@ -114,15 +118,20 @@ def start_model(
 
 
 def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights: Path | None) -> Path:
-    """Write an untrained model with an ImageNet backbone."""
+    """Write an untrained model: with an ImageNet backbone, or, in the person's frame, behind frozen networks."""
     import torch
     from safetensors import SafetensorError
 
     from clickpose import model as models
     from clickpose.checkpoints.model_folder import save_model
     from clickpose.model.backbone import load_imagenet
+    from clickpose.person_frame.config import PersonFrameConfig
+    from clickpose.person_frame.network import PersonFrameNetwork
 
     torch.manual_seed(0)
+    if preset is Preset.person_frame:
+        card = "# Untrained\n\nPose layers for a finder and a looker that were trained on COCO.\n"
+        return save_model(folder, PersonFrameNetwork(PersonFrameConfig(len(skeleton))), skeleton, metrics={}, card=card)
     network = models.ClickPose(getattr(models, preset.value)(len(skeleton)))
     try:
         load_imagenet(network.backbone, network.config.backbone, backbone_weights)

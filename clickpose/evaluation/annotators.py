@@ -114,6 +114,15 @@ class SimulatedAnnotator:
         self.matches |= {len(poses) + index: person for index, person in enumerate(missed)}
         return [_drawn_box(self.persons[person], self.image.size_wh) for person in missed]
 
+    def first_click(self, index: int) -> Click:
+        """Return the click that adds a missed person: on the labelled keypoint nearest to the middle of all."""
+        opinion = self._seen[self.matches[index]]
+        labelled = np.flatnonzero(opinion.visibility > 0)
+        places_px = opinion.keypoints_px[labelled]
+        middle = int(labelled[np.linalg.norm(places_px - places_px.mean(0), axis=1).argmin()])
+        x, y = (float(value) for value in opinion.keypoints_px[middle])
+        return Click(index, middle, (x, y), int(opinion.visibility[middle]))
+
     def match_as_published(self, poses: Sequence[Pose]) -> None:
         """Match as the published evaluation does, in place of ``find_missed``: no person is added."""
         self.matches = match_as_published(poses, self.image, self.skeleton)

@@ -2,7 +2,7 @@
 
 Persons are corrected one after the other, one click at a time, only on keypoints outside tolerance. The tolerance
 equals the goal, so that below the goal there always is a keypoint to click. A person the model missed costs two
-clicks more. Manual correction is the same annotator on a model that does not listen.
+clicks more, or one where a click adds persons. Manual correction is the same annotator on a model that does not listen.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from clickpose.annotations import AnnotationSet
+from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
 from clickpose.evaluation.annotators import SimulatedAnnotator
-from clickpose.evaluation.click_style import CLICKS_TO_ADD_PERSON, DEFAULT_STYLE, ClickStyle
+from clickpose.evaluation.click_style import CLICKS_TO_ADD, DEFAULT_STYLE, ClickStyle
 from clickpose.evaluation.corrections import Answers, Correction, RefineLedger
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
 from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
+
+MIN_COVERED = 0.5  # of a pose's box, by an annotated person's
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class ClickCost:
         num_failed: persons below the goal after the last click allowed; they count the clicks they took.
         manual_num_failed: the same without a model that listens.
         num_added: persons the model missed, at two clicks each.
-        num_spurious: poses shown that match none of these persons, be it that nobody labelled whom they show; an
-            annotator would delete them or not, which costs nothing here.
+        num_spurious: poses shown where nobody is annotated, neither with keypoints nor without; an annotator would
+            delete them, which is not counted here.
         harm: share of keypoints within tolerance before a refine and outside after; placed ones apart.
         help: share of keypoints outside tolerance before a refine and within after; placed ones apart.
         max_held_drift_px: the farthest that a placed keypoint moved from its click; 0 in a correct predictor.
@@ -89,7 +91,8 @@ class CostMeter:
     def visit(self, visit: Visit) -> None:
         """Correct one picture with the model and, separately, by hand."""
         annotator = self._correct(self.predictor, visit, self.refined, self.ledger)
-        self.num_spurious += sum(index not in annotator.matches for index in range(len(visit.shown)))
+        strays = [pose for index, pose in enumerate(visit.shown) if index not in annotator.matches]
+        self.num_spurious += sum(not shows_someone(pose, visit.image) for pose in strays)
         unheard = RefineLedger(self.predictor.skeleton, self.oks_threshold)
         self._correct(ManualCorrection(self.predictor), visit, self.manual, unheard)
 
@@ -97,11 +100,12 @@ class CostMeter:
         self, predictor: PosePredictor, visit: Visit, tally: Tally, ledger: RefineLedger
     ) -> SimulatedAnnotator:
         annotator = self.style.annotator(visit.image, predictor.skeleton, self.oks_threshold)
-        correction = Correction(answers_on(visit, predictor, self.style), visit.shown, annotator, ledger)
+        answers = answers_on(visit, predictor, self.style)
+        correction = Correction(answers, visit.shown, annotator, ledger, add=self.style.add)
         for index in sorted(annotator.matches):
             added = index >= len(visit.shown)
             clicks = correction.correct_person(index, self.oks_threshold, self.cap)
-            tally.clicks.append(clicks + added * CLICKS_TO_ADD_PERSON)
+            tally.clicks.append(clicks + added * CLICKS_TO_ADD[self.style.add])
             tally.num_added += added
             tally.num_failed += not correction.reached(index, self.oks_threshold)
         return annotator
@@ -124,6 +128,15 @@ class CostMeter:
             answer_ms=float(np.percentile(answers_ms, 50)) if answers_ms else float("nan"),
             answer_ms_p95=float(np.percentile(answers_ms, 95)) if answers_ms else float("nan"),
         )
+
+
+def shows_someone(pose: Pose, image: AnnotatedImage) -> bool:
+    """Tell whether a pose covers anybody who is annotated, be it only by a box or within a crowd."""
+    boxes = np.array([person.box_px for person in image.persons], np.float32).reshape(-1, 4)
+    corners = np.maximum(boxes[:, :2], pose.box_px[:2]), np.minimum(boxes[:, 2:], pose.box_px[2:])
+    shared = np.clip(corners[1] - corners[0], 0, None).prod(-1)
+    own = max(float((pose.box_px[2:] - pose.box_px[:2]).prod()), 1.0)
+    return bool((shared / own >= MIN_COVERED).any())
 
 
 def answers_on(visit: Visit, predictor: PosePredictor, style: ClickStyle) -> Answers:

@@ -20,7 +20,7 @@ from clickpose.evaluation.predictors import PosePredictor
 from clickpose.skeleton import Skeleton
 
 GOALS = (0.85, 0.90, 0.95)  # AP of an image for the published NoC, OKS of a person for clicks per person
-CLICKS_TO_ADD_PERSON = 2  # two corners of a box
+CLICKS_TO_ADD = {"box": 2, "click": 1}  # two corners of a box, or one keypoint, which is held from then on
 EVERY_KEYPOINT = float("inf")  # a tolerance that no similarity reaches: even a tiny error is worth a click
 
 
@@ -51,9 +51,10 @@ class ClickStyle:
         loop: how rounds are played, ``progressive`` or ``at-once``.
         hold: which clicks a refine may not move: ``all``, ``current`` or ``none``.
         rescore: take persons' scores from the last refine, not from the first pass.
+        add: how a person is added whom the model missed, by drawing a ``box`` or by a ``click`` on one keypoint.
 
     Raises:
-        InvalidConfig: there is no such strategy, loop or hold, or the noise is negative.
+        InvalidConfig: there is no such strategy, loop, hold or way to add, or the noise is negative.
     """
 
     strategy: str = "worst"
@@ -62,6 +63,7 @@ class ClickStyle:
     loop: str = "progressive"
     hold: str = "all"
     rescore: bool = False
+    add: str = "box"
 
     def __post_init__(self) -> None:
         """Refuse a style that does not exist."""
@@ -70,6 +72,8 @@ class ClickStyle:
             raise InvalidConfig(f"no click loop {self.loop!r}: there are {', '.join(LOOPS)}")
         if self.hold not in HOLDS:
             raise InvalidConfig(f"no hold {self.hold!r}: there are {', '.join(HOLDS)}")
+        if self.add not in CLICKS_TO_ADD:
+            raise InvalidConfig(f"no way to add a person {self.add!r}: there are {', '.join(CLICKS_TO_ADD)}")
         if not 0 <= self.noise < float("inf"):
             raise InvalidConfig(f"the noise of clicks must be 0 or more, not {self.noise}")
 

@@ -63,6 +63,7 @@ class Answers:
         self._refine = style.refiner(predictor, encoded)
         self._refined: dict[tuple[Pose, Click], tuple[Pose, float]] = {}
         self._added: dict[Box, Pose] = {}
+        self._added_at: dict[tuple[str | int, tuple[float, float]], Pose] = {}
 
     def refine(self, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
         """Return the poses after a single click."""
@@ -88,20 +89,41 @@ class Answers:
             self._added[box_px] = self.predictor.add_person(self.encoded, poses, box_px)[-1]
         return [*poses, self._added[box_px]]
 
+    def add_person_at(self, poses: Sequence[Pose], click: Click) -> list[Pose]:
+        """Return the poses and, last, the person whose keypoint was placed."""
+        if (click.keypoint, click.xy_px) not in self._added_at:
+            added = self.predictor.add_person_at(self.encoded, poses, click.keypoint, click.xy_px)[-1]
+            self._added_at[click.keypoint, click.xy_px] = added
+        return [*poses, self._added_at[click.keypoint, click.xy_px]]
+
 
 class Correction:
     """One image being corrected by one annotator."""
 
     def __init__(
-        self, answers: Answers, shown: Sequence[Pose], annotator: SimulatedAnnotator, ledger: RefineLedger
+        self,
+        answers: Answers,
+        shown: Sequence[Pose],
+        annotator: SimulatedAnnotator,
+        ledger: RefineLedger,
+        *,
+        add: str = "box",
     ) -> None:
-        """Add the persons that the model missed to those ``shown``."""
+        """Add the persons that the model missed to those ``shown``, by a box or by a click."""
         self.answers, self.annotator, self.ledger = answers, annotator, ledger
         self.skeleton = annotator.skeleton
         self.placed_px: dict[tuple[int, int], tuple[float, float]] = {}
         self.poses = list(shown)
         for box_px in annotator.find_missed(self.poses):
-            self.poses = answers.add_person(self.poses, box_px)
+            if add == "box":
+                self.poses = answers.add_person(self.poses, box_px)
+            else:
+                self._add_by_click(len(self.poses))
+
+    def _add_by_click(self, index: int) -> None:
+        click = self.annotator.first_click(index)
+        self.poses = self.answers.add_person_at(self.poses, click)
+        self.placed_px[index, self.skeleton.index(click.keypoint)] = click.xy_px
 
     def correct_person(self, index: int, goal: float, cap: int) -> int:
         """Click on one person until its OKS reaches ``goal``; return the number of clicks, at most ``cap``."""

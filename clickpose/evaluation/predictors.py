@@ -47,6 +47,11 @@ class PosePredictor(Protocol):
     def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
         """Return the poses and, last, a person who was missed."""
 
+    def add_person_at(
+        self, encoded: Any, poses: Sequence[Pose], keypoint: str | int, xy_px: tuple[float, float]
+    ) -> list[Pose]:
+        """Return the poses and, last, a person who was missed and has a keypoint at a place; it is held."""
+
 
 class IgnoresClicks:
     """A predictor without a model behind its clicks: a click moves one keypoint and nothing else."""
@@ -91,6 +96,74 @@ class ManualCorrection(IgnoresClicks):
         """Add a person with the wrapped predictor."""
         return self.predictor.add_person(encoded, poses, box_px)
 
+    def add_person_at(
+        self, encoded: Any, poses: Sequence[Pose], keypoint: str | int, xy_px: tuple[float, float]
+    ) -> list[Pose]:
+        """Add a person with the wrapped predictor."""
+        return self.predictor.add_person_at(encoded, poses, keypoint, xy_px)
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """An image with the id of its record, before or after it was encoded."""
+
+    id: int
+    content: Any
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels, once it is encoded."""
+        size_wh: tuple[int, int] = self.content.size_wh
+        return size_wh
+
+
+@dataclass(frozen=True)
+class StartedFrom:
+    """Our loop on the first guesses of another model: its persons are shown, ``predictor`` refines and adds.
+
+    Its ``encode`` takes a ``NamedImage``, so evaluate it with a ``load_image`` that returns one.
+    """
+
+    predictor: PosePredictor
+    poses: Mapping[int, Sequence[Pose]]
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The schema of every pose."""
+        return self.predictor.skeleton
+
+    def encode(self, image: NamedImage) -> NamedImage:
+        """Encode with the wrapped predictor."""
+        return NamedImage(image.id, self.predictor.encode(image.content))
+
+    def hypotheses(self, encoded: NamedImage) -> list[Pose]:
+        """Return the other model's persons, best first."""
+        return sorted(self.poses.get(encoded.id, ()), key=lambda pose: -pose.score)
+
+    detect = hypotheses
+
+    def refine(
+        self, encoded: NamedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        """Refine with the wrapped predictor."""
+        return self.predictor.refine(encoded.content, poses, clicks, hold=hold)
+
+    def published_round(
+        self, encoded: NamedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
+    ) -> list[Pose]:
+        """Run the published round with the wrapped predictor."""
+        return self.predictor.published_round(encoded.content, poses, clicks, hold=hold)
+
+    def add_person(self, encoded: NamedImage, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
+        """Add a person with the wrapped predictor."""
+        return self.predictor.add_person(encoded.content, poses, box_px)
+
+    def add_person_at(
+        self, encoded: NamedImage, poses: Sequence[Pose], keypoint: str | int, xy_px: tuple[float, float]
+    ) -> list[Pose]:
+        """Add a person with the wrapped predictor."""
+        return self.predictor.add_person_at(encoded.content, poses, keypoint, xy_px)
+
 
 class RecordedResults(IgnoresClicks):
     """Poses that another model left in a file, corrected by hand.
@@ -130,6 +203,14 @@ class RecordedResults(IgnoresClicks):
             held=np.zeros(num_keypoints, bool),
         )
         return [*poses, added]
+
+    def add_person_at(
+        self, encoded: AnnotatedImage, poses: Sequence[Pose], keypoint: str | int, xy_px: tuple[float, float]
+    ) -> list[Pose]:
+        """Add a person whose keypoints all lie at the one that was placed."""
+        x, y = xy_px
+        added = self.add_person(encoded, poses, (x, y, x, y))
+        return self.refine(encoded, added, [Click(len(poses), keypoint, xy_px)])
 
 
 def convert_poses(poses: Mapping[int, Sequence[Pose]], source: Skeleton, target: Skeleton) -> dict[int, list[Pose]]:
