@@ -40,9 +40,9 @@ class PersonFrameConfig:
     num_heads: int = 8
     num_points: int = 4
     pose_layers: int = 3
-    silent_rounds: int = 1
-    min_score: float = 0.2
-    keep_above: float = 0.7
+    silent_rounds: int = 2
+    min_score: float = 0.35
+    keep_above: float = 0.6
     temperatures: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:

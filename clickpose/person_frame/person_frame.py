@@ -24,6 +24,7 @@ from clickpose.poses import SAME_PERSON_IOU, drop_duplicates, hidden_among, keep
 from clickpose.skeleton import Skeleton
 
 KEPT_SIDE_PX = 1600  # longer side of the image that is kept, to look at one more crop
+MIN_HYPOTHESIS = 0.1  # finder's score of a person who is counted, if not shown
 MAX_HIDDEN_LOOKS = 3  # hidden persons who are looked at when a keypoint is placed where nobody is shown
 GUESSED_SIZES = (0.6, 1.0, 1.7)  # of such a person, in median sizes of those shown
 SIZE_IN_IMAGE = 0.35  # the same in shorter sides of the image, where nobody is shown
@@ -86,7 +87,9 @@ class PersonFrame:
         return encoded
 
     def detect(self, encoded: EncodedPersons, min_score: float | None, max_overlap: float) -> list[Pose]:
-        """Return the persons shown; whom to show was decided by the finder's score when the image was encoded."""
+        """Return the persons shown, chosen by the finder's score; with an overlap of 1 all who were found."""
+        if max_overlap >= 1:
+            return self._all_found(encoded)
         least = 0.0 if min_score is None else min_score
         return drop_duplicates([pose for pose in encoded.poses if pose.score >= least], max_overlap)
 
@@ -121,6 +124,12 @@ class PersonFrame:
             return min(hidden, key=lambda pose: float(np.linalg.norm(pose.keypoints_px[keypoint] - xy_px)))
         boxes = self._boxes_at(encoded, shown, keypoint, xy_px)
         return max(self._first_poses(encoded, boxes, np.ones(len(boxes), np.float32)), key=lambda pose: pose.score)
+
+    def _all_found(self, encoded: EncodedPersons) -> list[Pose]:
+        """Look at everybody who may be a person, best first: what average precision counts."""
+        likely = encoded.found.scores >= MIN_HYPOTHESIS
+        poses = self._first_poses(encoded, encoded.found.boxes_px[likely], encoded.found.scores[likely])
+        return sorted(poses, key=lambda pose: -pose.score)
 
     def _hidden_at(self, encoded: EncodedPersons, shown: Sequence[Pose], xy_px: Floats) -> list[Pose]:
         boxes = [box for box in encoded.found.boxes_px if Frame.around(box).shows(xy_px)]
