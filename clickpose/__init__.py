@@ -6,11 +6,15 @@ annotations.py    the values that every part exchanges: a pose, a click, an anno
 skeleton.py       keypoint schemas as data; sides.py finds left and right in their names
 model/            the network, as the paper describes it
 predictor.py      encode an image once, detect its persons, refine them click by click
+whole_image.py    the published form behind it: one network, end to end
+person_frame/     the other form: each person in a frame of their own, for machines without a GPU
+first_guess/      the frozen networks that find persons there, and look at each
 training/         how the network learns: the loop, losses, denoising, simulated clicks
 evaluation/       how good a model is, in average precision and in clicks
 
 What these stand on:
 
+encoded.py        what is kept of an image, whichever form a model has
 boxes.py          boxes as tensors
 oks.py            object keypoint similarity, in pixels
 match_costs.py    what it costs to match a prediction to a person

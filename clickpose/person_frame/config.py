@@ -29,8 +29,7 @@ class PersonFrameConfig:
         silent_rounds: rounds of the feedback loop, without any click, that improve the first pose.
         min_score: persons whom the finder scores lower are kept, but not shown to an annotator.
         keep_above: a keypoint whose given place is likelier right than this moves only to a place likelier still.
-        temperatures: what the logits of the two chances, given and answered, are divided by: calibrated on images
-            that nothing was trained on.
+        calibration: scale and shift of the logits of both chances, fitted on images that nothing was trained on.
     """
 
     num_keypoints: int
@@ -43,7 +42,7 @@ class PersonFrameConfig:
     silent_rounds: int = 2
     min_score: float = 0.35
     keep_above: float = 0.6
-    temperatures: tuple[float, float] = (1.0, 1.0)
+    calibration: tuple[float, float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -53,8 +52,8 @@ class PersonFrameConfig:
         for name in ("min_score", "keep_above"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must lie in [0, 1]")
-        if len(self.temperatures) != 2 or min(self.temperatures) <= 0:
-            raise InvalidConfig(f"temperatures are {self.temperatures}, must be two positive numbers")
+        if len(self.calibration) != 2 or not self.calibration[0] > 0:
+            raise InvalidConfig(f"calibration is {self.calibration}, must be a positive scale and a shift")
 
     def pose_config(self) -> ModelConfig:
         """Return the shape of the pose layers as the published model states it: one person, three maps."""
@@ -88,8 +87,8 @@ class PersonFrameConfig:
         unknown = set(named) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise InvalidConfig(f"unknown model settings: {', '.join(sorted(unknown))}")
-        if isinstance(named.get("temperatures"), list):
-            named["temperatures"] = tuple(named["temperatures"])
+        if isinstance(named.get("calibration"), list):
+            named["calibration"] = tuple(named["calibration"])
         try:
             return cls(**named)
         except TypeError as error:

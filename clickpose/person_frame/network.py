@@ -51,8 +51,8 @@ class Round:
         Returns:
             ``(N, K, 2)`` places, and ``(N, K)`` the chance in [0, 1] that each lies within tolerance.
         """
-        first, last = config.temperatures
-        given, answered = (self.given[..., 0] / first).sigmoid(), (self.answered[..., 0] / last).sigmoid()
+        scale, shift = config.calibration
+        given, answered = ((logits[..., 0] * scale + shift).sigmoid() for logits in (self.given, self.answered))
         gain = self.answered[..., 1].sigmoid() - self.given[..., 1].sigmoid()
         moves = free & ((given <= config.keep_above) | (gain > 0))
         return torch.where(moves[..., None], self.keypoints, keypoints), torch.where(moves, answered, given)

@@ -211,7 +211,7 @@ def test_a_model_folder_brings_back_the_same_answers(network: PersonFrameNetwork
 
 
 @pytest.mark.parametrize(
-    "change", [{"looker": "eagle"}, {"min_score": 2.0}, {"temperatures": (0.0, 1.0)}, {"width": 33}], ids=str
+    "change", [{"looker": "eagle"}, {"min_score": 2.0}, {"calibration": (0.0, 1.0)}, {"width": 33}], ids=str
 )
 def test_settings_that_make_no_sense_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(InvalidConfig):
