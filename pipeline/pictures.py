@@ -5,12 +5,14 @@ A picture on this machine goes by its absolute path, any other by a URI in which
 
 from __future__ import annotations
 
+import logging
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 import pyarrow
 from PIL import Image
@@ -20,7 +22,32 @@ from clickpose.errors import ClickPoseError, ImageError
 from clickpose.images import decode_image, read_image, refuse_large_file
 from integrations.store import open_filesystem
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+logger = logging.getLogger(__name__)
+
+SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in [
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "pjpeg",
+        "pjp",
+        "png",
+        "webp",
+        "bmp",
+        "dib",
+        "gif",
+        "tif",
+        "tiff",
+        "avif",
+        "mpo",
+        "jp2",
+        "heic",
+        "heif",
+    ]
+)
+TOOLS_FOLDERS = frozenset({"@eadir", "__macosx"})  # copies and thumbnails, as are folders with a dot in front
 WILDCARDS = re.compile(r"[*?\[]")
 
 
@@ -54,6 +81,8 @@ def read_picture(name: str) -> Image.Image:
     """
     if "://" not in name:
         return read_image(name)
+    if name.startswith("file://"):
+        return read_image(os.fsdecode(unquote_to_bytes(urlsplit(name).path)))
     try:
         filesystem, path = _locate(name)
         refuse_large_file(filesystem.get_file_info(path).size or 0, name)
@@ -86,11 +115,20 @@ def picture_exists(name: str) -> bool:
 def _listed_in(file: Path) -> list[str]:
     """Names from a text file; relative ones are relative to the file. Empty lines and ``#`` lines are passed over."""
     try:
-        lines = [line.strip() for line in file.read_text().splitlines()]
+        lines = [line.strip() for line in _read_text(file).splitlines()]
     except OSError as error:
         raise ImageError(f"{file} cannot be read: {error.strerror}") from error
     names = [line for line in lines if line and not line.startswith("#")]
     return [name if "://" in name else str((file.parent / name).absolute()) for name in names]
+
+
+def _read_text(file: Path) -> str:
+    """Read UTF-8, with or without a mark, or UTF-16 with one; ImageError if it is neither."""
+    data = file.read_bytes()
+    try:
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ImageError(f"{file} is neither UTF-8 nor UTF-16 text: save it as UTF-8") from error
 
 
 def _found_at(name: str) -> list[str]:
@@ -109,9 +147,31 @@ def _found_at(name: str) -> list[str]:
 
 
 def _pictures_below(filesystem: fs.FileSystem, folder: str) -> list[str]:
-    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
-    paths = [PurePosixPath(info.path) for info in infos if info.type == fs.FileType.File]
-    return [str(path) for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    """Paths of the pictures in a folder and its folders, but those that tools keep for themselves."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        paths = [PurePosixPath(path) for path in _files_below(folder)]
+    else:
+        infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+        paths = [PurePosixPath(info.path) for info in infos if info.type == fs.FileType.File]
+    wanted = [path for path in paths if path.suffix.lower() in SUFFIXES and not _is_a_tools(path, folder)]
+    if passed_over := len(paths) - len(wanted):
+        logger.info("%s: %d files are no pictures, or belong to tools", folder, passed_over)
+    return [str(path) for path in wanted]
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """Paths of all files in a folder on this machine; linked folders are followed, but never in a circle."""
+    visited: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        visited.add(os.path.realpath(parent))
+        folders[:] = sorted(f for f in folders if os.path.realpath(os.path.join(parent, f)) not in visited)
+        yield from (os.path.join(parent, file) for file in files)
+
+
+def _is_a_tools(path: PurePosixPath, folder: str) -> bool:
+    """Tell whether a file, or a folder between ``folder`` and it, is hidden or a tool's own."""
+    below = path.parts[len(PurePosixPath(folder).parts) :]
+    return any(part.startswith(".") or part.lower() in TOOLS_FOLDERS for part in below)
 
 
 def _locate(name: str) -> tuple[fs.FileSystem, str]:
@@ -129,10 +189,15 @@ def _locate(name: str) -> tuple[fs.FileSystem, str]:
 def _name_like(name: str, path: str) -> str:
     """Name of another path on the file system that ``name`` is on."""
     if "://" not in name:
-        return path
+        return path if _is_utf8(path) else f"file://{quote(os.fsencode(path))}"
     parts = urlsplit(name)
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{'/' if not parts.netloc and not path.startswith('/') else ''}{quote(path)}{query}"
+
+
+def _is_utf8(path: str) -> bool:
+    """Tell whether a path can be written as text; names from old archives cannot."""
+    return not any("\udc80" <= character <= "\udcff" for character in path)
 
 
 # Opening a bucket asks the network for its region, so each is opened once in every process.

@@ -117,7 +117,7 @@ class NamedImage:
         return size_wh
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StartedFrom:
     """Our loop on the first guesses of another model: its persons are shown, ``predictor`` refines and adds.
 

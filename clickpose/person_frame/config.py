@@ -41,7 +41,7 @@ class PersonFrameConfig:
     pose_layers: int = 3
     silent_rounds: int = 2
     min_score: float = 0.35
-    keep_above: float = 0.6
+    keep_above: float = 0.4
     calibration: tuple[float, float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:

@@ -1,3 +1,8 @@
+"""Pictures are found and read wherever they lie, whatever their names."""
+
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -92,3 +97,40 @@ def test_pictures_are_read_upright(tmp_path) -> None:
     exif[0x0112] = 6
     Image.new("RGB", (32, 24)).save(tmp_path / "turned.jpg", exif=exif)
     assert read_picture(str(tmp_path / "turned.jpg")).size == (24, 32)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPG", "jfif", "jpe", "pjpeg", "avif", "mpo", "heic"])
+def test_pictures_are_found_by_any_suffix_in_use(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").touch()
+    (tmp_path / "notes.txt").touch()
+    assert find_pictures(tmp_path) == [str(tmp_path / f"a.{suffix}")]
+
+
+def test_links_are_followed_and_copies_of_tools_are_not_taken(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for path in (folder / ".ipynb_checkpoints", folder / "@eaDir", elsewhere):
+        path.mkdir(parents=True)
+        (path / "a.jpg").touch()
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(folder)
+    assert find_pictures(folder) == [str(folder / "linked" / "a.jpg")]
+
+
+def test_a_name_that_is_no_text_is_read_all_the_same(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
+    (name,) = find_pictures(tmp_path)
+    name.encode()  # can be stored
+    assert read_picture(name).size == (3, 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_are_read_in_the_encodings_that_editors_write(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "list.txt").write_text("größe.jpg\n", encoding=encoding)
+    assert find_pictures(tmp_path / "list.txt") == [str(tmp_path / "größe.jpg")]
+
+
+def test_a_list_in_another_encoding_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"caf\xe9.jpg")
+    with pytest.raises(ImageError, match="save it as UTF-8"):
+        find_pictures(tmp_path / "list.txt")
