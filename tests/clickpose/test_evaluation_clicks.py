@@ -298,7 +298,8 @@ def test_a_missed_person_costs_two_clicks_more(people: AnnotationSet) -> None:
 def test_a_pose_that_shows_nobody_is_counted_apart(people: AnnotationSet) -> None:
     predictor = by_hand(people, 0)
     image = people.images[0]
-    predictor.poses[image.id].append(make_pose(image.persons[0], wrong=range(17)))
+    stray = make_pose(image.persons[0], wrong=range(17))
+    predictor.poses[image.id].append(replace(stray, box_px=stray.box_px + 5000))
     cost = clicks_per_person(predictor, AnnotationSet(COCO17, (image,)), record)
     assert (cost.num_spurious, cost.mean_clicks) == (1, 0.0)
 
