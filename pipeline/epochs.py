@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -23,25 +22,24 @@ from pipeline.mixture import Mixture
 EpochBatches: TypeAlias = TrainingBatches | CropBatches
 
 
-def epoch_source(
-    config: TrainConfig, model: LoadedModel, data: Mixture, rank: int, world_size: int, *, skip_bad: bool
-) -> Callable[[int], EpochBatches]:
-    """Return a function from an epoch's number to the share of it that worker ``rank`` has."""
+def draw_epoch(
+    config: TrainConfig, model: LoadedModel, data: Mixture, share: EpochShare, *, skip_bad: bool
+) -> EpochBatches:
+    """Return a worker's share of an epoch."""
     if isinstance(model.network, PersonFrameNetwork):
-        crops = crop_epochs(config, model.network.frame_config.looker, data, rank, world_size)
-        return lambda epoch: crops.batches(epoch, rank=rank, world_size=world_size)
-    network = model.published_form()
-    return lambda epoch: TrainingBatches(
-        data.epoch(config.scenes_per_epoch, (config.seed, epoch)),
+        crops = crop_epochs(config, model.network.frame_config.looker, data, share)
+        return crops.batches(share.epoch, rank=share.rank, world_size=share.world_size)
+    return TrainingBatches(
+        data.epoch(config.scenes_per_epoch, (config.seed, share.epoch)),
         data.load_image,
-        network.config,
+        model.network.config,
         config,
-        EpochShare(epoch, rank, world_size),
+        share,
         skip_bad=skip_bad,
     )
 
 
-def crop_epochs(config: TrainConfig, looker: str, data: Mixture, rank: int, world_size: int) -> CropEpochs:
+def crop_epochs(config: TrainConfig, looker: str, data: Mixture, share: EpochShare) -> CropEpochs:
     """Return the epochs in the person's frame; each worker draws and keeps the crops of its own images.
 
     Raises:
@@ -52,7 +50,7 @@ def crop_epochs(config: TrainConfig, looker: str, data: Mixture, rank: int, worl
     device = ray.train.torch.get_device()
     drawer = CropDrawer(make_finder(device), make_looker(looker, device), config.augment)
     sources = [
-        CropSource(replace(part, images=part.images[rank::world_size]), source.weight)
+        CropSource(replace(part, images=part.images[share.rank :: share.world_size]), source.weight)
         for part, source in zip(data.parts, data.sources, strict=True)
     ]
     return CropEpochs(sources, data.load_image, drawer, config, default_cache())

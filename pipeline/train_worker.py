@@ -21,11 +21,11 @@ import torch
 
 from clickpose.checkpoints.model_folder import LoadedModel, load_model
 from clickpose.errors import TrainingDiverged
-from clickpose.training.batches import load_batches
+from clickpose.training.batches import EpochShare, load_batches
 from clickpose.training.config import TrainConfig
 from clickpose.training.loop import mean_over_processes, train_one_epoch
 from clickpose.training.state import TrainState, build_state
-from pipeline.epochs import EpochBatches, epoch_source
+from pipeline.epochs import EpochBatches, draw_epoch
 from pipeline.mixture import DataSource, Mixture, open_mixture
 from pipeline.run_log import RunLog
 from pipeline.store import Store, local_folder
@@ -86,11 +86,8 @@ def train_worker(settings: dict[str, Any]) -> None:
     resume(state, run)
     saver = Saver(state, 60 * job.checkpoint_minutes, run if settings["here"] else None)
 
-    share = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
-    epoch_batches = epoch_source(job.config, model, data, *share, skip_bad=job.skip_bad)
-
     for epoch in range(state.first_epoch, job.config.epochs):
-        batches = epoch_batches(epoch)
+        batches = epoch_batches(job, model, data, epoch)
         steps_per_epoch = math.ceil(len(batches) / job.config.accumulate)
         log = RunLog(run, steps_per_epoch * job.config.epochs, epoch) if is_first() else None
         losses = train_epoch(job, state, batches, epoch, saver, log)
@@ -135,6 +132,13 @@ def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:
     state.network = ray.train.torch.prepare_model(state.network, parallel_strategy_kwargs=options)
     state.average.to(ray.train.torch.get_device())
     return state
+
+
+def epoch_batches(job: TrainJob, model: LoadedModel, data: Mixture, epoch: int) -> EpochBatches:
+    """Return this worker's share of an epoch."""
+    context = ray.train.get_context()
+    share = EpochShare(epoch, context.get_world_rank(), context.get_world_size())
+    return draw_epoch(job.config, model, data, share, skip_bad=job.skip_bad)
 
 
 def resume(state: TrainState, run: str) -> None:

@@ -53,5 +53,5 @@ def test_a_run_is_shown_from_outside(tmp_path, caplog, monkeypatch) -> None:
 
 @pytest.mark.parametrize(("resources", "workers"), [({"CPU": 4}, 3), ({"CPU": 1}, 1), ({"CPU": 16, "GPU": 2}, 2)])
 def test_workers_never_take_the_last_cpu(monkeypatch, resources, workers) -> None:
-    monkeypatch.setattr(cluster, "_resource", lambda name: resources.get(name, 0.0))
+    monkeypatch.setattr(cluster, "_at_most", lambda name: resources.get(name, 0.0))
     assert cluster.free_workers() == workers

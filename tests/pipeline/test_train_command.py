@@ -55,13 +55,13 @@ def test_a_run_does_not_change_its_skeleton(train) -> None:
         train("--skeleton", "crowdpose14")
 
 
-def test_bad_records_are_left_out_when_asked(train, drawn_people: Path, tmp_path: Path) -> None:
+def test_bad_records_are_left_out_unless_told_otherwise(train, drawn_people: Path, tmp_path: Path) -> None:
     document = json.loads((drawn_people / "annotations.json").read_text())
     document["annotations"][0]["bbox"] = "wide"
     (tmp_path / "bad.json").write_text(json.dumps(document))
     with pytest.raises(InvalidAnnotation, match="bbox"):
-        train(data=tmp_path / "bad.json")
-    train("--skip-bad", data=tmp_path / "bad.json", run="other")
+        train("--strict", data=tmp_path / "bad.json")
+    train(data=tmp_path / "bad.json", run="other")
 
 
 def test_any_setting_can_be_typed(train, tmp_path: Path) -> None:

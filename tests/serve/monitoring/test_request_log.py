@@ -50,7 +50,7 @@ def click(poses: Any, skeleton: Any) -> dict[str, Any]:
         "data": {"image": "private.png"},
         "predictions": [{"result": poses_to_result(poses, skeleton, SIZE_WH)}],
     }
-    return {"tasks": [task], "project": "1.1", "params": {"context": {"result": [drawn]}}}
+    return {"tasks": [task], "project": "1.1", "params": {"context": {"result": [drawn], "focus": 0}}}
 
 
 def test_a_log_line_contains_what_happened(client: TestClient, lines: Any, make_pose: Any, skeleton: Any) -> None:

@@ -165,7 +165,7 @@ def click_on(task: dict[str, Any], shown: list[Any], label: str, xy_pct: tuple[f
     } | size
     same = [item for item in shown if label in item["value"].get("keypointlabels", ())]
     task = task | {"predictions": [{"id": 1, "result": shown}]}
-    return {"tasks": [task], "project": "1.1", "params": {"context": {"result": [*same, drawn]}}}
+    return {"tasks": [task], "project": "1.1", "params": {"context": {"result": [*same, drawn], "focus": 0}}}
 
 
 class Handle:
