@@ -72,12 +72,12 @@ class Annotator:
             return await self._add_person(desk)
         point, xy_px = self._choose(points, desk)
         label, before = point["value"]["keypointlabels"][0], list(desk.editor.regions)
+        person, _ = parse_id(point["id"]) or (0, None)
         if self.drags:
-            person, _ = parse_id(point["id"]) or (0, None)
             context = desk.editor.dragged(person, self.skeleton.index(label), xy_px)
         else:
             drawn = desk.editor.drawn_point(self.skeleton.index(label), xy_px)
-            context = {"result": [*desk.editor.like(drawn), drawn]}
+            context = {"result": [*desk.editor.like(drawn), drawn], "focus": person}
         answer = await self._ask("drag" if self.drags else "click", desk, context)
         if answer is None:
             desk.editor.regions = before

@@ -253,7 +253,7 @@ def click(
 ) -> None:
     """Ctrl-click with a keypoint's label: what the editor sends, and where it puts the answer."""
     drawn = editor.drawn_point(editor.skeleton.index(keypoint), xy_px)
-    context = {"result": [*editor.like(drawn), drawn]}
+    context = {"result": [*editor.like(drawn), drawn], "focus": 0}  # the only person
     answer = client.post("/predict", json={"tasks": [task], "project": "1.1", "params": {"context": context}})
     editor.accept(answer.json()["results"][0]["result"])
 
