@@ -114,7 +114,7 @@ def test_a_sample_in_the_model_folder_and_files_of_the_user_share_by_size(
 def test_ids_of_what_is_remembered_do_not_clash(play, store, annotations, config) -> None:
     play(cut(annotations, 0, 5), config)
     renamed = tuple(dataclasses.replace(image, file_name=f"new_{image.file_name}") for image in annotations.images)
-    play(dataclasses.replace(annotations, images=renamed), dataclasses.replace(config, held_back_share=1e-9))
+    assert play(dataclasses.replace(annotations, images=renamed), dataclasses.replace(config, held_back_share=1e-9))
 
 
 def test_rounds_on_another_folder_are_left_out_with_a_warning(play, annotations, config, caplog) -> None:
