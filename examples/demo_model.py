@@ -63,6 +63,13 @@ def calibrate(chances: Floats, right: Floats) -> tuple[float, float]:
     return round(float(scale), 3), round(float(shift), 3)
 
 
+def with_calibration(network: PersonFrameNetwork, calibration: tuple[float, float]) -> PersonFrameNetwork:
+    """Return a copy of the network with another calibration."""
+    copy = PersonFrameNetwork(replace(network.frame_config, calibration=calibration))
+    copy.load_state_dict(network.state_dict())
+    return copy
+
+
 def expected_calibration_error(chances: Floats, right: Floats) -> float:
     """Return the mean distance between chance and outcome over ten bins of chances, weighted by their size."""
     bins = np.minimum((chances * NUM_BINS).astype(int), NUM_BINS - 1)
@@ -84,10 +91,9 @@ def main() -> None:
     model, card = load_model(options.trained), options.out / "card.md"
     assert isinstance(model.network, PersonFrameNetwork), "these pose layers do not work in the person's frame"
     data = read_coco(options.annotations), PictureFolder(str(options.images))
-    before = outcomes(Predictor(model.network, model.skeleton), *data)
+    before = outcomes(Predictor(with_calibration(model.network, (1.0, 0.0)), model.skeleton), *data)
     calibration = calibrate(*before)
-    network = PersonFrameNetwork(replace(model.network.frame_config, calibration=calibration))
-    network.load_state_dict(model.network.state_dict())
+    network = with_calibration(model.network, calibration)
     after = outcomes(Predictor(network, model.skeleton), *data)
     errors = {"before": expected_calibration_error(*before), "after": expected_calibration_error(*after)}
     text = card.read_text() if card.exists() else "# Demo model\n"
