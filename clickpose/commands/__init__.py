@@ -10,5 +10,6 @@ predict.py             clickpose predict: skeletons of photos, without a server
 annotate/              clickpose annotate: a folder of photos, an editor, and a model that learns
 proxying.py            the proxy of Label Studio's pages, started and stopped
 demo/                  clickpose demo: the whole loop on one machine
+options.py             options of a command as fields of a dataclass
 output.py              what every command does with its results
 """

@@ -1,73 +1,65 @@
-"""``clickpose evaluate``: how good a model is, and what its answers cost in clicks."""
+"""``clickpose evaluate``: how good a model is, and how many clicks its answers cost."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile
 
 
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model folder.")],
-    data: Annotated[Path, typer.Argument(help="COCO keypoint file.")],
-    images: Annotated[Path, typer.Option(help="Folder of its images.")],
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What is evaluated, and how."""
+
+    model: Annotated[Path, typer.Argument(help="Model folder.")]
+    data: Annotated[Path, typer.Argument(help="COCO keypoint file.")]
+    images: Annotated[Path, typer.Option(help="Folder of its images.")]
     category: Annotated[
-        str | None, typer.Option(help="Category of DATA to read, where several have keypoints of their own.")
-    ] = None,
+        str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
+    ] = None
     keypoints: Annotated[
         str | None, typer.Option(help="Score and click only these keypoints of the model: 1-17, or names with commas.")
-    ] = None,
-    max_clicks: Annotated[int, typer.Option(help="Clicks on each person in the curve of AP.", min=0)] = 4,
+    ] = None
+    max_clicks: Annotated[int, typer.Option(help="Clicks on each person in the curve of AP.", min=0)] = 4
     strategy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which keypoint is clicked: worst, farthest, random or low-score; several to compare them. Without,"
+            help="Which keypoint is clicked: worst, farthest, random or low-score; may be repeated. Default:"
             " farthest in rounds, as published, and worst in clicks per person."
         ),
-    ] = None,
-    loop: Annotated[str, typer.Option(help="Rounds: progressive, or at-once (n clicks, one answer).")] = "progressive",
-    hold: Annotated[str, typer.Option(help="Clicks that no answer moves: all, current (the last), or none.")] = "all",
-    noise: Annotated[float, typer.Option(help="Spread of the clicks; 1 is that of COCO's own annotators.")] = 0.0,
+    ] = None
+    loop: Annotated[str, typer.Option(help="Rounds: progressive, or at-once (n clicks, one answer).")] = "progressive"
+    hold: Annotated[str, typer.Option(help="Clicks that no answer moves: all, current (the last), or none.")] = "all"
+    noise: Annotated[float, typer.Option(help="Spread of the clicks; 1 is that of COCO's own annotators.")] = 0.0
     results: Annotated[
-        list[Path] | None, typer.Option(help="COCO results of another model, to be corrected by hand for comparison.")
-    ] = None,
+        list[Path] | None, typer.Option(help="COCO results of another model, corrected by hand, for comparison.")
+    ] = None
     start_from: Annotated[
         list[Path] | None,
         typer.Option(help="COCO results of another model: its poses are the first guesses, and our loop refines them."),
-    ] = None,
+    ] = None
     add: Annotated[
-        str, typer.Option(help="How a person who was missed is added: box (2 clicks), or click (1, on a keypoint).")
-    ] = "box",
+        str, typer.Option(help="How a missed person is added: box (2 clicks), or click (1, on a keypoint).")
+    ] = "box"
     label_studio_export: Annotated[
         Path | None, typer.Option(help="JSON export of Label Studio: seconds per person and per click.")
-    ] = None,
+    ] = None
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad/--strict", help="Leave bad records and images out and log each, or end at one.")
-    ] = True,
-    plots: Annotated[Path | None, typer.Option(help="Folder for click curve, bars, and images with clicks.")] = None,
-    json: JsonFile = None,
-) -> None:
-    """Measure AP, AP at n clicks, number of clicks, harm and drift on annotated images."""
-    from clickpose.commands.evaluation import EvaluationRequest, run_evaluation
+        bool,
+        typer.Option("--skip-bad/--strict", help="Skip and log bad records and images, or stop at the first one."),
+    ] = True
+    plots: Annotated[Path | None, typer.Option(help="Folder for click curve, bars, and images with clicks.")] = None
+    json: JsonFile = None
 
-    request = EvaluationRequest(
-        model=model,
-        data=data,
-        images=images,
-        keypoints=keypoints,
-        max_clicks=max_clicks,
-        strategies=tuple(strategy or ()),
-        loop=loop,
-        hold=hold,
-        noise=noise,
-        results=tuple(results or ()),
-        start_from=tuple(start_from or ()),
-        add=add,
-        label_studio_export=label_studio_export,
-        skip_bad=skip_bad,
-        category=category,
-    )
-    run_evaluation(request, plots=plots, json=json)
+
+@takes(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> None:
+    """Measure AP, AP at n clicks, number of clicks, harm and drift on annotated images."""
+    from clickpose.commands.evaluation import run_evaluation
+
+    run_evaluation(options)

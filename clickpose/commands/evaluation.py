@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
 from clickpose.commands import evaluation_outputs as outputs
+from clickpose.commands.evaluate import EvaluateOptions
 from clickpose.commands.evaluation_outputs import PUBLISHED_STRATEGIES, Measured
 from clickpose.commands.output import write_json
 from clickpose.errors import InvalidAnnotation, InvalidConfig
@@ -25,67 +26,45 @@ from pipeline.progress import progress
 NUM_OVERLAYS = 6
 
 
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """What is evaluated, and how; see the options of ``clickpose evaluate``."""
-
-    model: Path
-    data: Path
-    images: Path
-    keypoints: str | None
-    max_clicks: int
-    strategies: tuple[str, ...]
-    loop: str
-    hold: str
-    noise: float
-    results: tuple[Path, ...]
-    start_from: tuple[Path, ...]
-    add: str
-    label_studio_export: Path | None
-    skip_bad: bool
-    category: str | None
-
-    def simulations(self) -> dict[str, Simulation]:
-        """Return one simulation for each strategy, or the published one."""
-        default = Simulation(max_clicks=self.max_clicks).styled(
-            loop=self.loop, hold=self.hold, noise=self.noise, add=self.add
-        )
-        return {name: default.styled(strategy=name) for name in self.strategies} or {PUBLISHED_STRATEGIES: default}
-
-
-def run_evaluation(request: EvaluationRequest, *, plots: Path | None, json: Path | None) -> None:
-    """Measure, print tables, and write figures to the folder ``plots`` and all numbers to ``json``, if given."""
-    pictures, predictor = PictureFolder(str(request.images)), Predictor.load(request.model)
-    measured = measure(request, predictor, pictures, num_overlays=NUM_OVERLAYS if plots else 0)
-    of = f", keypoints {request.keypoints}" if request.keypoints else ""
+def run_evaluation(options: EvaluateOptions) -> None:
+    """Measure, print tables, and write figures and all numbers where the options say so."""
+    pictures, predictor = PictureFolder(str(options.images)), Predictor.load(options.model)
+    measured = measure(options, predictor, pictures, num_overlays=NUM_OVERLAYS if options.plots else 0)
+    of = f", keypoints {options.keypoints}" if options.keypoints else ""
     outputs.print_tables(
-        f"{predictor.version} on {request.data.name}{of}",
+        f"{predictor.version} on {options.data.name}{of}",
         measured,
-        f"Rounds {request.loop}, hold {request.hold}, noise {request.noise:g}",
+        f"Rounds {options.loop}, hold {options.hold}, noise {options.noise:g}",
     )
-    if plots:
-        outputs.write_figures(plots, predictor.version, measured)
-        outputs.write_overlays(plots, measured.overlays, pictures, predictor.skeleton)
-    which = {"model": predictor.version, "data": request.data.name, "keypoints": request.keypoints}
-    settings = {**which, "loop": request.loop, "hold": request.hold, "noise": request.noise}
-    write_json(json, outputs.document(settings, measured))
+    if options.plots:
+        outputs.write_figures(options.plots, predictor.version, measured)
+        outputs.write_overlays(options.plots, measured.overlays, pictures, predictor.skeleton)
+    which = {"model": predictor.version, "data": options.data.name, "keypoints": options.keypoints}
+    settings = {**which, "loop": options.loop, "hold": options.hold, "noise": options.noise}
+    write_json(options.json, outputs.document(settings, measured))
 
 
-def measure(
-    request: EvaluationRequest, predictor: Predictor, pictures: PictureFolder, *, num_overlays: int
-) -> Measured:
+def simulations_of(options: EvaluateOptions) -> dict[str, Simulation]:
+    """Return one simulation for each strategy, or the published one."""
+    default = Simulation(max_clicks=options.max_clicks).styled(
+        loop=options.loop, hold=options.hold, noise=options.noise, add=options.add
+    )
+    return {name: default.styled(strategy=name) for name in options.strategy or ()} or {PUBLISHED_STRATEGIES: default}
+
+
+def measure(options: EvaluateOptions, predictor: Predictor, pictures: PictureFolder, *, num_overlays: int) -> Measured:
     """Evaluate a model, and the results of others, with the clicks of every strategy."""
-    simulations, skeleton = request.simulations(), predictor.skeleton
-    truth = read_coco(request.data, category=request.category, skip_bad=request.skip_bad)
-    annotations = _convert(truth, skeleton, request)
-    others = _read_others(request.results, truth, person_categories(request.data, request.category), skeleton)
-    times = read_times(request.label_studio_export, skeleton) if request.label_studio_export else []
+    simulations, skeleton = simulations_of(options), predictor.skeleton
+    truth = read_coco(options.data, category=options.category, skip_bad=options.skip_bad)
+    annotations = _convert(truth, skeleton, options)
+    others = _read_others(options.results or (), truth, person_categories(options.data, options.category), skeleton)
+    times = read_times(options.label_studio_export, skeleton) if options.label_studio_export else []
 
-    fitted = fit_records(annotations, pictures, skip_bad=request.skip_bad)
+    fitted = fit_records(annotations, pictures, skip_bad=options.skip_bad)
     usable = {image.id for image in fitted.images}
     annotations = replace(annotations, images=tuple(image for image in annotations.images if image.id in usable))
     rounds = next(iter(simulations.values())).rounds
-    overlays = OverlayMeter(predictor, choose_images(fitted, num_overlays), request.max_clicks, rounds)
+    overlays = OverlayMeter(predictor, choose_images(fitted, num_overlays), options.max_clicks, rounds)
     with progress(f"evaluating {predictor.version}", len(annotations)) as advance:
         ours = evaluate_all(
             predictor, fitted, pictures, simulations, meters=[overlays], progress=lambda done, total: advance(1)
@@ -93,7 +72,7 @@ def measure(
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
-    starts = _read_others(request.start_from, truth, person_categories(request.data, request.category), skeleton)
+    starts = _read_others(options.start_from or (), truth, person_categories(options.data, options.category), skeleton)
     for name, other in starts.items():
         refined = StartedFrom(predictor, other.poses)
         theirs[f"{name}, refined"] = evaluate_all(
@@ -102,13 +81,13 @@ def measure(
     return Measured(ours, theirs, times, overlays.overlays)
 
 
-def _convert(truth: AnnotationSet, skeleton: Skeleton, request: EvaluationRequest) -> AnnotationSet:
+def _convert(truth: AnnotationSet, skeleton: Skeleton, options: EvaluateOptions) -> AnnotationSet:
     annotations = convert_set(truth, skeleton)
-    if request.keypoints is not None:
-        annotations = only_keypoints(annotations, skeleton.select(request.keypoints))
+    if options.keypoints is not None:
+        annotations = only_keypoints(annotations, skeleton.select(options.keypoints))
     if truth.num_persons and not annotations.num_persons:
-        which = f"keypoint {request.keypoints}" if request.keypoints else "keypoint"
-        raise InvalidAnnotation(f"{request.data}: no person has a {which} of the model's skeleton {skeleton.name!r}")
+        which = f"keypoint {options.keypoints}" if options.keypoints else "keypoint"
+        raise InvalidAnnotation(f"{options.data}: no person has a {which} of the model's skeleton {skeleton.name!r}")
     return annotations
 
 

@@ -6,65 +6,83 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clickpose.commands.options import takes
 from clickpose.errors import InvalidConfig
 
+if TYPE_CHECKING:
+    from serve.settings import AppArgs
 
-def serve(
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What is served, where, and to whom."""
+
     store: Annotated[
         str | None,
         typer.Option(help="Store whose current model is served; newly promoted models are loaded automatically."),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Model folder to serve; it is never reloaded.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9090,
-    replicas: Annotated[int, typer.Option(help="Number of model replicas.", min=1)] = 1,
-    gpus: Annotated[float, typer.Option(help="GPUs of each replica.", min=0)] = 0.0,
+    ] = None
+    model: Annotated[str | None, typer.Option(help="Model folder to serve; it is never reloaded.")] = None
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9090
+    replicas: Annotated[int, typer.Option(help="Number of model replicas.", min=1)] = 1
+    gpus: Annotated[float, typer.Option(help="GPUs of each replica.", min=0)] = 0.0
     image_root: Annotated[
         list[str] | None, typer.Option(help="Folder or bucket URI that images may be read from; may be repeated.")
-    ] = None,
+    ] = None
     label_studio: Annotated[
         str | None, typer.Option(help="URL of Label Studio; set its token in LABEL_STUDIO_TOKEN.")
-    ] = None,
-    forward_webhooks_to: Annotated[
-        str | None, typer.Option(help="URL that annotation events are forwarded to.")
-    ] = None,
+    ] = None
+    forward_webhooks_to: Annotated[str | None, typer.Option(help="URL that annotation events are forwarded to.")] = None
     cache_gb: Annotated[
         float | None, typer.Option(help="Memory for encoded images in each replica; 2.1 by default.", min=0.1)
-    ] = None,
-    half_cache: Annotated[bool, typer.Option(help="Keep encoded images in half precision: twice as many fit.")] = False,
-    allow_anonymous: Annotated[bool, typer.Option(help="Disable authentication.")] = False,
-) -> None:
+    ] = None
+    half_cache: Annotated[bool, typer.Option(help="Keep encoded images in half precision: twice as many fit.")] = False
+    allow_anonymous: Annotated[bool, typer.Option(help="Disable authentication.")] = False
+
+    def app_args(self) -> AppArgs:
+        """Return the settings of the Serve application, with secrets from the environment.
+
+        Raises:
+            InvalidConfig: a setting is missing or out of range.
+        """
+        from pydantic import ValidationError
+
+        from serve.settings import AppArgs
+
+        values = {
+            "store": self.store,
+            "model": self.model,
+            "replicas": self.replicas,
+            "num_gpus": self.gpus,
+            "image_roots": self.image_root or [],
+            "label_studio_url": self.label_studio,
+            "forward_webhooks_to": self.forward_webhooks_to,
+            "half_cache": self.half_cache,
+            "allow_anonymous": self.allow_anonymous,
+        }
+        if self.cache_gb is not None:
+            values["cache_mib"] = int(self.cache_gb * 1e9 / 2**20)
+        try:
+            return AppArgs.model_validate(values).with_secrets()
+        except ValidationError as error:
+            raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+@takes(ServeOptions)
+def serve(options: ServeOptions) -> None:
     """Serve a model to Label Studio and other clients; they authenticate with the secret in CLICKPOSE_SECRET."""
-    from pydantic import ValidationError
-
     from clickpose.commands.serving import replica_statuses, running_service
-    from serve.settings import AppArgs
 
-    settings = {
-        "store": store,
-        "model": model,
-        "replicas": replicas,
-        "num_gpus": gpus,
-        "image_roots": image_root or [],
-        "label_studio_url": label_studio,
-        "forward_webhooks_to": forward_webhooks_to,
-        "half_cache": half_cache,
-        "allow_anonymous": allow_anonymous,
-    }
-    if cache_gb is not None:
-        settings["cache_mib"] = int(cache_gb * 1e9 / 2**20)
-    try:
-        args = AppArgs.model_validate(settings).with_secrets()
-    except ValidationError as error:
-        raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    args = options.app_args()
     _check_folders(args.image_roots)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
-    with suppress(KeyboardInterrupt), running_service(args, host=host, port=port) as url:
+    with suppress(KeyboardInterrupt), running_service(args, host=options.host, port=options.port) as url:
         typer.echo(cache_line(replica_statuses(url, args)[0], args.cache_mib))
         typer.echo(f"serving at {url}; Ctrl-C stops it")
         threading.Event().wait()

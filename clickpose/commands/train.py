@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
-from clickpose.commands.recipes import (
-    BatchSize,
-    Changes,
-    Epochs,
-    LearningRate,
-    RecipeOption,
-    read_config,
-    recipe_for,
-    training_settings,
-)
+from clickpose.commands.recipes import RecipeOptions, read_config
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from clickpose.skeleton import Skeleton
+    from clickpose.training.config import TrainConfig
+    from pipeline.train import TrainJob
 
 
 class Preset(enum.StrEnum):
@@ -35,86 +29,99 @@ class Preset(enum.StrEnum):
     person_frame = "person_frame"
 
 
-def train(
-    data: Annotated[list[str], typer.Argument(help="COCO keypoint files to learn from.")],
-    images: Annotated[list[str], typer.Option(help="Folder of their images; one for all files, or one for each.")],
-    out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; the same one goes on where it stopped.")],
-    weight: Annotated[
-        list[float] | None, typer.Option(help="Share of each file in every epoch, against the others.")
-    ] = None,
+@dataclass(frozen=True)
+class TrainOptions:
+    """What is trained, on what, and how."""
+
+    data: Annotated[list[str], typer.Argument(help="COCO keypoint files to learn from.")]
+    images: Annotated[list[str], typer.Option(help="Folder of their images; one for all files, or one for each.")]
+    out: Annotated[Path, typer.Option(help="Model folder to write.")]
+    run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; give the same one to resume.")]
+    weight: Annotated[list[float] | None, typer.Option(help="Weight of each file in every epoch.")] = None
     category: Annotated[
-        str | None, typer.Option(help="Category of DATA to read, where several have keypoints of their own.")
-    ] = None,
-    init: Annotated[Path | None, typer.Option(help="Model folder to start from, instead of a preset.")] = None,
+        str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
+    ] = None
+    init: Annotated[Path | None, typer.Option(help="Model folder to start from, instead of a preset.")] = None
     skeleton: Annotated[
         str | None,
         typer.Option(
             help="Keypoints to learn, if not those of DATA or --init: a built-in skeleton's name, or a JSON file."
         ),
-    ] = None,
-    preset: Annotated[Preset, typer.Option(help="Network to start from scratch.")] = Preset.resnet50_coco,
+    ] = None
+    preset: Annotated[Preset, typer.Option(help="Network to train from scratch.")] = Preset.resnet50_coco
     backbone_weights: Annotated[
-        Path | None, typer.Option(help="ImageNet weights (safetensors); without it torchvision downloads its own.")
-    ] = None,
-    recipe: RecipeOption = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    changes: Changes = None,
-    workers: Annotated[int, typer.Option(help="Ray workers, one a GPU; 0 trains in this process.")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads, when training in this process without a GPU.")] = 1,
+        Path | None, typer.Option(help="ImageNet weights (safetensors); by default torchvision downloads its own.")
+    ] = None
+    recipe: RecipeOptions = field(default_factory=RecipeOptions)
+    workers: Annotated[int, typer.Option(help="Ray workers, one per GPU; 0 trains in this process.")] = 0
+    threads: Annotated[int, typer.Option(help="CPU threads for training in this process without a GPU.")] = 1
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad/--strict", help="Leave bad records and images out and log each, or end at one.")
-    ] = True,
-    json: JsonFile = None,
-) -> None:
-    """Train Click-Pose, from scratch or from another model; interrupted, the same command goes on.
+        bool,
+        typer.Option("--skip-bad/--strict", help="Skip and log bad records and images, or stop at the first one."),
+    ] = True
+    json: JsonFile = None
 
-    With both --init and --skeleton, the model learns new keypoints: those of the same name keep what they know.
+
+@takes(TrainOptions)
+def train(options: TrainOptions) -> None:
+    """Train Click-Pose, from scratch or from another model; run it again to resume.
+
+    With both --init and --skeleton, the model learns new keypoints: those with the same name keep their weights.
     """
     import torch
 
-    from clickpose.commands.data_sources import data_sources
-    from clickpose.skeleton import Skeleton
+    from clickpose.training.config import training_for
     from clickpose.training.cpu import tune_for_cpu
-    from integrations.coco import read_coco
-    from pipeline.train import TrainJob
     from pipeline.train import train as run_training
 
-    if init is None or skeleton is not None:
-        wanted_skeleton = (
-            Skeleton.load(skeleton) if skeleton else read_coco(data[0], category=category, skip_bad=skip_bad).skeleton
-        )
-        init = start_model(Path(run) / "start", wanted_skeleton, init, preset, backbone_weights)
-    recipe = recipe or recipe_for(read_config(init), is_fine_tune=False)
-    config = training_settings(recipe, changes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    if not workers and not torch.cuda.is_available():
-        tune_for_cpu(threads)
-    sources = [dataclasses.replace(source, category=category) for source in data_sources(data, images, weight or ())]
-    job = TrainJob(str(init), tuple(sources), config, skip_bad=skip_bad)
-    result = run_training(job, out, run=run, num_workers=workers)
+    start = start_model(options)
+    config = options.recipe.settings(training_for(read_config(start)))
+    if not options.workers and not torch.cuda.is_available():
+        tune_for_cpu(options.threads)
+    job = training_job(options, start, config)
+    result = run_training(job, options.out, run=options.run, num_workers=options.workers)
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
-    write_json(json, dataclasses.asdict(result))
+    write_json(options.json, asdict(result))
 
 
-def start_model(
-    folder: Path, skeleton: Skeleton, init: Path | None, preset: Preset, backbone_weights: Path | None
-) -> Path:
-    """Write the model that training starts from; one that is there from a run begun before is kept.
+def training_job(options: TrainOptions, start: Path, config: TrainConfig) -> TrainJob:
+    """Return what every training worker is given."""
+    from clickpose.commands.data_sources import data_sources
+    from pipeline.train import TrainJob
+
+    sources = data_sources(options.data, options.images, options.weight or ())
+    in_category = tuple(replace(source, category=options.category) for source in sources)
+    return TrainJob(str(start), in_category, config, skip_bad=options.skip_bad)
+
+
+def start_model(options: TrainOptions) -> Path:
+    """Return the folder of the model that training starts from: --init, or one written at the start of the run.
 
     Raises:
-        InvalidConfig: the run was begun with another skeleton.
+        InvalidConfig: the run was started with another skeleton.
     """
     from clickpose.checkpoints.model_folder import load_model
 
+    if options.init is not None and options.skeleton is None:
+        return options.init
+    folder, skeleton = Path(options.run) / "start", wanted_skeleton(options)
     if (folder / "config.json").exists():
-        if (begun := load_model(folder).skeleton) != skeleton:
-            raise InvalidConfig(f"{folder.parent} was begun with skeleton {begun.name!r}: choose a fresh run")
+        if (found := load_model(folder).skeleton) != skeleton:
+            raise InvalidConfig(f"{options.run} was started with skeleton {found.name!r}: choose a new --run")
         return folder
-    if init is None:
-        return new_model(folder, skeleton, preset, backbone_weights)
-    return grow_model(folder, init, skeleton)
+    if options.init is None:
+        return new_model(folder, skeleton, options.preset, options.backbone_weights)
+    return grow_model(folder, options.init, skeleton)
+
+
+def wanted_skeleton(options: TrainOptions) -> Skeleton:
+    """Return the skeleton to learn: the one that was named, else that of the data."""
+    from clickpose.skeleton import Skeleton
+    from integrations.coco import read_coco
+
+    if options.skeleton:
+        return Skeleton.load(options.skeleton)
+    return read_coco(options.data[0], category=options.category, skip_bad=options.skip_bad).skeleton
 
 
 def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights: Path | None) -> Path:

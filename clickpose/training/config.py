@@ -217,6 +217,11 @@ def person_frame_tuning(**changes: Any) -> TrainConfig:
     return dataclasses.replace(config, **changes)
 
 
+def training_for(model_config: Mapping[str, Any]) -> TrainConfig:
+    """Return how a model learns from scratch, given the content of its ``config.json``."""
+    return person_frame_training() if model_config.get("form") == FORM else published()
+
+
 def fine_tuning_for(model_config: Mapping[str, Any]) -> TrainConfig:
     """Return how a model learns from new annotations, given the content of its ``config.json``."""
     return person_frame_tuning() if model_config.get("form") == FORM else fine_tuning()

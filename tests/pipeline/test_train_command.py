@@ -51,7 +51,7 @@ def test_a_new_network_may_have_other_keypoints_than_its_data(train, tmp_path: P
 
 def test_a_run_does_not_change_its_skeleton(train) -> None:
     train("--skeleton", "humanart21")
-    with pytest.raises(InvalidConfig, match="run was begun with skeleton 'humanart21'"):
+    with pytest.raises(InvalidConfig, match="run was started with skeleton 'humanart21'"):
         train("--skeleton", "crowdpose14")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,20 +13,27 @@ import typer
 from rich.console import Console
 
 from clickpose.commands.demo.pictures import MODEL, PICTURES
+from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
 
 
-def demo(
-    pictures: Annotated[Path, typer.Option(help="Folder with images/ and annotations.json.")] = PICTURES,
-    model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = MODEL,
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the demo shows, and where it is kept."""
+
+    pictures: Annotated[Path, typer.Option(help="Folder with images/ and annotations.json.")] = PICTURES
+    model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = MODEL
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report and of everything else; runs/demo-TIME by default.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=4, help="Use only that many images, those with few people.")] = None,
-    port: Annotated[int, typer.Option(help="Port of the page to watch or try.", min=1, max=65535)] = 8081,
-    stay: Annotated[bool, typer.Option(help="Keep everything up afterwards, in a terminal.")] = True,
-    json: JsonFile = None,
-) -> None:
+    ] = None
+    limit: Annotated[int | None, typer.Option(min=4, help="Use only that many images, those with few people.")] = None
+    port: Annotated[int, typer.Option(help="Port of the page to watch or try.", min=1, max=65535)] = 8081
+    stay: Annotated[bool, typer.Option(help="Keep everything up afterwards, in a terminal.")] = True
+    json: JsonFile = None
+
+
+@takes(DemoOptions)
+def demo(options: DemoOptions) -> None:
     """Play the whole loop on this machine: what clickpose annotate does, with a simulated annotator, and measured.
 
     Everything is kept in the folder of the report until you delete it.
@@ -38,17 +46,17 @@ def demo(
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     console = Console()
-    skeleton = load_model(model).skeleton
-    shown = find_pictures(pictures, skeleton, limit)
-    folder = out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    skeleton = load_model(options.model).skeleton
+    shown = find_pictures(options.pictures, skeleton, options.limit)
+    folder = options.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     photos = copy_pictures(shown.files, folder / "pictures")
     console.print("starting Label Studio, Ray and the service: a minute or two")
-    with open_desk(photos, folder / "data", model=model, port=port) as desk:
+    with open_desk(photos, folder / "data", model=options.model, port=options.port) as desk:
         console.print(f"watch, or try it: {desk.address}\nlog in as {desk.username} with {desk.password}\n")
         story = Demo(desk, shown, console.print).run()
         numbers = write_report(folder, story, shown, skeleton)
         console.print(table(numbers))
-        write_json(json, numbers)
-        if stay and sys.stdin.isatty() and sys.stdout.isatty():
+        write_json(options.json, numbers)
+        if options.stay and sys.stdin.isatty() and sys.stdout.isatty():
             console.print(f"Label Studio stays at {desk.address}: {desk.username}, {desk.password}")
             console.input("Press Enter to stop everything; it is kept in " + str(folder) + ". ")
