@@ -20,7 +20,6 @@ oks.py            object keypoint similarity, in pixels
 match_costs.py    what it costs to match a prediction to a person
 clicks.py         clicks are checked before a model sees them
 poses.py          what can be done to poses without looking at the image
-explanations.py   other hypotheses that a click may fit better than the pose shown
 inference/        the same network, rewritten for speed, as training/fast/ is; rewriting.py says how
 checkpoints/      models on disk, also the authors' own
 images/           images from outside: decoded upright, RGB, within limits

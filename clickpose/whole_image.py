@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from clickpose.annotations import Floats, Pose
 from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from clickpose.encoded import EncodedImage
 from clickpose.errors import InvalidClick
-from clickpose.explanations import Explanation, explain, most_plausible
 from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.click_pose import Persons, extend_to_clicks
@@ -104,30 +102,14 @@ class WholeImage:
         *,
         rescore: bool,
     ) -> list[Pose]:
-        """Let free keypoints answer: of each clicked person, or with ``rescore`` of every person.
-
-        A model that reconsiders (``ModelConfig.reconsider``) also tries what else may explain the clicks, and one
-        that is less sure of its answer than it should be (``min_confidence``) moves nothing but what was clicked.
-        """
-        hypotheses = encoded.hypotheses_inside if self.config.reconsider else None
-        persons = range(len(shown)) if rescore else sorted(clicked)
-        starts = {i: self._starts(shown[i], placed[i], hypotheses) for i in persons}
-        touched = [i in clicked for i, person in starts.items() for _ in person]
-        refined = iter(self._run_loop(encoded, [start.pose for person in starts.values() for start in person], touched))
+        """Let free keypoints answer: of each clicked person, or with ``rescore`` of every person."""
+        persons = list(range(len(shown))) if rescore else sorted(clicked)
+        refined = self._run_loop(encoded, [placed[i] for i in persons], [i in clicked for i in persons])
         answer = list(shown)
-        for i, person in starts.items():
-            pose = most_plausible(person, list(islice(refined, len(person))))
-            if pose.score < self.config.min_confidence:
-                pose = placed[i]
+        for i, pose in zip(persons, refined, strict=True):
             inside = keep_inside(pose, encoded.size_wh)
             answer[i] = pose if rescore else dataclasses.replace(inside, score=shown[i].score)
         return answer
-
-    def _starts(self, shown: Pose, placed: Pose, hypotheses: Sequence[Pose] | None) -> list[Explanation]:
-        """What the loop goes on from: as published the pose as placed, unless hypotheses may explain it better."""
-        if hypotheses is None:
-            return [Explanation(placed, 0.0)]
-        return explain(shown, placed, hypotheses, self.skeleton)
 
     def person_in(self, encoded: EncodedWholeImage, box_px: Floats) -> Pose:
         """Return the person in a box: from the hypothesis that fits it best, else from a mean pose, refined once."""

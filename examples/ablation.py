@@ -66,7 +66,7 @@ VARIANTS = {
     "a step of two batches": ["accumulate=2"],
     "bfloat16": ["precision=bfloat16"],
 }
-PUBLISHED_NETWORK = ("mark_held=false", "silent_rounds=0", "reconsider=false", "min_confidence=0")
+PUBLISHED_NETWORK = ("mark_held=false", "silent_rounds=0")
 SHOWN = ("AP", "AP@C1", "AP@C2", "AP@C4", "clicks@85", "manual_clicks@85", "harm@85")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from clickpose.errors import InvalidConfig
 
 BACKBONES = ("resnet50", "resnet18", "mobilenet_v2")
+RETIRED = {"reconsider", "min_confidence"}  # settings in older model folders, ignored since
 SIZES = (
     "num_keypoints",
     "width",
@@ -56,10 +57,6 @@ class ModelConfig:
             of a small model corrects its own first guess; persons keep their first score, which ranks them better.
         mark_held: held keypoints of the loop wear a learned mark, so that the others know whom to follow; False as
             published, where a keypoint set by a human looks like any guess.
-        reconsider: a refine also tries other explanations of the clicks than the pose shown, other hypotheses and
-            swapped sides; False as published.
-        min_confidence: a refine that scores its own pose lower is dropped, and only what was clicked moves; 0 as
-            published. On pictures unlike those it knows, a model would move good keypoints away.
         min_score: persons scored lower are not shown to an annotator.
     """
 
@@ -83,8 +80,6 @@ class ModelConfig:
     pixel_std: tuple[float, float, float] = IMAGENET_STD
     silent_rounds: int = 0
     mark_held: bool = False
-    reconsider: bool = False
-    min_confidence: float = 0.0
     min_score: float = 0.3
 
     def __post_init__(self) -> None:
@@ -104,8 +99,6 @@ class ModelConfig:
             raise InvalidConfig(f"encoder_first_level {self.encoder_first_level} is outside 0..{self.num_levels - 1}")
         if not 1 <= self.num_refined <= self.num_persons <= self.num_queries:
             raise InvalidConfig("num_refined <= num_persons <= num_queries must hold")
-        if not 0 <= self.min_confidence <= 1:
-            raise InvalidConfig(f"min_confidence is {self.min_confidence}, must lie in [0, 1]")
         for name in ("pixel_mean", "pixel_std"):
             if not isinstance(getattr(self, name), tuple) or len(getattr(self, name)) != 3:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be three numbers")
@@ -121,6 +114,7 @@ class ModelConfig:
         Raises:
             InvalidConfig: a name is unknown or missing, or a value out of range.
         """
+        values = {name: value for name, value in values.items() if name not in RETIRED}
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise InvalidConfig(f"unknown model settings: {', '.join(sorted(unknown))}")
@@ -155,8 +149,6 @@ def mobilenet_v2_demo(num_keypoints: int = 14) -> ModelConfig:
         long_side_px=256,
         silent_rounds=1,
         mark_held=True,
-        reconsider=True,
-        min_confidence=0.65,
         pixel_mean=(0.5, 0.5, 0.5),
         pixel_std=(0.5, 0.5, 0.5),
     )

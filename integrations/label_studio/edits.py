@@ -10,7 +10,7 @@ from clickpose.annotations import ABSENT
 from clickpose.errors import InvalidClick
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.people import People
-from integrations.label_studio.points import answered_place_of, box_of, place_of
+from integrations.label_studio.points import box_of, place_of
 from integrations.label_studio.schemas import Region
 from integrations.label_studio.service import KeypointEdit, PersonEdit
 
@@ -41,7 +41,7 @@ def read_edit(region: Region, people: People, skeleton: Skeleton, focus: int | N
     owner = _owner(people, region.id)
     if owner is None and focus in people.persons:
         owner = focus
-    return KeypointEdit(skeleton.index(label), place_of(region), visibility, owner, answered_place_of(region))
+    return KeypointEdit(skeleton.index(label), place_of(region), visibility, owner)
 
 
 def _read_box(region: Region) -> PersonEdit:

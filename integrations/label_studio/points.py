@@ -110,13 +110,6 @@ def place_of(region: Region) -> tuple[float, float]:
     return percent_to_px((region.value.x, region.value.y), (region.original_width, region.original_height))
 
 
-def answered_place_of(region: Region) -> tuple[float, float] | None:
-    """Return where the model's last answer had a point, in pixels; None if it was drawn by hand."""
-    if region.meta.at is None:
-        return None
-    return percent_to_px(region.meta.at[:2], (region.original_width, region.original_height))
-
-
 def box_of(region: Region) -> Floats:
     """Return a box region as ``(4,)`` x0, y0, x1, y1 in pixels; of a turned one, the box around it."""
     value, size_wh = region.value, (region.original_width, region.original_height)

@@ -70,15 +70,13 @@ class KeypointEdit:
     """The annotator placed a keypoint (visibility 1 or 2) or says that it is absent (visibility 0).
 
     ``visibility`` is None where she says nothing of it: an occluded keypoint stays so. ``person`` is None where only
-    the place tells whose keypoint it is. ``from_px`` is where the model's last answer had it, if it was dragged:
-    the screen shows it at its new place already, and would not tell that it was wrong.
+    the place tells whose keypoint it is.
     """
 
     keypoint: int
     xy_px: tuple[float, float]
     visibility: int | None = None
     person: int | None = None
-    from_px: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

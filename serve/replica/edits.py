@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,12 +51,12 @@ def apply_edit(
     if person is None:
         return list(poses), None
     click = Click(person, edit.keypoint, edit.xy_px, _visibility(edit, poses, person))
-    return predictor.refine(encoded, _before_drag(poses, edit, person), [click]), person
+    return predictor.refine(encoded, poses, [click]), person
 
 
 def shows_no_one(poses: Sequence[Pose], edit: KeypointEdit) -> bool:
     """Tell whether a keypoint was placed where persons are missing: far from all that are shown, and meant for none."""
-    if edit.person is not None or edit.visibility == ABSENT or edit.from_px is not None:
+    if edit.person is not None or edit.visibility == ABSENT:
         return False
     shown = [pose for pose in poses if not is_gap(pose)]
     return bool(shown) and all(_distance_to_box(pose, edit.xy_px) > FAR_AWAY * _size(pose) for pose in shown)
@@ -70,16 +69,6 @@ def _distance_to_box(pose: Pose, xy_px: tuple[float, float]) -> float:
 
 def _size(pose: Pose) -> float:
     return float((pose.box_px[2:] - pose.box_px[:2]).max())
-
-
-def _before_drag(poses: Sequence[Pose], edit: KeypointEdit, person: int) -> list[Pose]:
-    """Put a dragged keypoint back where it came from, so that a drag is handled like a click."""
-    before = list(poses)
-    if edit.from_px is not None and 0 <= person < len(before):
-        keypoints_px = before[person].keypoints_px.copy()
-        keypoints_px[edit.keypoint] = edit.from_px
-        before[person] = replace(before[person], keypoints_px=keypoints_px)
-    return before
 
 
 def _add_person(

@@ -42,13 +42,16 @@ def test_the_published_model_has_its_published_size() -> None:
         ({"num_points": 0}, "num_points is 0"),
         ({"depth": 3, "hight": 4}, "unknown model settings: depth, hight"),
         ({"num_keypoints": "17"}, "num_keypoints is '17'"),
-        ({"min_confidence": 1.5}, r"min_confidence is 1\.5, must lie in \[0, 1\]"),
         ({"pixel_std": [0.5, 0.5]}, "pixel_std is .*, must be three numbers"),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(changes: dict, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
         ModelConfig.from_dict({**tiny().to_dict(), **changes})
+
+
+def test_settings_that_no_longer_exist_do_not_stop_an_older_model_from_loading() -> None:
+    assert ModelConfig.from_dict({**tiny().to_dict(), "reconsider": True, "min_confidence": 0.65}) == tiny()
 
 
 def test_a_model_without_keypoints_is_refused() -> None:

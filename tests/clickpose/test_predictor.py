@@ -10,7 +10,6 @@ from PIL import Image
 from clickpose.annotations import ABSENT, OCCLUDED, Click
 from clickpose.boxes import xyxy_to_cxcywh
 from clickpose.checkpoints.model_folder import load_model, save_model
-from clickpose.clicks import apply_clicks
 from clickpose.errors import ImageError, InvalidClick, InvalidModel
 from clickpose.model import ClickPose, tiny
 from clickpose.predictor import EncodedImage, Predictor
@@ -103,37 +102,6 @@ def test_boxes_end_where_the_picture_does_but_for_those_of_published_rounds(pred
     assert all((box >= 0).all() and (box <= (200, 120, 200, 120)).all() for box in boxes)
     for poses in (raw, predictor.published_round(encoded, raw, clicks)):
         assert any((pose.box_px < 0).any() for pose in poses)
-
-
-def test_a_model_that_reconsiders_goes_on_from_whichever_hypothesis_the_click_speaks_for(
-    model, predictor, encoded
-) -> None:
-    reconsidering = ClickPose(dataclasses.replace(model.config, reconsider=True))
-    reconsidering.load_state_dict(model.state_dict())
-    first = encoded.hypotheses[0]
-    other = dataclasses.replace(first, keypoints_px=first.keypoints_px[::-1].copy())
-    known = dataclasses.replace(encoded, hypotheses=(first, other))
-    click = Click(0, 0, tuple(other.keypoints_px[0].tolist()))
-    stubborn, open_minded = (
-        p.refine(known, [first], [click])[0] for p in (predictor, Predictor(reconsidering, SKELETON))
-    )
-    (from_other,) = predictor.refine(known, [other], [click])
-    assert not np.allclose(stubborn.keypoints_px, from_other.keypoints_px, atol=1)
-    np.testing.assert_allclose(open_minded.keypoints_px, from_other.keypoints_px, atol=1e-3)
-
-
-def test_a_model_that_is_unsure_of_its_answer_moves_only_what_was_clicked(model, predictor, encoded) -> None:
-    poses, clicks = predictor.detect(encoded), [Click(0, 0, (31.7, 88.3))]
-    score = predictor.published_round(encoded, poses, clicks)[0].score
-    moved = predictor.refine(encoded, poses, clicks)[0].keypoints_px
-    (by_hand,) = apply_clicks(poses[:1], clicks, SKELETON, encoded.size_wh)
-    for wanted, expected in ((score - 0.01, moved), (score + 0.01, by_hand.keypoints_px)):
-        demanding = ClickPose(dataclasses.replace(model.config, min_confidence=wanted))
-        demanding.load_state_dict(model.state_dict())
-        answered = Predictor(demanding, SKELETON).refine(encoded, poses, clicks)[0]
-        np.testing.assert_allclose(answered.keypoints_px, expected, atol=1e-4)
-        assert answered.held[0] and answered.score == poses[0].score
-    assert not np.allclose(moved, by_hand.keypoints_px, atol=1)
 
 
 def test_no_later_refine_moves_a_held_keypoint(predictor, encoded) -> None:

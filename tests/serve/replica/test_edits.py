@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE, Click, Floats, Pose
-from clickpose.clicks import apply_clicks
-from clickpose.predictor import Predictor
+from clickpose.annotations import ABSENT, OCCLUDED, VISIBLE, Floats, Pose
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, gap
 from serve.replica.edits import apply_edit, choose_person, shows_no_one
-from tests.clickpose.builders import build_model
 
 COCO, CROWDPOSE = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
 NOSE, WRIST, ELBOW = (COCO.index(name) for name in ("nose", "left_wrist", "left_elbow"))
@@ -96,22 +92,6 @@ def test_a_keypoint_far_from_everybody_adds_the_person_who_was_missed() -> None:
     assert not shows_no_one([shown], KeypointEdit(NOSE, (170, 100), person=0))  # meant for who is in focus
     assert not shows_no_one([shown], KeypointEdit(NOSE, (170, 100), ABSENT))
     assert not shows_no_one([gap(len(COCO))], KeypointEdit(NOSE, (170, 100)))
-
-
-def test_a_drag_has_the_same_answer_as_a_click() -> None:
-    predictor = Predictor(build_model(reconsider=True), CROWDPOSE)
-    encoded = predictor.encode(np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8))
-    shown = encoded.hypotheses[0]
-    other = dataclasses.replace(shown, keypoints_px=shown.keypoints_px[::-1].copy())
-    encoded = dataclasses.replace(encoded, hypotheses=(shown, other))  # the click will speak for the other
-    from_px, to_px = (tuple(pose.keypoints_px[0].tolist()) for pose in (shown, other))
-    dropped = apply_clicks([shown], [Click(0, 0, to_px)], CROWDPOSE, encoded.size_wh)
-
-    def answer(poses: list[Pose], **origin: Any) -> Floats:
-        return apply_edit(predictor, encoded, poses, KeypointEdit(0, to_px, person=0, **origin))[0][0].keypoints_px
-
-    np.testing.assert_allclose(answer(dropped, from_px=from_px), answer([shown]), atol=1e-3)
-    assert not np.allclose(answer(dropped), answer([shown]), atol=1)
 
 
 def test_the_added_person_is_the_edited_person(predictor: Any, make_pose: Any, encoded: Any) -> None:
