@@ -22,7 +22,7 @@ from clickpose.model.inputs import to_tensor
 from clickpose.predictor import EncodedImage, Predictor
 
 logger = logging.getLogger(__name__)
-LARGEST_WH = (1333, 800)
+MAX_SIZE_WH = (1333, 800)
 CLICK = Click(0, "left_wrist", (400.0, 300.0))
 
 
@@ -76,7 +76,7 @@ def full_ms(predictor: Predictor, repeats: int) -> list[float]:
 
 def kept_memory(predictor: Predictor) -> dict[str, Any]:
     """Weigh an ``EncodedImage`` of 800 x 1333 in both precisions, and tell how far half precision moves keypoints."""
-    encoded = predictor.encode(draw_photo(LARGEST_WH))
+    encoded = predictor.encode(draw_photo(MAX_SIZE_WH))
     half = dataclasses.replace(encoded, values=encoded.values.kept_as(torch.float16))
     poses = predictor.hypotheses(encoded)
     moved = [

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clickpose.errors import InvalidAnnotation
 
-LARGEST = 1e9  # no coordinate or area of a picture comes near; float32 still holds its square
+MAX_COORDINATE = 1e9  # no coordinate or area of a picture comes near; float32 still holds its square
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def numbers(record: dict[str, Any], name: str, where: str, length: int) -> NDArr
         array = np.array(values, np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidAnnotation(f"{where}: field {name!r} holds something that is not a number") from error
-    if not (np.abs(array) < LARGEST).all():  # false for NaN, too
+    if not (np.abs(array) < MAX_COORDINATE).all():  # false for NaN, too
         raise InvalidAnnotation(f"{where}: field {name!r} holds a number that is NaN, infinite or absurdly large")
     return array
 

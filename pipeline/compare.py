@@ -10,12 +10,11 @@ from typing import TypeAlias
 from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.evaluation import Simulation, evaluate_all
 from clickpose.evaluation.image_costs import ImageCost, ImageMeter
+from clickpose.evaluation.report import Metrics
 from clickpose.predictor import Predictor
 from pipeline.dataset import PictureFolder, fit_records
 from pipeline.gate import GateRule, Verdict, all_clicks, judge
 from pipeline.progress import progress
-
-Metrics: TypeAlias = dict[str, float | None]
 
 GOAL = 90  # a person is done at OKS .90
 
@@ -71,7 +70,7 @@ Compare: TypeAlias = Callable[[Path, Path, HeldBack, PictureFolder, GateRule], C
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """One model on the images compared on: all of them together, and one by one."""
 
     metrics: Metrics
@@ -101,7 +100,7 @@ def compare_in_clicks(
     return Comparison(before.metrics, after.metrics, verdict, by_image)
 
 
-def _measure(folder: Path, held_back: AnnotationSet, load_image: PictureFolder) -> Measured:
+def _measure(folder: Path, held_back: AnnotationSet, load_image: PictureFolder) -> Measurement:
     predictor = Predictor.load(folder)
     annotations = convert_set(held_back, predictor.skeleton)
     images, simulation = ImageMeter(predictor, GOAL / 100), Simulation(goals=(GOAL / 100,))
@@ -114,4 +113,4 @@ def _measure(folder: Path, held_back: AnnotationSet, load_image: PictureFolder) 
             meters=[images],
             progress=lambda done, total: advance(1),
         ).values()
-    return Measured(metrics, images.costs, predictor.skeleton.keypoints)
+    return Measurement(metrics, images.costs, predictor.skeleton.keypoints)

@@ -21,7 +21,7 @@ from clickpose.oks import Doubles
 
 CLICKS_TO_DELETE_PERSON = 1
 MIN_IMAGES = 4  # with fewer, no chance can be told from their differences
-SMALLEST = 1e-9  # a difference below it is rounding
+MIN_DIFFERENCE = 1e-9  # a difference below it is rounding
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _compare(before: Losses, after: Losses, rule: GateRule) -> list[Check]:
     drawn = after.ratios(times) - before.ratios(times)
     actual = challenger - champion
     widened = actual + (drawn - actual) * np.sqrt(num_images / (num_images - 3))
-    better, worse = (widened < -SMALLEST).mean(0), (widened > SMALLEST).mean(0)
+    better, worse = (widened < -MIN_DIFFERENCE).mean(0), (widened > MIN_DIFFERENCE).mean(0)
     numbers = zip(before.names, champion, challenger, better, worse, strict=True)
     return [Check(name, _number(a), _number(b), float(p), float(q), True) for name, a, b, p, q in numbers]
 

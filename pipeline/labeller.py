@@ -18,7 +18,7 @@ from pipeline.registry import folder_digest
 from pipeline.shards import Failure, Model, Prelabel, Shard, write_part
 from pipeline.store import Store, local_folder
 
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 
 
 class Detector(Protocol):
@@ -84,11 +84,11 @@ class Labeller:
             image = read_picture(uri)
             poses = self.predictor.detect(self.predictor.encode(image))
         except ClickPoseError as error:
-            return Failure(uri, str(error)[:LONGEST_REASON])
+            return Failure(uri, str(error)[:MAX_REASON_LENGTH])
         except torch.AcceleratorError:
             raise  # the device is lost to this process: every later picture would fail for the same reason
         except Exception as error:
-            return Failure(uri, f"{uri} cannot be labelled: {type(error).__name__}: {error}"[:LONGEST_REASON])
+            return Failure(uri, f"{uri} cannot be labelled: {type(error).__name__}: {error}"[:MAX_REASON_LENGTH])
         return Prelabel(uri, image.size, tuple(poses), self.model.version)
 
 

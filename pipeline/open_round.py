@@ -15,7 +15,7 @@ from pipeline.compare import Comparison, HeldBack, ImageClicks
 from pipeline.gate import Verdict
 from pipeline.mixture import DataSource
 from pipeline.replay import remember
-from pipeline.round_plan import RetrainConfig, Round, only, settings_digest
+from pipeline.round_plan import RetrainConfig, RoundPlan, only, settings_digest
 from pipeline.set_aside import SetAside
 from pipeline.snapshot import load_snapshot
 from pipeline.store import Store
@@ -23,12 +23,12 @@ from pipeline.store import Store
 RUNS, ROUND, DATA, COMPARISON = "runs", "round.json", "data.json", "comparison.json"
 
 
-def folder_of(this: Round) -> str:
+def folder_of(this: RoundPlan) -> str:
     """Return the folder of a round in the store."""
     return f"{RUNS}/{this.name}"
 
 
-def open_round(store: Store, this: Round) -> None:
+def open_round(store: Store, this: RoundPlan) -> None:
     """Write a round down before anything of it is done."""
     values = {
         "champion": this.champion,
@@ -43,7 +43,7 @@ def open_round(store: Store, this: Round) -> None:
     store.write_json(f"{folder_of(this)}/{ROUND}", values)
 
 
-def unfinished_round(store: Store, config: RetrainConfig) -> Round | None:
+def unfinished_round(store: Store, config: RetrainConfig) -> RoundPlan | None:
     """Return the round that was interrupted, if there is one to finish.
 
     A round that was begun under other settings is dropped, unless its models were compared already.
@@ -58,30 +58,30 @@ def unfinished_round(store: Store, config: RetrainConfig) -> Round | None:
     return None
 
 
-def close_round(store: Store, this: Round) -> None:
+def close_round(store: Store, this: RoundPlan) -> None:
     """Forget a round that is finished; its report stays."""
     _delete(store, this.name)
 
 
-def keep_data(store: Store, this: Round, data: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
+def keep_data(store: Store, this: RoundPlan, data: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
     """Write down what a round trains on, and return it."""
     store.write_json(f"{folder_of(this)}/{DATA}", [asdict(source) for source in data])
     return data
 
 
-def kept_data(store: Store, this: Round) -> tuple[DataSource, ...] | None:
+def kept_data(store: Store, this: RoundPlan) -> tuple[DataSource, ...] | None:
     """Return what a round trains on, or None if it has not got that far."""
     file = f"{folder_of(this)}/{DATA}"
     return tuple(DataSource(**source) for source in store.read_json(file)) if store.exists(file) else None
 
 
-def keep_comparison(store: Store, this: Round, comparison: Comparison) -> Comparison:
+def keep_comparison(store: Store, this: RoundPlan, comparison: Comparison) -> Comparison:
     """Write a round's verdict down, and return it."""
     store.write_json(f"{folder_of(this)}/{COMPARISON}", asdict(comparison))
     return comparison
 
 
-def kept_comparison(store: Store, this: Round) -> Comparison | None:
+def kept_comparison(store: Store, this: RoundPlan) -> Comparison | None:
     """Return a round's verdict, or None if it has not got that far."""
     file = f"{folder_of(this)}/{COMPARISON}"
     if not store.exists(file):
@@ -91,14 +91,14 @@ def kept_comparison(store: Store, this: Round) -> Comparison | None:
     return Comparison(values["champion"], values["challenger"], Verdict.from_dict(values["verdict"]), by_image)
 
 
-def _read_round(store: Store, name: str, config: RetrainConfig) -> Round:
+def _read_round(store: Store, name: str, config: RetrainConfig) -> RoundPlan:
     values = store.read_json(f"{RUNS}/{name}/{ROUND}")
     snapshot = load_snapshot(store, values["snapshot"])
     known = remember(store, values["champion"], snapshot.annotations, config.images)
     new, old, held_back = (_pick(known, set(values[part])) for part in ("new", "old", "held_back"))
     aside = tuple(SetAside(**entry) for entry in values["set_aside"])
     compared_on = HeldBack(held_back, frozenset(values["gold"]))
-    return Round(name, values["champion"], snapshot, new, old, compared_on, frozenset(values["newest"]), aside)
+    return RoundPlan(name, values["champion"], snapshot, new, old, compared_on, frozenset(values["newest"]), aside)
 
 
 def _delete(store: Store, name: str) -> None:

@@ -20,7 +20,7 @@ from integrations.store import CURRENT, HISTORY, MODELS, NUMBERED_VERSION, line_
 from pipeline.store import Store, folder_hashes, local_folder
 
 MODEL_FILES = ("config.json", "skeleton.json", "weights.safetensors", "metrics.json", "card.md")
-MOST_ROLLBACKS = 50
+MAX_ROLLBACKS = 50
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Registry:
         """
         self._record(version)
         if version != self.current():
-            self._move_to([*self._line(), version][-MOST_ROLLBACKS:], "promote")
+            self._move_to([*self._line(), version][-MAX_ROLLBACKS:], "promote")
 
     def succeed(self, champion: str, version: str) -> bool:
         """Promote a challenger, unless somebody has changed the current version since it was compared.

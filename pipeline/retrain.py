@@ -31,7 +31,7 @@ from pipeline.open_round import (
 )
 from pipeline.registry import Registry
 from pipeline.replay import sample_sources, weigh
-from pipeline.round_plan import Collected, RetrainConfig, Round, plan_round
+from pipeline.round_plan import Collected, RetrainConfig, RoundPlan, plan_round
 from pipeline.round_report import RoundReport, write_report
 from pipeline.set_aside import Judge, judge_by_champion
 from pipeline.store import Store
@@ -92,7 +92,7 @@ def retrain(
     return report
 
 
-def challenge(store: Store, this: Round, config: RetrainConfig, compare: Compare) -> tuple[str, Comparison]:
+def challenge(store: Store, this: RoundPlan, config: RetrainConfig, compare: Compare) -> tuple[str, Comparison]:
     """Train a challenger, compare it with the champion and add it to the registry; what is done is not done again."""
     registry = Registry(store)
     version, comparison = registry.version_made_by(this.name), kept_comparison(store, this)
@@ -108,7 +108,7 @@ def challenge(store: Store, this: Round, config: RetrainConfig, compare: Compare
         return registry.add(challenger, parent=this.champion, made_by=this.name), comparison
 
 
-def fine_tune(store: Store, this: Round, config: RetrainConfig, out: Path) -> Path:
+def fine_tune(store: Store, this: RoundPlan, config: RetrainConfig, out: Path) -> Path:
     """Train the challenger from the champion on what is not held back, and return its folder.
 
     The run is kept in the store under the round's name, so that it goes on where it was interrupted.
@@ -126,7 +126,7 @@ def fine_tune(store: Store, this: Round, config: RetrainConfig, out: Path) -> Pa
     return out
 
 
-def training_data(store: Store, this: Round, config: RetrainConfig) -> tuple[DataSource, ...]:
+def training_data(store: Store, this: RoundPlan, config: RetrainConfig) -> tuple[DataSource, ...]:
     """Write what is new and what is old, and return them with everything else that is replayed."""
     new, old = (
         _write_source(store, f"{folder_of(this)}/{name}.json", annotations, config.images)
@@ -150,7 +150,7 @@ def _write_metrics(challenger: Path, comparison: Comparison) -> None:
 
 
 def _report(
-    this: Round, config: RetrainConfig, version: str | None, comparison: Comparison, *, promoted: bool
+    this: RoundPlan, config: RetrainConfig, version: str | None, comparison: Comparison, *, promoted: bool
 ) -> RoundReport:
     reason = comparison.verdict.reason
     if comparison.verdict.is_better and not promoted:

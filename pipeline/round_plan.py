@@ -82,7 +82,7 @@ class RetrainConfig:
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundPlan:
     """A round before it is run.
 
     Attributes:
@@ -109,7 +109,9 @@ class Round:
     left_out: tuple[str, ...] = ()
 
 
-def plan_round(store: Store, collected: Collected, config: RetrainConfig, judge: Judge = judge_by_champion) -> Round:
+def plan_round(
+    store: Store, collected: Collected, config: RetrainConfig, judge: Judge = judge_by_champion
+) -> RoundPlan:
     """Freeze the data of a round, set aside what looks wrong, and name the round.
 
     Raises:
@@ -131,7 +133,7 @@ def plan_round(store: Store, collected: Collected, config: RetrainConfig, judge:
     train_set, held_back = split(used, config.held_back_share, named)
     unlearned = changed_since(store, reports_by_challenger(store).get(champion), snapshot.annotations)
     gold = named or {image.file_name for image in held_back.images} - newest
-    return Round(
+    return RoundPlan(
         name=f"{champion}_{snapshot.id}_{settings_digest(store, config)}",
         champion=champion,
         snapshot=snapshot,

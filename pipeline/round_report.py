@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clickpose.evaluation.plots import click_bars, click_curve
-from pipeline.compare import GOAL, ImageClicks, Metrics
+from clickpose.evaluation.report import Metrics
+from pipeline.compare import GOAL, ImageClicks
 from pipeline.gate import Check, GateRule
 from pipeline.set_aside import SetAside
 from pipeline.store import Store

@@ -14,9 +14,9 @@ import httpx
 import numpy as np
 
 from benchmarks.serve_load.records import Log
-from clickpose.commands.demo.editor import Editor, Region
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import parse_id
+from integrations.label_studio.simulated_editor import Region, SimulatedEditor
 
 DRAFT_EVERY_S = 5.0  # Label Studio's front end saves no oftener
 ATTEMPTS = 6
@@ -28,7 +28,7 @@ STEP = 0.04  # how far keypoints are moved, as a share of the picture's size
 Placed = dict[tuple[int, str], tuple[float, float]]
 
 
-class Annotator:
+class LoadAnnotator:
     """Works on one picture after the other.
 
     Args:
@@ -155,7 +155,7 @@ class _Desk:
     def open(self, prediction: dict[str, Any], size_wh: tuple[int, int], skeleton: Skeleton) -> None:
         """Show a prediction."""
         self.predictions = [{"id": self.task, "updated_at": "2026-01-01T00:00:00Z", **prediction}]
-        self.editor = Editor(prediction["result"], size_wh, skeleton)
+        self.editor = SimulatedEditor(prediction["result"], size_wh, skeleton)
 
     def accept(self, answer: dict[str, Any]) -> None:
         """Take over an answer; a draft will be saved some seconds later."""

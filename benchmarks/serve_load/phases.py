@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from benchmarks.serve_load.annotator import Annotator
+from benchmarks.serve_load.annotator import LoadAnnotator
 from benchmarks.serve_load.flood import flood
 from benchmarks.serve_load.records import CLICKS, Log, failed, percentile_ms
 from benchmarks.serve_load.stand import Stand
@@ -44,7 +44,7 @@ class Plan:
 
 
 @dataclass
-class Story:
+class LoadRecord:
     """What happened, beside the requests.
 
     Attributes:
@@ -70,13 +70,13 @@ class Story:
         return sum(request.outcome == "ok" for request in self.log.of(CLICKS))
 
 
-async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> Story:
+async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> LoadRecord:
     """Play the story."""
-    story, tasks = Story(), itertools.count(1)
+    story, tasks = LoadRecord(), itertools.count(1)
     async with stand.client() as client:
         watcher = asyncio.create_task(_watch(stand, story))
         team = [
-            Annotator(number, client, skeleton, story.log, every_s=1.0, drags=number % 4 == 0)
+            LoadAnnotator(number, client, skeleton, story.log, every_s=1.0, drags=number % 4 == 0)
             for number in range(plan.annotators)
         ]
         async with _working(team, stand.pictures, tasks):
@@ -92,12 +92,12 @@ async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> Stor
 
 @asynccontextmanager
 async def _working(
-    team: Sequence[Annotator], pictures: Mapping[str, tuple[int, int]], tasks: Iterator[int]
+    team: Sequence[LoadAnnotator], pictures: Mapping[str, tuple[int, int]], tasks: Iterator[int]
 ) -> AsyncIterator[None]:
     """Let a team annotate one task after the other until the block ends."""
     names = list(pictures)
 
-    async def work(annotator: Annotator) -> None:
+    async def work(annotator: LoadAnnotator) -> None:
         await asyncio.sleep(annotator.every_s * float(annotator.rng.random()))  # nobody clicks in step
         while not annotator.home.is_set():
             task = next(tasks)
@@ -114,7 +114,7 @@ async def _working(
                 annotator.home.set()
 
 
-async def _hurt(stand: Stand, story: Story, plan: Plan, tell: Tell) -> None:
+async def _hurt(stand: Stand, story: LoadRecord, plan: Plan, tell: Tell) -> None:
     """Do something to the service four times while everybody works."""
     faults = (
         ("a replica is killed", stand.kill_replica),
@@ -130,7 +130,7 @@ async def _hurt(stand: Stand, story: Story, plan: Plan, tell: Tell) -> None:
     await asyncio.sleep(plan.seconds / (len(faults) + 1))
 
 
-async def _flood(client: httpx.AsyncClient, stand: Stand, story: Story, plan: Plan, tell: Tell) -> None:
+async def _flood(client: httpx.AsyncClient, stand: Stand, story: LoadRecord, plan: Plan, tell: Tell) -> None:
     """Send ten times the requests for some seconds, and see how long it takes until all is as before."""
     usual_ms = percentile_ms(story.log.of(CLICKS), 95)
     tell(f"{FLOOD_FACTOR} times the requests")
@@ -152,7 +152,7 @@ async def _endure(
     client: httpx.AsyncClient,
     skeleton: Skeleton,
     stand: Stand,
-    story: Story,
+    story: LoadRecord,
     plan: Plan,
     tasks: Iterator[int],
     tell: Tell,
@@ -163,14 +163,15 @@ async def _endure(
     tell("endurance")
     story.begin("endurance")
     team = [
-        Annotator(1000 + number, client, skeleton, story.log, every_s=0.0, drags=False) for number in range(ENDURING)
+        LoadAnnotator(1000 + number, client, skeleton, story.log, every_s=0.0, drags=False)
+        for number in range(ENDURING)
     ]
     async with _working(team, stand.pictures, tasks):
         while story.clicks() < plan.endurance_clicks:
             await asyncio.sleep(0.5)
 
 
-async def _watch(stand: Stand, story: Story) -> None:
+async def _watch(stand: Stand, story: LoadRecord) -> None:
     """Look at the replicas every second."""
     while True:
         with suppress(httpx.HTTPError):

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from clickpose.images import read_image
 
 SOURCE = Path(__file__).parents[2] / "examples" / "pictures" / "images"
-MOST_CUT = 0.12  # of a side, off each edge
+MAX_CUT = 0.12  # of a side, off each edge
 
 
 def write_pictures(folder: Path, count: int) -> dict[str, tuple[int, int]]:
@@ -27,7 +27,7 @@ def write_pictures(folder: Path, count: int) -> dict[str, tuple[int, int]]:
 
 def _vary(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     width, height = picture.size
-    left, top, right, bottom = rng.uniform(0, MOST_CUT, 4) * (width, height, width, height)
+    left, top, right, bottom = rng.uniform(0, MAX_CUT, 4) * (width, height, width, height)
     cropped = picture.crop((int(left), int(top), int(width - right), int(height - bottom)))
     mirrored = ImageOps.mirror(cropped) if rng.random() < 0.5 else cropped
     return ImageEnhance.Brightness(mirrored).enhance(rng.uniform(0.8, 1.2))

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from rich.table import Table
 
-from benchmarks.serve_load.phases import Plan, Story
+from benchmarks.serve_load.phases import LoadRecord, Plan
 from benchmarks.serve_load.records import CLICKS, Request, failed, outcomes, percentile_ms
 
 NEEDS_ENCODING = (*CLICKS, "open", "box")
@@ -20,7 +20,9 @@ FLAT = 1.05  # memory at the end, as a share of that at half time
 SOON_MS = 1000  # after which a program that is turned away is told to come back
 
 
-def summarise(story: Story, plan: Plan, model_ms: Mapping[str, float], encoded: Mapping[str, float]) -> dict[str, Any]:
+def summarise(
+    story: LoadRecord, plan: Plan, model_ms: Mapping[str, float], encoded: Mapping[str, float]
+) -> dict[str, Any]:
     """Return the numbers.
 
     Args:
@@ -75,13 +77,13 @@ def summarise(story: Story, plan: Plan, model_ms: Mapping[str, float], encoded: 
     }
 
 
-def _around(story: Story, at_s: float) -> dict[str, Any]:
+def _around(story: LoadRecord, at_s: float) -> dict[str, Any]:
     """Return how it went in the five seconds after a fault."""
     after = [request for request in story.log.of(NEEDS_ENCODING, at_s) if request.at_s < at_s + 5]
     return {"slowest_ms": percentile_ms(after, 100), "failed": len(failed(after))}
 
 
-def _between_faults(story: Story, requests: Sequence[Request]) -> list[Request]:
+def _between_faults(story: LoadRecord, requests: Sequence[Request]) -> list[Request]:
     """Return the requests sent while nothing was being repaired."""
     faults = [fault.at_s for fault in story.log.faults]
     return [one for one in requests if not any(at_s <= one.at_s < at_s + REPAIR_S for at_s in faults)]
@@ -91,7 +93,7 @@ def _percentile(requests: list[Any], percent: float) -> float | None:
     return round(float(np.percentile([request.ms for request in requests], percent)), 1) if requests else None
 
 
-def _memory(story: Story) -> dict[str, dict[str, Any]]:
+def _memory(story: LoadRecord) -> dict[str, dict[str, Any]]:
     """Return each surviving replica's memory at half time and at the end, by clicks of all replicas together."""
     last = max((looks[-1][0] for looks in story.memory.values()), default=0)
     table = {}
@@ -151,7 +153,7 @@ def _memory_rows(result: Mapping[str, Any]) -> list[Row]:
     return [("memory at the end, times that at half time", growth, f"<= {FLAT}", result["memory_flat"])]
 
 
-def draw(story: Story, path: Path) -> None:
+def draw(story: LoadRecord, path: Path) -> None:
     """Draw the time of every answer, what failed, and what was done to the service when."""
     import matplotlib
 

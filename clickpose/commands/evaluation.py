@@ -9,7 +9,7 @@ from pathlib import Path
 from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
 from clickpose.commands import evaluation_outputs as outputs
 from clickpose.commands.evaluate import EvaluateOptions
-from clickpose.commands.evaluation_outputs import PUBLISHED_STRATEGIES, Measured
+from clickpose.commands.evaluation_outputs import PUBLISHED_STRATEGIES, EvaluationResult
 from clickpose.commands.output import write_json
 from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.evaluation import RecordedResults, Simulation, convert_poses, evaluate_all
@@ -52,7 +52,9 @@ def simulations_of(options: EvaluateOptions) -> dict[str, Simulation]:
     return {name: default.styled(strategy=name) for name in options.strategy or ()} or {PUBLISHED_STRATEGIES: default}
 
 
-def measure(options: EvaluateOptions, predictor: Predictor, pictures: PictureFolder, *, num_overlays: int) -> Measured:
+def measure(
+    options: EvaluateOptions, predictor: Predictor, pictures: PictureFolder, *, num_overlays: int
+) -> EvaluationResult:
     """Evaluate a model, and the results of others, with the clicks of every strategy."""
     simulations, skeleton = simulations_of(options), predictor.skeleton
     truth = read_coco(options.data, category=options.category, skip_bad=options.skip_bad)
@@ -78,7 +80,7 @@ def measure(options: EvaluateOptions, predictor: Predictor, pictures: PictureFol
         theirs[f"{name}, refined"] = evaluate_all(
             refined, fitted, lambda image: NamedImage(image.id, pictures(image)), simulations
         )
-    return Measured(ours, theirs, times, overlays.overlays)
+    return EvaluationResult(ours, theirs, times, overlays.overlays)
 
 
 def _convert(truth: AnnotationSet, skeleton: Skeleton, options: EvaluateOptions) -> AnnotationSet:

@@ -21,7 +21,7 @@ PUBLISHED_STRATEGIES = "farthest keypoint first in rounds, as published, worst f
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvaluationResult:
     """Everything that an evaluation found.
 
     Attributes:
@@ -37,7 +37,7 @@ class Measured:
     overlays: Sequence[Overlay]
 
 
-def print_tables(title: str, measured: Measured, clicks: str) -> None:
+def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
     """Print every table; ``clicks`` says how the annotator clicks."""
     console, ours, theirs = Console(), measured.ours, measured.theirs
     console.print(tables.accuracy(title, ours, theirs))
@@ -51,7 +51,7 @@ def print_tables(title: str, measured: Measured, clicks: str) -> None:
         console.print(tables.seconds(measured.times))
 
 
-def write_figures(folder: Path, version: str, measured: Measured) -> None:
+def write_figures(folder: Path, version: str, measured: EvaluationResult) -> None:
     """Write the click curve, and bars of clicks."""
     metrics = name_curves(version, measured.ours, measured.theirs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def write_overlays(folder: Path, overlays: Sequence[Overlay], pictures: PictureF
         overlay.draw(pictures(overlay.image), skeleton).save(folder / name, quality=90)
 
 
-def document(settings: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
+def document(settings: Mapping[str, Any], measured: EvaluationResult) -> dict[str, Any]:
     """Return every number: the first strategy's by plain keys, those of more strategies and models below them."""
     ours, theirs = measured.ours, measured.theirs
     first = next(iter(ours))

@@ -59,12 +59,12 @@ def init(
     One image is loaded as an annotator would. If anything is refused, no project is left behind.
     """
     from clickpose.checkpoints.model_folder import load_model
-    from integrations.label_studio.projects import Pictures, Service, set_up_project
+    from integrations.label_studio.projects import LocalImages, Service, set_up_project
     from pipeline.pictures import find_pictures
 
     skeleton, shown, service = load_model(model).skeleton, None, None
     if pictures is not None:
-        shown = Pictures(str(pictures.absolute()), find_pictures(pictures.absolute())[0])
+        shown = LocalImages(str(pictures.absolute()), find_pictures(pictures.absolute())[0])
     if backend is not None:
         secret = os.environ.get("CLICKPOSE_SECRET", "")
         service = Service(backend, secret, os.environ.get("CLICKPOSE_WEBHOOK_SECRET") or secret)

@@ -16,7 +16,7 @@ from clickpose.evaluation.annotators import SimulatedAnnotator
 from clickpose.evaluation.click_style import CLICKS_TO_ADD, DEFAULT_STYLE, ClickStyle
 from clickpose.evaluation.corrections import Answers, Correction, RefineLedger
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
-from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
+from clickpose.evaluation.visits import LoadImage, OnProgress, Visit, visit_images
 
 MIN_COVERED = 0.5  # of a pose's box, by an annotated person's
 
@@ -153,7 +153,7 @@ def clicks_per_person(
     oks_threshold: float = 0.9,
     cap: int | None = None,
     style: ClickStyle = DEFAULT_STYLE,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> ClickCost:
     """Measure the clicks a person costs until that person's OKS reaches ``oks_threshold``.
 

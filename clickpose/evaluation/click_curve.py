@@ -21,7 +21,7 @@ from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.matching import labelled_persons
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
 from clickpose.evaluation.rounds import loop_matches, play_rounds, same_scores, with_scores_of
-from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
+from clickpose.evaluation.visits import LoadImage, OnProgress, Visit, visit_images
 from clickpose.oks import oks
 from clickpose.skeleton import Skeleton
 
@@ -138,7 +138,7 @@ def ap_at_clicks(
     *,
     max_clicks: int = 4,
     style: ClickStyle = PUBLISHED_STYLE,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> ClickCurve:
     """Measure AP@C0 ... AP@Cn, n = ``max_clicks``; see ``visit_images`` for the other arguments and errors."""
     meter = CurveMeter(predictor, max_clicks, style)

@@ -25,7 +25,7 @@ EVERY_KEYPOINT = float("inf")  # a tolerance that no similarity reaches: even a 
 
 
 @dataclass(frozen=True)
-class Round:
+class ClickRound:
     """The persons of an image after some clicks on each of them.
 
     Attributes:
@@ -37,7 +37,7 @@ class Round:
     unanswered: list[Pose]
 
 
-Rounds: TypeAlias = Iterator[Round]
+ClickRounds: TypeAlias = Iterator[ClickRound]
 
 
 @dataclass(frozen=True)
@@ -86,27 +86,27 @@ class ClickStyle:
         answer = predictor.published_round if self.rescore else predictor.refine
         return partial(answer, encoded, hold=self.hold)
 
-    def play(self, poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
+    def play(self, poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> ClickRounds:
         """Yield the state before the first round and after each one, without end."""
         return LOOPS[self.loop](poses, annotator, refine)
 
 
-def play_progressive(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
+def play_progressive(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> ClickRounds:
     """Yield the state before the first round and after each; every round clicks on the answer to the last."""
-    yield Round(list(poses), list(poses))
+    yield ClickRound(list(poses), list(poses))
     for turn in take_turns(poses, annotator.correct_each, refine):
         poses = turn.poses
-        yield Round(turn.poses, _mark(turn.before, turn.clicks, annotator))
+        yield ClickRound(turn.poses, _mark(turn.before, turn.clicks, annotator))
     while True:
-        yield Round(list(poses), list(poses))
+        yield ClickRound(list(poses), list(poses))
 
 
-def play_at_once(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> Rounds:
+def play_at_once(poses: Sequence[Pose], annotator: SimulatedAnnotator, refine: Refine) -> ClickRounds:
     """Yield, for n = 0, 1, ..., the first pass refined once with the n most urgent clicks on each person."""
     clicks: list[Click] = []
     marked = list(poses)
     while True:
-        yield Round(refine(poses, clicks) if clicks else list(poses), marked)
+        yield ClickRound(refine(poses, clicks) if clicks else list(poses), marked)
         more = annotator.correct_each(marked)
         marked = _mark(marked, more, annotator)
         clicks = clicks + more
@@ -116,7 +116,7 @@ def _mark(poses: Sequence[Pose], clicks: Sequence[Click], annotator: SimulatedAn
     return apply_clicks(poses, clicks, annotator.skeleton, annotator.image.size_wh)
 
 
-LOOPS: dict[str, Callable[[Sequence[Pose], SimulatedAnnotator, Refine], Rounds]] = {
+LOOPS: dict[str, Callable[[Sequence[Pose], SimulatedAnnotator, Refine], ClickRounds]] = {
     "progressive": play_progressive,
     "at-once": play_at_once,
 }

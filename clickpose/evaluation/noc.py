@@ -18,7 +18,7 @@ from clickpose.evaluation.coco_metrics import image_ap
 from clickpose.evaluation.matching import labelled_persons
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
 from clickpose.evaluation.rounds import NUM_LOOP_PERSONS, play_rounds, same_scores, with_scores_of
-from clickpose.evaluation.visits import LoadImage, Progress, Visit, visit_images
+from clickpose.evaluation.visits import LoadImage, OnProgress, Visit, visit_images
 from clickpose.skeleton import Skeleton
 
 
@@ -105,7 +105,7 @@ def number_of_clicks(
     *,
     thresholds: Sequence[float] = GOALS,
     style: ClickStyle = PUBLISHED_STYLE,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> NumberOfClicks:
     """Measure the published NoC at some AP thresholds; see ``visit_images`` for the other arguments and errors."""
     meter = NocMeter(predictor, thresholds, style)

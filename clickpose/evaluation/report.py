@@ -32,7 +32,7 @@ from clickpose.evaluation.click_style import DEFAULT_STYLE, GOALS, PUBLISHED_STY
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.noc import NocMeter, NumberOfClicks
 from clickpose.evaluation.predictors import PosePredictor
-from clickpose.evaluation.visits import LoadImage, Meter, Progress, Visit, visit_images
+from clickpose.evaluation.visits import LoadImage, Meter, OnProgress, Visit, visit_images
 from clickpose.poses import SAME_PERSON_IOU, drop_duplicates, score_by_agreement
 
 Metrics: TypeAlias = dict[str, float | None]
@@ -130,7 +130,7 @@ def evaluate(
     max_clicks: int = 4,
     goals: Sequence[float] = GOALS,
     style: ClickStyle = DEFAULT_STYLE,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Metrics:
     """Measure a model with the clicks of one annotator, for a model card and ``metrics.json``.
 
@@ -158,7 +158,7 @@ def evaluate_all(
     simulations: Mapping[str, Simulation],
     *,
     meters: Sequence[Meter] = (),
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> dict[str, Metrics]:
     """Measure a model with the clicks of several annotators in one pass; return what ``evaluate`` does, by name.
 

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from clickpose.annotations import Pose
-from clickpose.evaluation.click_style import EVERY_KEYPOINT, ClickStyle, Round, Rounds
+from clickpose.evaluation.click_style import EVERY_KEYPOINT, ClickRound, ClickRounds, ClickStyle
 from clickpose.evaluation.matching import match_as_published
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.visits import Visit
@@ -40,7 +40,7 @@ class Replay(Generic[T]):
             yield self.computed[index]
 
 
-def play_rounds(predictor: PosePredictor, visit: Visit, style: ClickStyle) -> Replay[Round]:
+def play_rounds(predictor: PosePredictor, visit: Visit, style: ClickStyle) -> Replay[ClickRound]:
     """Return the state of an image's 20 best persons before the first round and after each one, without end."""
     return visit.share(("rounds", predictor, style), lambda: Replay(_play(predictor, visit, style)))
 
@@ -51,7 +51,7 @@ def loop_matches(visit: Visit, skeleton: Skeleton) -> dict[int, int]:
     return visit.share("matches", lambda: match_as_published(first, visit.image, skeleton))
 
 
-def _play(predictor: PosePredictor, visit: Visit, style: ClickStyle) -> Rounds:
+def _play(predictor: PosePredictor, visit: Visit, style: ClickStyle) -> ClickRounds:
     poses = visit.candidates[:NUM_LOOP_PERSONS]
     annotator = style.annotator(visit.image, predictor.skeleton, EVERY_KEYPOINT)
     annotator.match_as_published(poses)

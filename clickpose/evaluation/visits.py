@@ -11,7 +11,7 @@ from clickpose.errors import InvalidAnnotation
 from clickpose.evaluation.predictors import PosePredictor
 
 LoadImage: TypeAlias = Callable[[AnnotatedImage], Any]
-Progress: TypeAlias = Callable[[int, int], None]
+OnProgress: TypeAlias = Callable[[int, int], None]
 T = TypeVar("T")
 
 
@@ -53,7 +53,7 @@ def visit_images(
     annotations: AnnotationSet,
     load_image: LoadImage,
     meters: Sequence[Meter],
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> None:
     """Show every image to every meter.
 

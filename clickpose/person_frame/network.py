@@ -19,7 +19,7 @@ EDGE = 0.002  # coordinates are kept this far inside the frame, where the sigmoi
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundOutput:
     """One round of the loop on N persons, each in a frame of its own.
 
     Attributes:
@@ -82,7 +82,7 @@ class PersonFrameNetwork(FeedbackLoop):
         nobody = boxes.new_zeros(len(boxes), 1, self.config.width)
         return self.decoder.start_poses(nobody, boxes[:, None])[1][:, 0, 1:, :2]
 
-    def play(self, boxes: Tensor, keypoints: Tensor, maps: Maps, free: Tensor) -> Round:
+    def play(self, boxes: Tensor, keypoints: Tensor, maps: Maps, free: Tensor) -> RoundOutput:
         """Let the free keypoints of N persons answer to those held.
 
         Args:
@@ -97,7 +97,7 @@ class PersonFrameNetwork(FeedbackLoop):
         values = LayerValues((maps,) * self.config.pose_layers, maps.shapes, boxes.new_ones(1, 3, 2))  # type: ignore[arg-type]
         layers = self.refine(boxes[:, None], keypoints[:, None], values, free[:, None])
         first, last = (_keypoint_tokens(layers[i]) for i in (0, -1))
-        return Round(layers, self.given(first), self.answered(last))
+        return RoundOutput(layers, self.given(first), self.answered(last))
 
 
 def _decoder_of_maps(config: ModelConfig) -> Decoder:

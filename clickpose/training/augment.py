@@ -29,7 +29,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class TrainingImages:
     """Annotated images that share one skeleton, each opened upright when it is asked for.
 
     With ``skip_bad``, the next one takes the place of one that cannot be used, and a log line tells so.
@@ -65,7 +65,7 @@ class Augment(Protocol):
     def fit_to(self, model: ModelConfig) -> Augment:
         """Fill in what is left to the network to say, such as the size of what it sees."""
 
-    def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
+    def draw_batch(self, wanted: Sequence[int], pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
         """Make a sample of each image wanted, perhaps with others in it.
 
         Args:

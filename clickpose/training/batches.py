@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import to_tensor
-from clickpose.training.augment import Augment, LoadImage, Pictures, Sample
+from clickpose.training.augment import Augment, LoadImage, Sample, TrainingImages
 from clickpose.training.config import TrainConfig
 from clickpose.training.targets import Target, is_trained_on, make_target
 
@@ -83,7 +83,7 @@ class TrainingBatches(Dataset[Batch]):
         skip_bad: bool = False,
     ) -> None:
         images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
-        self.pictures, self.model = Pictures(images, load_image, annotations.skeleton, skip_bad), model
+        self.pictures, self.model = TrainingImages(images, load_image, annotations.skeleton, skip_bad), model
         self.augment, self.batch_size, self.share = (
             cast(Augment, config.augment).fit_to(model),
             config.batch_size,

@@ -16,7 +16,7 @@ from clickpose.errors import InvalidConfig
 from clickpose.model.config import ModelConfig
 from clickpose.model.inputs import MIN_SIDE_PX, input_size
 from clickpose.skeleton import Skeleton
-from clickpose.training.augment import Pictures, Sample
+from clickpose.training.augment import Sample, TrainingImages
 
 NO_LIMIT = sys.maxsize
 
@@ -58,7 +58,7 @@ class CropConfig:
         """Stay as it is: sizes are the published ones, whatever the network."""
         return self
 
-    def draw_batch(self, wanted: Sequence[int], pictures: Pictures, rng: np.random.Generator) -> list[Sample]:
+    def draw_batch(self, wanted: Sequence[int], pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
         """Vary each image wanted; they come in sizes of their own."""
         return [self._vary(pictures[i], pictures.skeleton, rng) for i in wanted]
 

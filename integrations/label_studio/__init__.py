@@ -22,5 +22,6 @@ Its server:
 connection.py     requests to it: tokens of both kinds, pages, errors
 client.py         its API, as far as this product uses it
 server.py         a server of one's own, started in a folder
+simulated_editor.py  its editor as a backend sees it, for simulated annotators
 proxy.py          a reverse proxy that adds the script in page/ to its pages, so that dragged points are refined
 """

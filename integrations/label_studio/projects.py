@@ -28,7 +28,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class LocalImages:
     """A folder on Label Studio's disk, and the absolute path of one picture in it to try."""
 
     folder: str
@@ -40,7 +40,7 @@ def set_up_project(
     title: str,
     skeleton: Skeleton,
     *,
-    pictures: Pictures | None = None,
+    pictures: LocalImages | None = None,
     service: Service | None = None,
 ) -> int:
     """Create a project, or complete the one that is there, and return its id.
@@ -91,7 +91,7 @@ def _check_interface(project: Record, skeleton: Skeleton) -> None:
         )
 
 
-def _show_pictures(client: LabelStudio, project: int, pictures: Pictures) -> None:
+def _show_pictures(client: LabelStudio, project: int, pictures: LocalImages) -> None:
     folder = PurePosixPath(pictures.folder)
     if not any(folder.is_relative_to(known) for known in client.local_folders(project)):
         try:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from clickpose.annotations import AnnotatedImage
 from clickpose.errors import InvalidConfig
-from clickpose.training.augment import Pictures, Sample
+from clickpose.training.augment import Sample, TrainingImages
 from clickpose.training.crops import CropConfig, crop, draw_window, mirror, resize
 from clickpose.training.targets import make_target
 from tests.clickpose.builders import build_person
@@ -25,7 +25,7 @@ SPOTS = [(240.0, 160.0), (400.0, 280.0), (150.0, 340.0)]
 
 def vary(samples: Sequence[Sample], config: CropConfig, seed: int = 0) -> list[Sample]:
     images = [AnnotatedImage(i, "", sample.image.size, sample.persons) for i, sample in enumerate(samples)]
-    pictures = Pictures(images, lambda image: samples[image.id].image, HANDS)
+    pictures = TrainingImages(images, lambda image: samples[image.id].image, HANDS)
     return config.draw_batch(range(len(samples)), pictures, np.random.default_rng(seed))
 
 
@@ -52,7 +52,9 @@ def test_keypoints_follow_their_pixels_under_the_name_they_now_have(config: Crop
 
 def test_nothing_is_mirrored_where_left_and_right_are_not_known() -> None:
     sample = grey((120, 80), (10, 10, 30, 60))
-    pictures = Pictures([AnnotatedImage(0, "", (120, 80))], lambda image: sample.image, replace(HANDS, flip_pairs=()))
+    pictures = TrainingImages(
+        [AnnotatedImage(0, "", (120, 80))], lambda image: sample.image, replace(HANDS, flip_pairs=())
+    )
     config = replace(PLAIN, flip=1, short_sides_px=(80,))
     sample.image.putpixel((0, 0), 255)
     (varied,) = config.draw_batch([0], pictures, np.random.default_rng(0))

@@ -11,7 +11,7 @@ from PIL import Image
 from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.errors import ImageError
 from clickpose.images import Findings, decode_image, open_fitted
-from clickpose.training.augment import Pictures
+from clickpose.training.augment import TrainingImages
 from pipeline.dataset import PictureFolder, fit_records
 from tests.clickpose.dots import COLOURS, HANDS, POINTS, around, dotted, find_dot
 
@@ -82,7 +82,7 @@ RECORDS = tuple(AnnotatedImage(n, f"{n}.png", SIZE_WH, RECORD.persons) for n in 
 
 
 def test_training_leaves_out_what_cannot_be_used_and_says_so_once(photos: Path, caplog) -> None:
-    pictures = Pictures(RECORDS, PictureFolder(str(photos)), HANDS, skip_bad=True)
+    pictures = TrainingImages(RECORDS, PictureFolder(str(photos)), HANDS, skip_bad=True)
     for _ in range(2):
         sizes = [pictures[n].image.size for n in range(5)]
     assert sizes == [(120, 100), (60, 50), (60, 50), (120, 100), (120, 100)]
@@ -93,9 +93,9 @@ def test_training_leaves_out_what_cannot_be_used_and_says_so_once(photos: Path, 
 
 def test_training_ends_at_a_bad_image_where_that_is_wanted_or_none_is_good(photos: Path) -> None:
     with pytest.raises(ImageError, match=r"1\.png"):
-        Pictures(RECORDS, PictureFolder(str(photos)), HANDS)[1]
+        TrainingImages(RECORDS, PictureFolder(str(photos)), HANDS)[1]
     with pytest.raises(ImageError, match=r"[34]\.png"):
-        Pictures(RECORDS[3:], PictureFolder(str(photos)), HANDS, skip_bad=True)[0]
+        TrainingImages(RECORDS[3:], PictureFolder(str(photos)), HANDS, skip_bad=True)[0]
 
 
 def test_a_data_set_is_fitted_as_a_whole(photos: Path, caplog) -> None:

@@ -24,10 +24,10 @@ from ray import serve
 from benchmarks.serve_load.flood import flood
 from benchmarks.serve_load.records import Log, outcomes
 from clickpose.checkpoints.model_folder import save_model
-from clickpose.commands.demo.editor import Editor
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
+from integrations.label_studio.simulated_editor import SimulatedEditor
 from serve.app import AppArgs, build_app
 
 SECRET = "open sesame"
@@ -241,15 +241,15 @@ def replicas(client: httpx.Client) -> list[dict[str, Any]]:
     return list(client.get("/v1/status").json()["replicas"])
 
 
-def open_task(client: httpx.Client, image: str, skeleton: Skeleton) -> tuple[Editor, dict[str, Any]]:
+def open_task(client: httpx.Client, image: str, skeleton: Skeleton) -> tuple[SimulatedEditor, dict[str, Any]]:
     """Open an image as Label Studio does."""
     task = {"id": 7, "data": {"image": image}}
     (prediction,) = client.post("/predict", json={"tasks": [task], "project": "1.1"}).json()["results"]
-    return Editor(prediction["result"], (160, 120), skeleton), task | {"predictions": [prediction]}
+    return SimulatedEditor(prediction["result"], (160, 120), skeleton), task | {"predictions": [prediction]}
 
 
 def click(
-    client: httpx.Client, editor: Editor, task: dict[str, Any], keypoint: str, xy_px: tuple[float, float]
+    client: httpx.Client, editor: SimulatedEditor, task: dict[str, Any], keypoint: str, xy_px: tuple[float, float]
 ) -> None:
     """Ctrl-click with a keypoint's label: what the editor sends, and where it puts the answer."""
     drawn = editor.drawn_point(editor.skeleton.index(keypoint), xy_px)

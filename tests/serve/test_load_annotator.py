@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from ray import serve
 
-from benchmarks.serve_load.annotator import Annotator
+from benchmarks.serve_load.annotator import LoadAnnotator
 from benchmarks.serve_load.records import CLICKS, Log, failed, outcomes
 from clickpose.errors import NotReady
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
@@ -63,7 +63,7 @@ def annotate(kind: type[RemotePoseService], args: AppArgs, skeleton: Any, load_f
     async def work() -> None:
         transport = httpx.ASGITransport(build_api(service, args))
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            annotator = Annotator(0, client, skeleton, log, every_s=0.0, drags=drags)
+            annotator = LoadAnnotator(0, client, skeleton, log, every_s=0.0, drags=drags)
             await annotator.annotate(1, "one.png", SIZE_WH, 8)
 
     asyncio.run(work())

@@ -21,7 +21,7 @@ from clickpose.commands.proxying import running_proxy
 from clickpose.commands.serving import running_service
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
-from integrations.label_studio.projects import Pictures, Service, set_up_project
+from integrations.label_studio.projects import LocalImages, Service, set_up_project
 from integrations.label_studio.server import LabelStudioServer, free_port
 from pipeline.lease import lease
 from pipeline.pictures import find_pictures
@@ -109,7 +109,7 @@ def open_desk(photos: Path, data: Path, *, model: Path, port: int) -> Iterator[D
         service_url = stack.enter_context(running_service(args, host=HOST, port=kept.service_port))
         server.wait_until_up()
         client = stack.enter_context(LabelStudio(server.url, server.token))
-        pictures, service = Pictures(str(photos), sample), Service(service_url, kept.secret, kept.secret)
+        pictures, service = LocalImages(str(photos), sample), Service(service_url, kept.secret, kept.secret)
         project = set_up_project(client, TITLE, skeleton, pictures=pictures, service=service)
         page = stack.enter_context(running_proxy(server.url, [skeleton], host=HOST, port=port))
         yield Desk(

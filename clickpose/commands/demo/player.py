@@ -17,12 +17,12 @@ import numpy as np
 
 from clickpose.annotations import AnnotatedImage, Click, Pose
 from clickpose.clicks import apply_clicks
-from clickpose.commands.demo.editor import Editor
 from clickpose.errors import LabelStudioError
 from clickpose.evaluation import SimulatedAnnotator
 from clickpose.evaluation.loop import one_at_a_time, take_turns
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.simulated_editor import SimulatedEditor
 
 CLICKS_TO_ADD_PERSON = 2
 CLICKS_TO_DELETE_PERSON = 1
@@ -98,7 +98,7 @@ class Player:
         """
         began, record = time.monotonic(), self.label_studio.task(task)
         prediction = newest_prediction(record)
-        screen, cost = Editor(prediction["result"], truth.size_wh, self.skeleton), AnnotationCost()
+        screen, cost = SimulatedEditor(prediction["result"], truth.size_wh, self.skeleton), AnnotationCost()
         cost.models.add(str(prediction["model_version"]))
         first, annotator = screen.poses(), SimulatedAnnotator(truth, self.skeleton)
 
@@ -123,20 +123,21 @@ class Player:
         cost.clicks += CLICKS_TO_DELETE_PERSON * len(strays)
         cost.manual_clicks += CLICKS_TO_DELETE_PERSON * len(strays)
         if submit:
-            result = screen.submitted(annotator)
+            persons = {index: annotator.persons[person] for index, person in annotator.matches.items()}
+            result = screen.submitted(persons)
             lead_time_s = time.monotonic() - began
             self.label_studio.submit_annotation(task, result, prediction=prediction["id"], lead_time_s=lead_time_s)
         last = screen.poses()
         return Corrected(cost, first, after[0] if after else last, last)
 
     def _answer(
-        self, task: int, screen: Editor, cost: AnnotationCost, poses: Sequence[Pose], clicks: Sequence[Click]
+        self, task: int, screen: SimulatedEditor, cost: AnnotationCost, poses: Sequence[Pose], clicks: Sequence[Click]
     ) -> list[Pose]:
         for click in clicks:
             self._click(task, screen, click, cost)
         return screen.poses()
 
-    def _click(self, task: int, screen: Editor, click: Click, cost: AnnotationCost) -> None:
+    def _click(self, task: int, screen: SimulatedEditor, click: Click, cost: AnnotationCost) -> None:
         """Ctrl-click; where it reached another person nearby, undo it and drag the very point instead."""
         cost.clicks += 1
         before, keypoint = screen.regions, self.skeleton.index(click.keypoint)
@@ -149,7 +150,7 @@ class Player:
             screen.regions = before
             self._ask(task, screen, screen.dragged(click.person, keypoint, click.xy_px), cost)
 
-    def _ask(self, task: int, screen: Editor, context: Mapping[str, Any], cost: AnnotationCost) -> None:
+    def _ask(self, task: int, screen: SimulatedEditor, context: Mapping[str, Any], cost: AnnotationCost) -> None:
         """Ask the backend through Label Studio, and take over the answer."""
         asked_at = time.monotonic()
         try:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from clickpose.commands.demo.pictures import DemoPictures
 from clickpose.commands.demo.player import AnnotationCost, Corrected
-from clickpose.commands.demo.story import Story
+from clickpose.commands.demo.story import DemoRecord
 from clickpose.evaluation.plots import click_curve, draw_poses
 from clickpose.images import read_image
 from clickpose.skeleton import Skeleton
@@ -22,7 +22,7 @@ TITLES = {"Well done": "the fewest clicks per person", "Badly done": "the most c
 AFTER_CLICKS = re.compile(r"AP@C\d+")
 
 
-def results(story: Story, report: Path) -> dict[str, Any]:
+def results(story: DemoRecord, report: Path) -> dict[str, Any]:
     """Collect the numbers of a demo as plain values."""
     failed = story.before.failed_requests + story.annotated.failed_requests + story.after.failed_requests
     answers_ms = story.before.answers_ms + story.annotated.answers_ms + story.after.answers_ms
@@ -76,7 +76,7 @@ def table(numbers: dict[str, Any]) -> Table:
     return shown
 
 
-def write_report(folder: Path, story: Story, pictures: DemoPictures, skeleton: Skeleton) -> dict[str, Any]:
+def write_report(folder: Path, story: DemoRecord, pictures: DemoPictures, skeleton: Skeleton) -> dict[str, Any]:
     """Write ``report.md`` with its pictures; return the numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = results(story, folder)
@@ -94,7 +94,7 @@ def write_report(folder: Path, story: Story, pictures: DemoPictures, skeleton: S
     return numbers
 
 
-def _sentences(story: Story, numbers: dict[str, Any]) -> list[str]:
+def _sentences(story: DemoRecord, numbers: dict[str, Any]) -> list[str]:
     """Say in words what happened, and how long it took."""
     assert story.round is not None
     clicks, answer_ms, cost = numbers["clicks_per_person_annotating"], numbers["answer_ms"], story.annotated
@@ -142,7 +142,7 @@ def _picture(folder: Path, file: Path, corrected: Corrected, skeleton: Skeleton)
     return [f"{clicks} Before, after one click, after all; a ring marks what was placed.", "", " ".join(links), ""]
 
 
-def _curve(folder: Path, story: Story) -> list[str]:
+def _curve(folder: Path, story: DemoRecord) -> list[str]:
     """Draw how precision rises with clicks, one line for each of the two models."""
     if not story.round or not story.round.challenger:
         return []
@@ -162,7 +162,7 @@ def _per_person(cost: AnnotationCost) -> float:
     return cost.per_person(cost.clicks)
 
 
-def _before_after(story: Story, name: str) -> dict[str, float]:
+def _before_after(story: DemoRecord, name: str) -> dict[str, float]:
     return {"before": _clicks(story.before, name), "after": _clicks(story.after, name)}
 
 

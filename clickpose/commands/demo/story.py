@@ -27,7 +27,7 @@ HEARTBEAT_S = 0.5
 
 
 @dataclass
-class Story:
+class DemoRecord:
     """What has happened.
 
     Attributes:
@@ -69,10 +69,10 @@ class Demo:
     def __init__(self, desk: Desk, pictures: DemoPictures, tell: Callable[[str], None]) -> None:
         self.desk, self.pictures, self.tell = desk, pictures, tell
         self.background = Background(desk, tell, held_back_share=HELD_BACK_SHARE, rule=FEW)
-        self.story = Story()
+        self.story = DemoRecord()
         self.tasks: dict[str, int] = {}
 
-    def run(self) -> Story:
+    def run(self) -> DemoRecord:
         """Play the whole loop."""
         with self._step("pre-labelling with Ray Data"):
             self._label()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clickpose.oks import DEFAULT_TOLERANCE
-from clickpose.person_frame.network import EDGE, PersonFrameNetwork, Round
+from clickpose.person_frame.network import EDGE, PersonFrameNetwork, RoundOutput
 from clickpose.person_frame.starts import first_keypoints
 from clickpose.skeleton import Skeleton
 from clickpose.training.person_frame.batches import CropBatch
@@ -65,13 +65,13 @@ class CropTrainingStep(nn.Module):
         return loss, logs
 
     @torch.no_grad()
-    def _go_on(self, played: Round, keypoints: Tensor, held: Tensor, generator: torch.Generator) -> Tensor:
+    def _go_on(self, played: RoundOutput, keypoints: Tensor, held: Tensor, generator: torch.Generator) -> Tensor:
         """Take over the answer: for half of the persons all of it, for the others as an annotator would see it."""
         settled, _ = played.settle(keypoints, ~held, self.model.frame_config)
         answered = torch.where(held[..., None], keypoints, played.keypoints)
         return torch.where(_random(generator, len(held), 1, 1, like=keypoints) < 0.5, answered, settled)
 
-    def _round_loss(self, played: Round, given: Tensor, free: Tensor, batch: CropBatch) -> Tensor:
+    def _round_loss(self, played: RoundOutput, given: Tensor, free: Tensor, batch: CropBatch) -> Tensor:
         """Distance and OKS term of every layer's free keypoints, and what the two chances should have been."""
         share = free / free.sum().clamp(min=1)
         root_area = batch.areas.sqrt().clamp(min=0.05)[:, None]
@@ -131,7 +131,7 @@ class CropTrainingStep(nn.Module):
         return torch.exp(-squared / (2 * batch.areas[:, None] * (2 * self.sigmas) ** 2).clamp(min=1e-9))
 
     @torch.no_grad()
-    def _logs(self, played: Round, given: Tensor, free: Tensor, batch: CropBatch) -> dict[str, float]:
+    def _logs(self, played: RoundOutput, given: Tensor, free: Tensor, batch: CropBatch) -> dict[str, float]:
         count = free.sum().clamp(min=1)
         within = [(self._similarity(k, batch) > DEFAULT_TOLERANCE) * free for k in (given, played.keypoints)]
         return {name: float(w.sum() / count) for name, w in zip(("before", "after"), within, strict=True)}

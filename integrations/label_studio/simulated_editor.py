@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from clickpose.annotations import Pose
-from clickpose.evaluation import SimulatedAnnotator
+from clickpose.annotations import PersonAnnotation, Pose
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.interface import PERSON_LABEL
 from integrations.label_studio.people import read_people
@@ -19,7 +18,7 @@ from integrations.label_studio.schemas import clean_regions
 Region = dict[str, Any]
 
 
-class Editor:
+class SimulatedEditor:
     """The regions an annotator sees, as Label Studio keeps them.
 
     Args:
@@ -47,7 +46,7 @@ class Editor:
         self.regions = [region for region in self.regions if region["id"] not in ids] + list(answer)
 
     def dragged(self, person: int, keypoint: int, xy_px: tuple[float, float]) -> dict[str, Any]:
-        """Put a person's point where it belongs; return what a page script tells of such a drag: the whole screen."""
+        """Move a person's point; return what the page script sends after such a drag: the whole screen."""
         point = self.drawn_point(keypoint, xy_px) | {
             "id": RegionIds().of(person, self.skeleton.keypoints[keypoint]),
             "parentID": RegionIds().of(person),
@@ -59,14 +58,14 @@ class Editor:
         return {"result": self.regions, "moved": point["id"], "person": person, "held": held}
 
     def drawn_point(self, keypoint: int, xy_px: tuple[float, float]) -> Region:
-        """What a smart click draws."""
+        """Return the region that a smart click draws."""
         x, y = px_to_percent(np.asarray(xy_px, np.float32), self.size_wh)
         label = [self.skeleton.keypoints[keypoint]]
         value = {"x": x, "y": y, "width": DOT_WIDTH_PCT, "labels": label, "keypointlabels": label}
         return {**self._drawn("keypointlabels", "kp"), "is_positive": True, "value": value}
 
     def drawn_box(self, box_px: Sequence[float]) -> Region:
-        """What a smart rectangle draws."""
+        """Return the region that a smart rectangle draws."""
         x, y = px_to_percent(np.asarray(box_px[:2], np.float32), self.size_wh)
         right, bottom = px_to_percent(np.asarray(box_px[2:], np.float32), self.size_wh)
         size = {"width": right - x, "height": bottom - y, "rotation": 0}
@@ -75,11 +74,11 @@ class Editor:
             "value": {"x": x, "y": y, **size, "rectanglelabels": [PERSON_LABEL]},
         }
 
-    def submitted(self, annotator: SimulatedAnnotator) -> list[Region]:
-        """Return what is handed in: the matched persons, and of them the keypoints that the annotator knows."""
+    def submitted(self, persons: Mapping[int, PersonAnnotation]) -> list[Region]:
+        """Return what is submitted: these persons, by their number on the screen, and their labelled keypoints."""
         wanted: set[str] = set()
-        for index, person in annotator.matches.items():
-            labelled = np.flatnonzero(annotator.persons[person].visibility)
+        for index, person in persons.items():
+            labelled = np.flatnonzero(person.visibility)
             names = [self.skeleton.keypoints[k] for k in labelled]
             wanted |= {RegionIds().of(index), *(RegionIds().of(index, name) for name in names)}
         return [region for region in self.regions if region["id"] in wanted]
