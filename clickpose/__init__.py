@@ -16,10 +16,11 @@ What these stand on:
 
 encoded.py        what is kept of an image, whichever form a model has
 boxes.py          boxes as tensors
+image_frame.py    points and boxes carried from pixels to fractions of the image, and back
 oks.py            object keypoint similarity, in pixels
 match_costs.py    what it costs to match a prediction to a person
 clicks.py         clicks are checked before a model sees them
-poses.py          what can be done to poses without looking at the image
+poses.py          operations on poses that do not need the image
 inference/        the same network, rewritten for speed, as training/fast/ is; rewriting.py says how
 checkpoints/      models on disk, also the authors' own
 images/           images from outside: decoded upright, RGB, within limits

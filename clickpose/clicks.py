@@ -24,7 +24,7 @@ def apply_clicks(
     """Put clicked keypoints where a human wants them and mark them held; nothing else moves.
 
     Raises:
-        InvalidClick: a click names no person or keypoint, or lies outside the picture.
+        InvalidClick: a click names no person or keypoint, or lies outside the image.
         InvalidConfig: ``hold`` is unknown.
     """
     if hold not in HOLDS:
@@ -58,7 +58,7 @@ def check_place(keypoint: str | int, xy_px: tuple[float, float], skeleton: Skele
     """Return the index of a keypoint that a human placed; InvalidClick if it is unknown or outside the image."""
     index = _check_keypoint(keypoint, skeleton)
     if not all(0 <= value <= limit for value, limit in zip(xy_px, size_wh, strict=True)):
-        raise InvalidClick(f"click at {xy_px} lies outside the picture of {size_wh[0]} x {size_wh[1]} pixels")
+        raise InvalidClick(f"click at {xy_px} lies outside the image of {size_wh[0]} x {size_wh[1]} pixels")
     return index
 
 
@@ -70,13 +70,13 @@ def _check_keypoint(keypoint: str | int, skeleton: Skeleton) -> int:
 
 
 def check_box(box_px: Sequence[float] | Floats, size_wh: tuple[int, int]) -> Floats:
-    """Clip a drawn box ``x0, y0, x1, y1`` to the picture; InvalidClick if nothing is left of it."""
+    """Clip a drawn box ``x0, y0, x1, y1`` to the image; InvalidClick if nothing is left of it."""
     box = np.asarray(box_px, np.float32)
     if box.shape != (4,) or not np.isfinite(box).all():
         raise InvalidClick(f"a person's box needs four finite numbers, not {box_px}")
     box = np.clip(box, 0, np.tile(np.asarray(size_wh, np.float32), 2))
     if (box[2:] - box[:2] < 1).any():
-        raise InvalidClick(f"the person's box {tuple(box_px)} is empty or outside the picture")
+        raise InvalidClick(f"the person's box {tuple(box_px)} is empty or outside the image")
     return box
 
 

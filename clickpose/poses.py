@@ -1,4 +1,4 @@
-"""What can be done to poses without looking at the picture."""
+"""Operations on poses that do not need the image."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import torch
 from torchvision.ops import box_iou
 
 from clickpose.annotations import AREA_PER_BOX, VISIBLE, Floats, Pose
+from clickpose.image_frame import ImageFrame
+from clickpose.oks import exponent
 
 SAME_PERSON_IOU = 0.7  # two boxes that overlap more show one person
-HIDDEN_IOU = 0.5  # a hypothesis that overlaps a person shown by more is no other person
+HIDDEN_IOU = 0.5  # a hypothesis that overlaps a shown person by more is the same person
 
 
 def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats | None = None) -> Pose:
-    """A pose nobody has touched: every keypoint visible, none held."""
+    """Return a pose as a model found it: every keypoint visible, none held."""
     count = len(keypoints_px)
     return Pose(
         keypoints_px=np.asarray(keypoints_px, np.float32),
@@ -29,8 +31,8 @@ def new_pose(keypoints_px: Floats, box_px: Floats, score: float, scores: Floats 
 
 
 def keep_inside(pose: Pose, size_wh: tuple[int, int]) -> Pose:
-    """Clip the pose's box to the picture."""
-    return dataclasses.replace(pose, box_px=np.clip(pose.box_px, 0, np.tile(np.asarray(size_wh, np.float32), 2)))
+    """Clip the pose's box to the image."""
+    return dataclasses.replace(pose, box_px=ImageFrame(size_wh).clip(pose.box_px))
 
 
 def keep_held(old: Pose, new: Pose) -> Pose:
@@ -49,13 +51,13 @@ def drop_duplicates(poses: Sequence[Pose], max_overlap: float) -> list[Pose]:
     kept: list[Pose] = []
     for pose in poses:
         others = np.stack([other.box_px for other in kept]) if kept else np.zeros((0, 4), np.float32)
-        if max_overlap >= 1 or not (box_overlaps(pose.box_px[None], others) > max_overlap).any():
+        if not (box_overlaps(pose.box_px[None], others) > max_overlap).any():
             kept.append(pose)
     return kept
 
 
 def hidden_among(hypotheses: Sequence[Pose], shown: Sequence[Pose]) -> list[Pose]:
-    """Return the hypotheses that show nobody who is shown already."""
+    """Return the hypotheses of persons that are not shown yet."""
     boxes = np.stack([pose.box_px for pose in shown]) if shown else np.zeros((0, 4), np.float32)
     return [h for h in hypotheses if not (box_overlaps(h.box_px[None], boxes) > HIDDEN_IOU).any()]
 
@@ -68,7 +70,7 @@ def score_by_agreement(kept: Sequence[Pose], hypotheses: Sequence[Pose], sigmas:
 
     Args:
         kept: some of the hypotheses.
-        hypotheses: everybody that was found, duplicates included.
+        hypotheses: all persons found, duplicates included.
         sigmas: ``(K,)`` OKS standard deviations.
     """
     places = np.stack([pose.keypoints_px for pose in hypotheses]) if hypotheses else np.zeros((0, len(sigmas), 2))
@@ -76,8 +78,7 @@ def score_by_agreement(kept: Sequence[Pose], hypotheses: Sequence[Pose], sigmas:
 
     def agreed(pose: Pose) -> float:
         area = AREA_PER_BOX * max(1.0, float(np.prod(pose.box_px[2:] - pose.box_px[:2])))
-        offsets = ((places - pose.keypoints_px) ** 2).sum(-1)
-        alike = np.exp(-offsets / (2 * area * (2 * sigmas) ** 2)).mean(-1)
+        alike = np.exp(-exponent(((places - pose.keypoints_px) ** 2).sum(-1), area, sigmas)).mean(-1)
         return float(1 - np.prod(1 - sure * alike))
 
     return sorted((dataclasses.replace(pose, score=agreed(pose)) for pose in kept), key=lambda pose: -pose.score)

@@ -42,13 +42,17 @@ class Form(Protocol):
     def encode(self, image: Image.Image) -> Any:
         """Look at an RGB image."""
 
-    def detect(self, encoded: Any, min_score: float | None, max_overlap: float) -> list[Pose]:
-        """Return the persons who are shown, best first."""
+    def hypotheses(self, encoded: Any) -> list[Pose]:
+        """Return every pose that was found, best first; several may show one person."""
 
-    def follow(
-        self, encoded: Any, shown: Sequence[Pose], placed: Sequence[Pose], clicked: Set[int], *, rescore: bool
-    ) -> list[Pose]:
-        """Return all poses, those clicked after one round of the loop on how they were ``placed``."""
+    def detect(self, encoded: Any, min_score: float | None, max_overlap: float) -> list[Pose]:
+        """Return the persons that are shown, best first."""
+
+    def follow(self, encoded: Any, shown: Sequence[Pose], placed: Sequence[Pose], clicked: Set[int]) -> list[Pose]:
+        """Return all poses: those of clicked persons after a round that started from how they were ``placed``."""
+
+    def published_round(self, encoded: Any, placed: Sequence[Pose], clicked: Set[int]) -> list[Pose]:
+        """Return all poses after a round with every person, clicked or not."""
 
     def person_in(self, encoded: Any, box_px: Floats) -> Pose:
         """Return the person in a box that lies in the image."""
@@ -114,52 +118,45 @@ class Predictor:
             encoded: the image.
             min_score: leave out lower scores; None for the model's own threshold.
             max_overlap: of two boxes with a higher IoU only the better is kept, and its score takes in the other as
-                far as they agree; 1 keeps every hypothesis of the published form as it is, also where its box sticks
-                out of the image.
+                far as they agree.
         """
         return self.form.detect(encoded, min_score, max_overlap)
 
+    @torch.inference_mode()
     def hypotheses(self, encoded: EncodedImage) -> list[Pose]:
-        """Return every pose that the first pass found, best first; several may show one person."""
-        return self.detect(encoded, min_score=0.0, max_overlap=1.0)
+        """Return every pose that was found, best first; several may show one person, and boxes may cross the edge."""
+        return self.form.hypotheses(encoded)
 
     @torch.inference_mode()
     def refine(
-        self,
-        encoded: EncodedImage,
-        poses: Sequence[Pose],
-        clicks: Sequence[Click],
-        *,
-        hold: str = "all",
-        rescore: bool = False,
+        self, encoded: EncodedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
     ) -> list[Pose]:
         """Apply clicks and let each clicked person's other keypoints follow; one round of the feedback loop.
 
         Args:
             encoded: the image.
-            poses: as the annotator sees them; persons without a click come back as they are, unless ``rescore``.
+            poses: as the annotator sees them; persons without a click come back as they are.
             clicks: any number, on any persons; of two clicks on one keypoint the later counts.
             hold: "all" keeps every keypoint a human ever placed exactly where it is, "current" those of this call,
                 "none" uses clicks as a starting place only, as the published code does.
-            rescore: as published, run all persons through this round, clicked or not, take their scores from it
-                instead of the first pass, which ranks persons better, and leave boxes that stick out of the image.
 
         Raises:
             InvalidClick: a click names no person or keypoint of this image, or lies outside it; nothing is changed.
         """
         placed = apply_clicks(poses, clicks, self.skeleton, encoded.size_wh, hold)
-        if not clicks:
-            return list(poses)
-        return self.form.follow(encoded, poses, placed, {click.person for click in clicks}, rescore=rescore)
+        return self.form.follow(encoded, poses, placed, {click.person for click in clicks}) if clicks else list(poses)
 
+    @torch.inference_mode()
     def published_round(
         self, encoded: EncodedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
     ) -> list[Pose]:
-        """Run a round of the loop as published: all persons, clicked or not, which also ranks them anew.
+        """Run a round of the loop as published: with all persons, clicked or not.
 
-        Boxes may stick out of the picture. See ``refine`` for the arguments and errors.
+        The published form takes their scores from this round instead of the first pass, and boxes may extend beyond
+        the image. See ``refine`` for the arguments and errors.
         """
-        return self.refine(encoded, poses, clicks, hold=hold, rescore=True)
+        placed = apply_clicks(poses, clicks, self.skeleton, encoded.size_wh, hold)
+        return self.form.published_round(encoded, placed, {click.person for click in clicks}) if clicks else list(poses)
 
     @torch.inference_mode()
     def add_person(self, encoded: EncodedImage, poses: Sequence[Pose], box_px: Sequence[float] | Floats) -> list[Pose]:
@@ -196,5 +193,5 @@ def _as_pil(image: Picture) -> Image.Image:
     if isinstance(image, Image.Image):
         return image if image.mode == "RGB" else image.convert("RGB")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(f"a picture must be RGB uint8 of shape (H, W, 3), not {image.dtype} {image.shape}")
+        raise ImageError(f"an image must be RGB uint8 of shape (H, W, 3), not {image.dtype} {image.shape}")
     return Image.fromarray(image)

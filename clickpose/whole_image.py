@@ -13,15 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from clickpose.annotations import Floats, Pose
-from clickpose.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from clickpose.encoded import EncodedImage
 from clickpose.errors import InvalidClick
+from clickpose.image_frame import ImageFrame
 from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.click_pose import Persons, extend_to_clicks
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor
 from clickpose.model.proposals import PERSON_CLASS
+from clickpose.oks import exponent
 from clickpose.poses import (
     box_overlaps,
     drop_duplicates,
@@ -36,12 +37,12 @@ from clickpose.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class EncodedWholeImage(EncodedImage):
-    """What detect and refine need to know of a picture: its projected memory and who may be there, no pixels.
+    """What detect and refine need of an image: its projected memory and all persons found; no pixels.
 
     Attributes:
         values: memory as the pose layers see it.
         hypotheses: every pose that the first pass found, best first; several may show one person, and boxes may
-            stick out of the picture.
+            extend beyond the image.
     """
 
     values: LayerValues
@@ -49,12 +50,12 @@ class EncodedWholeImage(EncodedImage):
 
     @cached_property
     def hypotheses_inside(self) -> tuple[Pose, ...]:
-        """The hypotheses with boxes that end where the picture does."""
+        """The hypotheses with boxes that end where the image does."""
         return tuple(keep_inside(pose, self.size_wh) for pose in self.hypotheses)
 
     @property
     def num_bytes(self) -> int:
-        """Memory it keeps, but for some numbers a person."""
+        """Memory in use, apart from some numbers per person."""
         return sum(value.numel() * value.element_size() for value in self.values.values)
 
 
@@ -84,32 +85,31 @@ class WholeImage:
         persons = self.network.find_persons(memory)
         return EncodedWholeImage(image.size, values, self._first_pass(persons, values, image.size))
 
+    def hypotheses(self, encoded: EncodedWholeImage) -> list[Pose]:
+        """Return every pose of the first pass, best first; boxes may extend beyond the image."""
+        return list(encoded.hypotheses)
+
     def detect(self, encoded: EncodedWholeImage, min_score: float | None, max_overlap: float) -> list[Pose]:
         """Return the persons of at least ``min_score``, duplicates dropped, best first."""
         least = self.config.min_score if min_score is None else min_score
-        hypotheses = encoded.hypotheses if max_overlap >= 1 else encoded.hypotheses_inside
+        hypotheses = encoded.hypotheses_inside
         sure = [pose for pose in hypotheses if pose.score >= least]
-        if max_overlap >= 1:
-            return sure
         return score_by_agreement(drop_duplicates(sure, max_overlap), hypotheses, self.skeleton.sigma_array)
 
     def follow(
-        self,
-        encoded: EncodedWholeImage,
-        shown: Sequence[Pose],
-        placed: Sequence[Pose],
-        clicked: Set[int],
-        *,
-        rescore: bool,
+        self, encoded: EncodedWholeImage, shown: Sequence[Pose], placed: Sequence[Pose], clicked: Set[int]
     ) -> list[Pose]:
-        """Let free keypoints answer: of each clicked person, or with ``rescore`` of every person."""
-        persons = list(range(len(shown))) if rescore else sorted(clicked)
-        refined = self._run_loop(encoded, [placed[i] for i in persons], [i in clicked for i in persons])
+        """Refine the clicked persons; they keep their scores, and their boxes end where the image does."""
+        persons = sorted(clicked)
+        refined = self._run_loop(encoded, [placed[i] for i in persons], [True] * len(persons))
         answer = list(shown)
         for i, pose in zip(persons, refined, strict=True):
-            inside = keep_inside(pose, encoded.size_wh)
-            answer[i] = pose if rescore else dataclasses.replace(inside, score=shown[i].score)
+            answer[i] = dataclasses.replace(keep_inside(pose, encoded.size_wh), score=shown[i].score)
         return answer
+
+    def published_round(self, encoded: EncodedWholeImage, placed: Sequence[Pose], clicked: Set[int]) -> list[Pose]:
+        """Refine all persons, and score them anew; boxes may extend beyond the image."""
+        return self._run_loop(encoded, placed, [i in clicked for i in range(len(placed))])
 
     def person_in(self, encoded: EncodedWholeImage, box_px: Floats) -> Pose:
         """Return the person in a box: from the hypothesis that fits it best, else from a mean pose, refined once."""
@@ -133,11 +133,11 @@ class WholeImage:
         best = int(overlaps.argmax())
         if overlaps[best] >= 0.5:
             return dataclasses.replace(encoded.hypotheses[best], box_px=box_px)
-        boxes = self._normalise_boxes([box_px], encoded.size_wh)
-        nobody = boxes.new_zeros(1, 1, self.config.width)  # whose content it is makes no difference to the places
-        _, references = self.network.decoder.start_poses(nobody, boxes)
-        keypoints_px = (references[0, 0, 1:, :2].cpu().numpy() * encoded.size_wh).astype(np.float32)
-        return new_pose(keypoints_px, box_px, 1.0)
+        frame = ImageFrame(encoded.size_wh)
+        boxes = frame.boxes_to_frame(box_px).to(self.device)[None, None]
+        content = boxes.new_zeros(1, 1, self.config.width)  # it makes no difference to the places
+        _, references = self.network.decoder.start_poses(content, boxes)
+        return new_pose(frame.points_to_px(references[0, 0, 1:, :2]).cpu().numpy(), box_px, 1.0)
 
     def _first_pass(self, persons: Persons, values: LayerValues, size_wh: tuple[int, int]) -> tuple[Pose, ...]:
         content, references = self.network.decoder.start_poses(persons.content, persons.boxes)
@@ -146,47 +146,39 @@ class WholeImage:
         for _ in range(self.config.silent_rounds):
             assert layers[-1].keypoints is not None
             layers = self.network.refine(layers[-1].boxes, layers[-1].keypoints, values)
-        return tuple(sorted(self._read(layers, size_wh, first_logits), key=lambda pose: -pose.score))
+        return tuple(sorted(self._read(layers, ImageFrame(size_wh), first_logits), key=lambda pose: -pose.score))
 
     def _run_loop(self, encoded: EncodedWholeImage, poses: Sequence[Pose], touched: Sequence[bool]) -> list[Pose]:
         """Refine poses together; keypoints they hold stay where they are to the last digit.
 
         Boxes of those a human ``touched`` are extended to their keypoints before.
         """
-        held = np.stack([pose.held for pose in poses])
-        keypoints = np.stack([pose.keypoints_px for pose in poses]) / np.asarray(encoded.size_wh, np.float32)
-        keypoints_norm = torch.from_numpy(keypoints.astype(np.float32)).clamp(0, 1).to(self.device)[None]
-        boxes = self._normalise_boxes([pose.box_px for pose in poses], encoded.size_wh)
-        boxes = extend_to_clicks(boxes, keypoints_norm, torch.tensor([touched], device=self.device))
-        free = torch.from_numpy(~held).float().to(self.device)[None]
-        refined = self._read(self.network.refine(boxes, keypoints_norm, encoded.values, free), encoded.size_wh)
+        frame = ImageFrame(encoded.size_wh)
+        keypoints = frame.points_to_frame(np.stack([pose.keypoints_px for pose in poses])).clamp(0, 1)
+        keypoints = keypoints.to(self.device)[None]
+        boxes = frame.boxes_to_frame(np.stack([pose.box_px for pose in poses])).to(self.device)[None]
+        boxes = extend_to_clicks(boxes, keypoints, torch.tensor([touched], device=self.device))
+        free = torch.from_numpy(~np.stack([pose.held for pose in poses])).float().to(self.device)[None]
+        refined = self._read(self.network.refine(boxes, keypoints, encoded.values, free), frame)
         return [keep_held(old, new) for old, new in zip(poses, refined, strict=True)]
 
-    def _read(
-        self, layers: Sequence[LayerOutput], size_wh: tuple[int, int], logits: Tensor | None = None
-    ) -> list[Pose]:
-        """Turn the last layer's output for one picture into poses, unsorted; ``logits`` replace its own.
+    def _read(self, layers: Sequence[LayerOutput], frame: ImageFrame, logits: Tensor | None = None) -> list[Pose]:
+        """Turn the last layer's output for one image into poses, unsorted; ``logits`` replace its own.
 
         A keypoint's score is the person's, lessened by how far the last layer still moved it (as an OKS).
         """
         last, before = layers[-1], layers[-2] if len(layers) > 1 else layers[-1]
         assert last.keypoints is not None and before.keypoints is not None
-        wh = torch.tensor(size_wh, device=last.boxes.device)
         scores = (last.logits if logits is None else logits)[0, :, PERSON_CLASS].sigmoid()
-        boxes = cxcywh_to_xyxy(last.boxes[0]) * wh.repeat(2)
-        keypoints = last.keypoints[0] * wh
-        moved = ((keypoints - before.keypoints[0] * wh) ** 2).sum(-1)
-        inside = boxes.clamp(min=0).minimum(wh.repeat(2))
-        area = (inside[:, 2:] - inside[:, :2]).prod(-1).clamp(min=1.0)
-        sigmas = torch.from_numpy(self.skeleton.sigma_array).to(moved.device)
-        steadiness = torch.exp(-moved / (2 * area[:, None] * (2 * sigmas) ** 2))
-        answers = (keypoints, boxes, scores, scores[:, None] * steadiness)
-        keypoints_px, boxes_px, person_scores, keypoint_scores = (answer.cpu().numpy() for answer in answers)
-        return [
-            new_pose(keypoints_px[i], boxes_px[i], float(person_scores[i]), keypoint_scores[i])
-            for i in range(len(person_scores))
-        ]
+        boxes = frame.boxes_to_px(last.boxes[0])
+        keypoints, before_px = frame.points_to_px(last.keypoints[0]), frame.points_to_px(before.keypoints[0])
+        steadiness = self._similarity(keypoints, before_px, boxes, frame)
+        rows = (rows.cpu().numpy() for rows in (keypoints, boxes, scores, scores[:, None] * steadiness))
+        return [new_pose(xy, box, float(score), sure) for xy, box, score, sure in zip(*rows, strict=True)]
 
-    def _normalise_boxes(self, boxes_px: Sequence[Floats], size_wh: tuple[int, int]) -> Tensor:
-        boxes = torch.from_numpy(np.stack(boxes_px) / np.tile(np.asarray(size_wh, np.float32), 2))
-        return xyxy_to_cxcywh(boxes.float()).to(self.device)[None]
+    def _similarity(self, keypoints: Tensor, others: Tensor, boxes: Tensor, frame: ImageFrame) -> Tensor:
+        """Return the OKS terms ``(N, K)`` of keypoints and others; all in pixels, a box stands for its area."""
+        inside = boxes.clamp(min=0).minimum(torch.tensor((*frame.size_wh, *frame.size_wh), device=boxes.device))
+        area = (inside[:, 2:] - inside[:, :2]).prod(-1).clamp(min=1.0)
+        sigmas = torch.from_numpy(self.skeleton.sigma_array).to(boxes.device)
+        return torch.exp(-exponent(((keypoints - others) ** 2).sum(-1), area[:, None], sigmas))

@@ -94,7 +94,7 @@ def box_inside(box_xyxy: tuple[float, float, float, float], image: AnnotatedImag
     width, height = image.size_wh
     if x1 < -EDGE_PX or y1 < -EDGE_PX or x0 > width + EDGE_PX or y0 > height + EDGE_PX:
         raise InvalidAnnotation(
-            f"{where}: field 'bbox' is x {x0} .. {x1}, y {y0} .. {y1}, outside the picture of {width} x {height}"
+            f"{where}: field 'bbox' is x {x0} .. {x1}, y {y0} .. {y1}, outside the image of {width} x {height}"
         )
     return np.array(box_xyxy, np.float32)
 

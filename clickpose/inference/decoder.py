@@ -59,11 +59,11 @@ class InferenceDecoder(Decoder):
         self, i: int, x: Tensor, boxes: Tensor, value: Tensor, values: LayerValues, attend: Attend
     ) -> Tensor:
         references = boxes[:, :, None] * values.valid_ratios.repeat(1, 1, 2)[:, None]  # (B, Q, L, 4)
-        positions = self.reference_head(box_encoding(references[:, :, 0], x.shape[-1]))
+        positions = self.reference_head(_box_encoding(references[:, :, 0], x.shape[-1]))
         return self.layers[i](x, positions, references, value, values.shapes, attend)  # type: ignore[no-any-return]
 
 
-def box_encoding(boxes: Tensor, width: int) -> Tensor:
+def _box_encoding(boxes: Tensor, width: int) -> Tensor:
     """Encode boxes as ``clickpose.model.positions.box_encoding`` does, all coordinates at once."""
     order, frequencies = _frequencies(width, boxes.device)
     angles = boxes.index_select(-1, order)[..., None] * frequencies

@@ -86,28 +86,30 @@ class PersonFrame:
         encoded.poses.extend(drop_duplicates(sorted(poses, key=lambda pose: -pose.score), SAME_PERSON_IOU))
         return encoded
 
+    def hypotheses(self, encoded: EncodedPersons) -> list[Pose]:
+        """Look at everybody who may be a person, best first: what average precision counts."""
+        likely = encoded.found.scores >= MIN_HYPOTHESIS
+        poses = self._first_poses(encoded, encoded.found.boxes_px[likely], encoded.found.scores[likely])
+        return sorted(poses, key=lambda pose: -pose.score)
+
     def detect(self, encoded: EncodedPersons, min_score: float | None, max_overlap: float) -> list[Pose]:
-        """Return the persons shown, chosen by the finder's score; with an overlap of 1 all who were found."""
-        if max_overlap >= 1:
-            return self._all_found(encoded)
+        """Return the persons shown, chosen by the finder's score."""
         least = 0.0 if min_score is None else min_score
         return drop_duplicates([pose for pose in encoded.poses if pose.score >= least], max_overlap)
 
     def follow(
-        self,
-        encoded: EncodedPersons,
-        shown: Sequence[Pose],
-        placed: Sequence[Pose],
-        clicked: Set[int],
-        *,
-        rescore: bool,
+        self, encoded: EncodedPersons, shown: Sequence[Pose], placed: Sequence[Pose], clicked: Set[int]
     ) -> list[Pose]:
-        """Let the free keypoints of each clicked person answer; with ``rescore`` those of every person."""
-        persons = list(range(len(shown))) if rescore else sorted(clicked)
+        """Play one round with the clicked persons."""
+        persons = sorted(clicked)
         answer = list(shown)
         for i, pose in zip(persons, self._play(encoded, [placed[i] for i in persons]), strict=True):
             answer[i] = pose
         return answer
+
+    def published_round(self, encoded: EncodedPersons, placed: Sequence[Pose], clicked: Set[int]) -> list[Pose]:
+        """Play one round with all persons."""
+        return self._play(encoded, placed)
 
     def person_in(self, encoded: EncodedPersons, box_px: Floats) -> Pose:
         """Look at a box and return the person in it."""
@@ -124,12 +126,6 @@ class PersonFrame:
             return min(hidden, key=lambda pose: float(np.linalg.norm(pose.keypoints_px[keypoint] - xy_px)))
         boxes = self._boxes_at(encoded, shown, keypoint, xy_px)
         return max(self._first_poses(encoded, boxes, np.ones(len(boxes), np.float32)), key=lambda pose: pose.score)
-
-    def _all_found(self, encoded: EncodedPersons) -> list[Pose]:
-        """Look at everybody who may be a person, best first: what average precision counts."""
-        likely = encoded.found.scores >= MIN_HYPOTHESIS
-        poses = self._first_poses(encoded, encoded.found.boxes_px[likely], encoded.found.scores[likely])
-        return sorted(poses, key=lambda pose: -pose.score)
 
     def _hidden_at(self, encoded: EncodedPersons, shown: Sequence[Pose], xy_px: Floats) -> list[Pose]:
         boxes = [box for box in encoded.found.boxes_px if Frame.around(box).shows(xy_px)]

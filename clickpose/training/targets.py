@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clickpose.annotations import PersonAnnotation
-from clickpose.boxes import xyxy_to_cxcywh
+from clickpose.image_frame import ImageFrame
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ def is_trained_on(person: PersonAnnotation) -> bool:
 def make_target(persons: Sequence[PersonAnnotation], size_wh: tuple[int, int], num_keypoints: int) -> Target:
     """Normalise the persons of an image that are trained on."""
     persons = [person for person in persons if is_trained_on(person)]
-    wh = np.asarray(size_wh, np.float32)
-    keypoints = np.stack([p.keypoints_px for p in persons]) if persons else np.zeros((0, num_keypoints, 2))
+    frame = ImageFrame(size_wh)
+    keypoints = np.stack([p.keypoints_px for p in persons]) if persons else np.zeros((0, num_keypoints, 2), np.float32)
     visibility = np.stack([p.visibility for p in persons]) if persons else np.zeros((0, num_keypoints))
-    boxes = np.stack([p.box_px for p in persons]) if persons else np.zeros((0, 4))
+    boxes = np.stack([p.box_px for p in persons]) if persons else np.zeros((0, 4), np.float32)
     areas = np.array([p.area_px for p in persons])
     return Target(
-        xyxy_to_cxcywh(torch.as_tensor(boxes / np.tile(wh, 2), dtype=torch.float32).clamp(0, 1)),
-        torch.as_tensor(keypoints / wh, dtype=torch.float32),
+        frame.boxes_to_frame(frame.clip(boxes)),
+        frame.points_to_frame(keypoints),
         torch.as_tensor(visibility > 0, dtype=torch.float32),
-        torch.as_tensor(areas / wh.prod(), dtype=torch.float32),
+        torch.as_tensor(areas / np.prod(np.asarray(size_wh, np.float32)), dtype=torch.float32),
     )

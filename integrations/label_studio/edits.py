@@ -28,7 +28,7 @@ def read_edit(region: Region, people: People, skeleton: Skeleton, focus: int | N
             is this person's, however near it lies to somebody else's.
 
     Raises:
-        InvalidClick: the label is no keypoint of the skeleton, or the place lies outside the picture.
+        InvalidClick: the label is no keypoint of the skeleton, or the place lies outside the image.
     """
     if region.type == "rectanglelabels":
         return _read_box(region)
@@ -36,7 +36,7 @@ def read_edit(region: Region, people: People, skeleton: Skeleton, focus: int | N
     if label not in skeleton.keypoints:
         raise InvalidClick(f"label {label} is no keypoint of skeleton {skeleton.name}")
     if not (0 <= region.value.x <= 100 and 0 <= region.value.y <= 100):
-        raise InvalidClick(f"({region.value.x:.1f} %, {region.value.y:.1f} %) lies outside the picture")
+        raise InvalidClick(f"({region.value.x:.1f} %, {region.value.y:.1f} %) lies outside the image")
     visibility = ABSENT if region.is_positive is False else None
     owner = _owner(people, region.id)
     if owner is None and focus in people.persons:
@@ -49,7 +49,7 @@ def _read_box(region: Region) -> PersonEdit:
     corners = np.sort(box_of(region).reshape(2, 2), axis=0)  # it may have been drawn from any corner
     corners = np.clip(corners, 0, size_wh)
     if not (corners[1] - corners[0] >= 1).all():
-        raise InvalidClick("the box is smaller than a pixel, or lies outside the picture")
+        raise InvalidClick("the box is smaller than a pixel, or lies outside the image")
     return PersonEdit(corners.reshape(4))
 
 

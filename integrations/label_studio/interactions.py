@@ -68,7 +68,7 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
 
     Raises:
         InvalidAnnotation: the task has no picture, or nothing in the context looks like an edit.
-        InvalidClick: the edit has an unknown label, or lies outside the picture.
+        InvalidClick: the edit has an unknown label, or lies outside the image.
     """
     task, context = request.tasks[0], _with_held_marks(request.params.context or Context())
     trigger = find_trigger(context)

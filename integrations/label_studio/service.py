@@ -121,7 +121,7 @@ class PoseService(Protocol):
         Persons keep their order, a new one is appended; held keypoints stay where they are to the last digit.
 
         Raises:
-            InvalidClick: the edit lies outside the picture; nothing was changed.
+            InvalidClick: the edit lies outside the image; nothing was changed.
             ImageError: the picture cannot be had.
             NotReady: the model is still loading.
         """

@@ -150,8 +150,8 @@ def test_added_person_comes_last_in_the_box_drawn(predictor, encoded) -> None:
         (Click(99, 0, (1, 1)), "person 99 is outside 0.."),
         (Click(0, "tail", (1, 1)), "has no keypoint 'tail'"),
         (Click(0, 14, (1, 1)), "has no keypoint 14"),
-        (Click(0, 0, (201.0, 5)), "outside the picture of 200 x 120"),
-        (Click(0, 0, (float("nan"), 5)), "outside the picture"),
+        (Click(0, 0, (201.0, 5)), "outside the image of 200 x 120"),
+        (Click(0, 0, (float("nan"), 5)), "outside the image"),
         (Click(0, 0, (1, 1), 7), "visibility 7"),
     ],
 )

@@ -127,7 +127,7 @@ def test_person_is_read_in_our_conventions(tmp_path: Path) -> None:
         ({"bbox": [1, 2, -3, 4]}, "annotation 7: field 'bbox' has a negative width or height"),
         ({"bbox": [1, 2, 3]}, "annotation 7: field 'bbox' has 3 values, 4 numbers are expected"),
         ({"bbox": [1, 2, float("nan"), 4]}, "annotation 7: field 'bbox' holds a number that is NaN"),
-        ({"bbox": [66, 2, 10, 20]}, "annotation 7: field 'bbox' is x 66.0 .. 76.0, y 2.0 .. 22.0, outside the picture"),
+        ({"bbox": [66, 2, 10, 20]}, "annotation 7: field 'bbox' is x 66.0 .. 76.0, y 2.0 .. 22.0, outside the image"),
         ({"bbox": [2, -30, 10, 28]}, "annotation 7: field 'bbox' is x 2.0 .. 12.0, y -30.0 .. -2.0, outside the"),
         ({"area": -1}, "annotation 7: field 'area' is negative"),
         ({"image_id": 99}, "annotation 7: field 'image_id' names image 99, which is not in the file"),
