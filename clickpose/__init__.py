@@ -19,6 +19,7 @@ boxes.py          boxes as tensors
 image_frame.py    points and boxes carried from pixels to fractions of the image, and back
 oks.py            object keypoint similarity, in pixels
 match_costs.py    what it costs to match a prediction to a person
+expected_clicks.py   how many clicks an image is expected to take
 clicks.py         clicks are checked before a model sees them
 poses.py          operations on poses that do not need the image
 inference/        the same network, rewritten for speed, as training/fast/ is; rewriting.py says how

@@ -21,6 +21,7 @@ from clickpose.checkpoints.model_folder import Network, load_model
 from clickpose.clicks import apply_clicks, check_box, check_place
 from clickpose.encoded import EncodedImage
 from clickpose.errors import ImageError
+from clickpose.expected_clicks import expected_clicks
 from clickpose.first_guess.networks import make_finder, make_looker
 from clickpose.model import ClickPose
 from clickpose.person_frame.person_frame import PersonFrame
@@ -53,6 +54,9 @@ class Form(Protocol):
 
     def published_round(self, encoded: Any, placed: Sequence[Pose], clicked: Set[int]) -> list[Pose]:
         """Return all poses after a round with every person, clicked or not."""
+
+    def missed(self, encoded: Any, shown: Sequence[Pose]) -> list[float]:
+        """Return, for each possible person who is not shown, the chance that there is one."""
 
     def person_in(self, encoded: Any, box_px: Floats) -> Pose:
         """Return the person in a box that lies in the image."""
@@ -126,6 +130,13 @@ class Predictor:
     def hypotheses(self, encoded: EncodedImage) -> list[Pose]:
         """Return every pose that was found, best first; several may show one person, and boxes may cross the edge."""
         return self.form.hypotheses(encoded)
+
+    def expected_clicks(self, encoded: EncodedImage, poses: Sequence[Pose]) -> float:
+        """Return how many clicks the image is expected to take, with these persons shown; see ``expected_clicks``.
+
+        As reliable as the model's scores: those of models in the person's frame are calibrated, others are not.
+        """
+        return expected_clicks(poses, self.form.missed(encoded, poses))
 
     @torch.inference_mode()
     def refine(

@@ -24,6 +24,7 @@ from clickpose.model.inputs import input_size, to_tensor
 from clickpose.model.proposals import PERSON_CLASS
 from clickpose.oks import exponent
 from clickpose.poses import (
+    HIDDEN_IOU,
     box_overlaps,
     drop_duplicates,
     hidden_among,
@@ -110,6 +111,11 @@ class WholeImage:
     def published_round(self, encoded: EncodedWholeImage, placed: Sequence[Pose], clicked: Set[int]) -> list[Pose]:
         """Refine all persons, and score them anew; boxes may extend beyond the image."""
         return self._run_loop(encoded, placed, [i in clicked for i in range(len(placed))])
+
+    def missed(self, encoded: EncodedWholeImage, shown: Sequence[Pose]) -> list[float]:
+        """Return the scores of the distinct hypotheses that show no one who is shown already."""
+        hidden = hidden_among(drop_duplicates(encoded.hypotheses_inside, HIDDEN_IOU), shown)
+        return [pose.score for pose in hidden]
 
     def person_in(self, encoded: EncodedWholeImage, box_px: Floats) -> Pose:
         """Return the person in a box: from the hypothesis that fits it best, else from a mean pose, refined once."""

@@ -16,6 +16,7 @@ noc.py            rounds per image until its AP reaches a goal, as published
 click_cost.py     clicks per person until that person's OKS reaches a goal
 image_costs.py    the same for each image by itself, to compare two models
 corrections.py    one image corrected click by click, and what each refine did
+reliability.py    whether the score of a keypoint is the chance that it is right
 matching.py       which predicted pose shows which annotated person
 
 plots.py          click curves and bars of clicks

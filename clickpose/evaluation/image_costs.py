@@ -27,7 +27,7 @@ class ImageCost:
         num_persons: with at least one labelled keypoint.
         clicks: of all these persons together until each reaches the goal, added persons included.
         num_spurious: poses shown that match none of them.
-        ap: keypoint AP of this image in [0, 1]; None without a person that counts.
+        ap: keypoint AP in [0, 1] of the persons shown in this image; None without a person that counts.
         num_within: keypoints within tolerance before a refine, over all refines.
         num_harmed: those of them that are outside afterwards.
         labelled: ``(K,)`` persons with a label for each keypoint.
@@ -57,7 +57,7 @@ class ImageMeter:
         """Measure one image."""
         meter, skeleton = CostMeter(self.predictor, self.goal, style=self.style), self.predictor.skeleton
         meter.visit(visit)
-        ap = image_ap(visit.image, skeleton, visit.candidates)
+        ap = image_ap(visit.image, skeleton, visit.shown)
         labelled, accurate = first_pass_accuracy(visit.shown, visit.image, skeleton, self.goal)
         cost = ImageCost(
             file_name=visit.image.file_name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
@@ -22,16 +23,23 @@ class Visit:
     Attributes:
         image: the truth.
         encoded: what the predictor made of it.
-        candidates: every person the model considers, best first, with any score and overlap: as published,
-            average precision is that of all of them.
         shown: the persons the model would show to an annotator, by its own thresholds.
+        predictor: whose image it is.
     """
 
     image: AnnotatedImage
     encoded: Any
-    candidates: list[Pose]
     shown: list[Pose]
+    predictor: PosePredictor
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def candidates(self) -> list[Pose]:
+        """Every person the model considers, best first: as published, average precision is that of all of them.
+
+        To consider everybody takes longer than to show the likely ones, so this waits until a meter asks.
+        """
+        return self.predictor.hypotheses(self.encoded)
 
     def share(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what the first meter made under this key, so that meters that need the same compute it once."""
@@ -74,7 +82,7 @@ def visit_images(
         )
     for done, image in enumerate(annotations.images, start=1):
         encoded = predictor.encode(load_image(image))
-        visit = Visit(image, encoded, predictor.hypotheses(encoded), shown=predictor.detect(encoded))
+        visit = Visit(image, encoded, predictor.detect(encoded), predictor)
         for meter in meters:
             meter.visit(visit)
         if progress is not None:

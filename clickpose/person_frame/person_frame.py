@@ -111,6 +111,13 @@ class PersonFrame:
         """Play one round with all persons."""
         return self._play(encoded, placed)
 
+    def missed(self, encoded: EncodedPersons, shown: Sequence[Pose]) -> list[float]:
+        """Return the finder's scores of those who are not shown; as it turns out, they are chances nearly."""
+        no_pose = np.zeros((1, 2), np.float32)
+        found = zip(encoded.found.boxes_px, encoded.found.scores, strict=True)
+        hidden = hidden_among([new_pose(no_pose, box, float(score)) for box, score in found], shown)
+        return [pose.score for pose in hidden]
+
     def person_in(self, encoded: EncodedPersons, box_px: Floats) -> Pose:
         """Look at a box and return the person in it."""
         return self._first_poses(encoded, box_px[None], np.ones(1, np.float32))[0]

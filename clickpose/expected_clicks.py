@@ -1,0 +1,21 @@
+"""What an image is expected to cost in clicks, before anyone has corrected it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clickpose.annotations import ABSENT, Pose
+
+
+def expected_clicks(shown: Sequence[Pose], missed: Sequence[float] = ()) -> float:
+    """Sum the chances that something has to be corrected.
+
+    Args:
+        shown: the persons shown; a keypoint's score is the chance that it lies within tolerance, 1 once it is placed.
+        missed: for each possible person who is not shown, the chance that there is one: a click adds each.
+
+    Returns:
+        Clicks for the whole image: one per keypoint expected outside tolerance, and one per person expected missing.
+    """
+    wrong = sum(float((1 - pose.scores)[pose.visibility != ABSENT].sum()) for pose in shown)
+    return wrong + float(sum(missed))
