@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -17,6 +18,8 @@ from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from serve.settings import AppArgs
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class ServeOptions:
     ] = None
     half_cache: Annotated[bool, typer.Option(help="Keep encoded images in half precision: twice as many fit.")] = False
     allow_anonymous: Annotated[bool, typer.Option(help="Disable authentication.")] = False
+    open_to_anybody: Annotated[bool, typer.Option("--open-to-anybody", hidden=True)] = False
 
     def app_args(self) -> AppArgs:
         """Return the settings of the Serve application, with secrets from the environment.
@@ -55,6 +59,8 @@ class ServeOptions:
 
         from serve.settings import AppArgs
 
+        if self.open_to_anybody:
+            logger.warning("--open-to-anybody is deprecated: use --allow-anonymous")
         values = {
             "store": self.store,
             "model": self.model,
@@ -64,7 +70,7 @@ class ServeOptions:
             "label_studio_url": self.label_studio,
             "forward_webhooks_to": self.forward_webhooks_to,
             "half_cache": self.half_cache,
-            "allow_anonymous": self.allow_anonymous,
+            "allow_anonymous": self.allow_anonymous or self.open_to_anybody,
         }
         if self.cache_gb is not None:
             values["cache_mib"] = int(self.cache_gb * 1e9 / 2**20)
