@@ -15,7 +15,7 @@ from itertools import islice
 
 from PIL import Image, TiffImagePlugin
 
-from clickpose.errors import ImageError
+from clickpose.errors import ImageError, InvalidConfig
 
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 250_000_000  # telephones take 200 million
@@ -34,6 +34,7 @@ def refuse_large_file(num_bytes: int, name: str, max_bytes: int | None = None) -
 
     Raises:
         ImageError: it has more bytes than allowed.
+        InvalidConfig: the setting is not a number.
     """
     limit = _setting(BYTES_SETTING, MAX_BYTES) if max_bytes is None else max_bytes
     if num_bytes > limit:
@@ -52,8 +53,10 @@ def allow_pixels(max_pixels: int | None = None) -> int:
 
 
 def _setting(name: str, default: int) -> int:
-    value = os.environ.get(name, "")
-    return int(value) if value.isdigit() else default
+    value = os.environ.get(name) or str(default)
+    if not value.isdigit():
+        raise InvalidConfig(f"{name} is {value!r}: set it to a whole number such as {default}")
+    return int(value)
 
 
 def refuse_long_work(data: bytes, name: str) -> None:
@@ -64,7 +67,9 @@ def refuse_long_work(data: bytes, name: str) -> None:
     """
     kinds = list(islice(_segments(data), MAX_SEGMENTS + 1)) if data.startswith(JPEG) else []
     if len(kinds) > MAX_SEGMENTS or kinds.count(START_OF_SCAN) > MAX_SCANS:
-        raise ImageError(f"{name} has more than {MAX_SCANS} scans, or {MAX_SEGMENTS} segments")
+        raise ImageError(
+            f"{name} has more than {MAX_SCANS} scans, or {MAX_SEGMENTS} segments: save it again as an ordinary JPEG"
+        )
 
 
 def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
@@ -79,7 +84,10 @@ def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
             f" {PIXELS_SETTING}, for the service with max_image_pixels"
         )
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and _tile_pixels(picture) > max_pixels:
-        raise ImageError(f"{name} has tiles of more pixels than the limit of {max_pixels}")
+        raise ImageError(
+            f"{name} has tiles of more pixels than the limit of {max_pixels}: save it again with smaller tiles, or"
+            f" raise the limit with {PIXELS_SETTING}"
+        )
 
 
 def _segments(data: bytes) -> Iterator[int]:

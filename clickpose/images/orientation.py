@@ -26,14 +26,12 @@ TURNS = {
 
 def read_orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8, of an image that is opened but not decoded yet; 1 if it has none."""
-    block = picture.info.get("exif")
-    if picture.format not in FORMATS_WITH_EXIF or not isinstance(block, bytes):
+    if picture.format not in FORMATS_WITH_EXIF:
         return UPRIGHT
     try:
-        value = _orientation_in(block.removeprefix(b"Exif\0\0"))
+        return _orientation_in(_exif_block(picture))
     except struct.error:  # it ends too early
         return UPRIGHT
-    return value if value in TURNS else UPRIGHT
 
 
 def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
@@ -41,8 +39,20 @@ def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
     return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
 
 
+def _exif_block(picture: Image.Image) -> bytes:
+    """Return the TIFF block of an image, empty if it has none.
+
+    In a JPEG it follows ``Exif``, a zero and a byte that browsers skip and Pillow expects to be zero.
+    """
+    for kind, segment in getattr(picture, "applist", ()):
+        if kind == "APP1" and segment.startswith(b"Exif\0"):
+            return bytes(segment[len(b"Exif\0\0") :])
+    block = picture.info.get("exif")
+    return block.removeprefix(b"Exif\0\0") if isinstance(block, bytes) else b""
+
+
 def _orientation_in(tiff: bytes) -> int:
-    """Return the orientation of the first directory of a TIFF block; 1 if it has none."""
+    """Return the first valid orientation in the first directory of a TIFF block; 1 if there is none."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return UPRIGHT
@@ -50,6 +60,6 @@ def _orientation_in(tiff: bytes) -> int:
     (count,) = struct.unpack_from(f"{order}H", tiff, start)
     for index in range(count):
         tag, kind, length, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * index)
-        if (tag, kind, length) == (TAG, SHORT, 1):
+        if (tag, kind, length) == (TAG, SHORT, 1) and (value == UPRIGHT or value in TURNS):
             return int(value)
     return UPRIGHT

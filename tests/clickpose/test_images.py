@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin, features
 
-from clickpose.errors import ImageError
+from clickpose.errors import ImageError, InvalidConfig
 from clickpose.images import decode_image, read_image
+from clickpose.images.limits import allow_pixels, refuse_large_work
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
@@ -79,6 +80,8 @@ XMP = (
         exif_block(SIGNED_RATIONAL, orientation_entry(6)),
         exif_block(orientation_entry(6), SIGNED_RATIONAL),
         exif_block(orientation_entry(6), count=60_000),  # it promises more than it holds
+        exif_block(orientation_entry(9), orientation_entry(6)),  # the first valid one counts
+        exif_block(orientation_entry(6)).replace(b"Exif\0\0", b"Exif\0\1"),  # browsers skip this byte unread
     ],
 )
 def test_orientation_counts_whatever_else_is_malformed(block: bytes) -> None:
@@ -93,6 +96,7 @@ def test_orientation_counts_whatever_else_is_malformed(block: bytes) -> None:
         exif_block(),
         exif_block(orientation_entry(9)),
         exif_block(orientation_entry(0)),
+        exif_block(orientation_entry(1), orientation_entry(6)),
         exif_block(orientation_entry(6, kind=4)),  # browsers take a short number only
         exif_block(orientation_entry(6, length=2)),
         exif_block(orientation_entry(6))[:20],
@@ -203,6 +207,21 @@ def tiled_tiff(tile_px: int) -> bytes:
     fields = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile_px, 323: tile_px, 324: 134, 325: len(tile)}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
     return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + tile
+
+
+@pytest.mark.parametrize("value", ["plenty", "-1", "2e8"])
+def test_a_limit_that_is_no_number_is_not_passed_over(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKPOSE_MAX_PIXELS", value)
+    with pytest.raises(InvalidConfig, match=f"CLICKPOSE_MAX_PIXELS is '{value}': set it to a whole number"):
+        decode_image(encode(four_colours()))
+
+
+@pytest.mark.parametrize("size_wh", [(12_032, 9_024), (16_320, 12_240)])
+def test_telephone_pictures_of_108_and_200_million_pixels_are_no_attack(size_wh: tuple[int, int]) -> None:
+    limit = allow_pixels()
+    with Image.open(io.BytesIO(png_header(*size_wh) + bytes(4) + b"IDAT")) as picture:
+        refuse_large_work(picture, "phone.png", limit)
+        assert picture.size == size_wh
 
 
 def test_a_tiff_with_tiles_larger_than_itself_is_refused() -> None:
