@@ -58,7 +58,9 @@ class Skeleton:
         for pairs, what in ((self.links, "link"), (self.flip_pairs, "flip pair")):
             for pair in pairs:
                 if len(pair) != 2 or not all(0 <= index < len(self.keypoints) for index in pair):
-                    raise InvalidSkeleton(f"skeleton {self.name!r}: {what} {pair} is outside 0..{len(self) - 1}")
+                    raise InvalidSkeleton(
+                        f"skeleton {self.name!r}: {what} {pair} is outside 0..{len(self) - 1}; keypoints count from 0"
+                    )
         flipped = [index for pair in self.flip_pairs for index in pair]
         if len(set(flipped)) != len(flipped):
             raise InvalidSkeleton(f"skeleton {self.name!r} flips a keypoint twice")
@@ -172,6 +174,10 @@ class Skeleton:
             raise InvalidSkeleton(f"no skeleton {str(name_or_path)!r}: built in are {', '.join(built_in())}") from error
         try:
             return cls.from_dict(json.loads(content))  # in UTF-8 or UTF-16, with a mark or without
+        except UnicodeDecodeError as error:
+            raise InvalidSkeleton(
+                f"skeleton file {str(name_or_path)!r} is not in UTF-8 or UTF-16: save it so"
+            ) from error
         except ValueError as error:
             raise InvalidSkeleton(f"skeleton file {str(name_or_path)!r} cannot be read as JSON: {error}") from error
 

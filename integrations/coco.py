@@ -10,6 +10,7 @@ A reader refuses a bad record and names file, id and field, or, asked to skip, r
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ from integrations.persons import read_image, read_person
 from integrations.records import Ledger, integer, load_json
 
 PERSON_CATEGORY = 1
+
+logger = logging.getLogger(__name__)
 
 
 def read_coco(
@@ -140,23 +143,33 @@ def _read_skeleton(category: dict[str, Any], path: str | Path) -> Skeleton:
         for skeleton in (Skeleton.load(name) for name in built_in()):
             if skeleton.keypoints == names:
                 return skeleton
-        links = _valid_links(category.get("skeleton"), len(names))
+        links = _read_links(category.get("skeleton"), names, f"{path}: category {category['id']}")
         return Skeleton.from_dict({"name": category.get("name", "person"), "keypoints": names, "links": links})
     except (InvalidSkeleton, TypeError, AttributeError) as error:
         raise InvalidAnnotation(f"{path}: category {category['id']}: {error}") from error
 
 
-def _valid_links(links: Any, num_keypoints: int) -> list[tuple[int, int]]:
-    """Count from 0; a link to a keypoint that is not there is a leftover of another schema and is dropped.
+def _read_links(links: Any, names: Sequence[str], where: str) -> list[tuple[int, int]]:
+    """Count links from 0; one that leads to no keypoint is a leftover of another schema, and is left out with a line.
 
-    COCO counts from 1. Where some link ends at 0, and all are in range so, a tool counted from 0.
+    COCO counts from 1. Where some link ends at 0, and all are in range so, a tool counted from 0. Some write names.
     """
-    pairs = [tuple(link) for link in links or () if isinstance(link, list) and len(link) == 2]
-    pairs = [pair for pair in pairs if all(isinstance(end, int) for end in pair)]
-    ends = {end for pair in pairs for end in pair}
-    first = 0 if 0 in ends and max(ends) < num_keypoints else 1
-    counted = [(one - first, other - first) for one, other in pairs]
-    return [pair for pair in counted if all(0 <= end < num_keypoints for end in pair)]
+    ends = [[_end(end, names) for end in link] for link in links or () if isinstance(link, list) and len(link) == 2]
+    numbers = [end for link in ends for end in link if end is not None]
+    first = 0 if 0 in numbers and max(numbers) < len(names) else 1
+    counted = [tuple(end - first for end in link if end is not None) for link in ends]
+    known = [(pair[0], pair[1]) for pair in counted if len(pair) == 2 and all(0 <= end < len(names) for end in pair)]
+    if lost := len(links or ()) - len(known):
+        logger.warning("%s: %d of %d links lead to no keypoint, and are not drawn", where, lost, len(links))
+    return known
+
+
+def _end(end: Any, names: Sequence[str]) -> int | None:
+    """Return a link's end, counted from 1 where it is a name; None if it is neither a name nor a whole number."""
+    if isinstance(end, str):
+        return names.index(end) + 1 if end in names else None
+    is_whole = isinstance(end, int | float) and not isinstance(end, bool) and float(end).is_integer()
+    return int(end) if is_whole else None
 
 
 def _category_of(record: dict[str, Any], known: Collection[int], where: str) -> int:

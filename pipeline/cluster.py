@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,13 +63,19 @@ def started_here() -> str | None:
 
 
 def answers(address: str) -> bool:
-    """Tell whether something listens at ``HOST:PORT`` or ``ray://HOST:PORT``; asking Ray would take minutes."""
+    """Tell whether a gRPC server, as a cluster's head is, answers at ``HOST:PORT`` or ``ray://HOST:PORT``.
+
+    Ray itself would try for minutes.
+    """
+    import grpc
+
     try:
         parts = urlsplit(address if "://" in address else f"ray://{address}")
-        if parts.port is None:
-            return True  # an address of another kind, which Ray itself has to look at
-        socket.create_connection((parts.hostname or "", parts.port), timeout=ANSWER_S).close()
-    except (OSError, ValueError):
+        if parts.port is None or os.environ.get("RAY_USE_TLS", "0") != "0":
+            return True  # an address of another kind, or a handshake that only Ray can do
+        with grpc.insecure_channel(f"{parts.hostname}:{parts.port}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=ANSWER_S)
+    except (grpc.FutureTimeoutError, ValueError):
         return False
     return True
 

@@ -173,7 +173,7 @@ def test_everything_skipped_is_listed_and_so_are_the_persons_of_a_skipped_pictur
     content["annotations"].append(document(id=8, image_id=2)["annotations"][0])
     path = save(tmp_path, content)
     assert len(read_coco(path, skip_bad=True)) == 1
-    assert caplog.messages == [
+    assert caplog.messages[1:] == [
         f"skipped {path}: image 2: field 'height' is missing",
         f"skipped {path}: annotation 8: field 'image_id' names image 2, which is not in the file",
         f"{path}: skipped 2 bad records",
@@ -244,6 +244,24 @@ def test_links_may_be_counted_from_0(tmp_path: Path, links: list[list[int]]) -> 
     content = document()
     content["categories"][0]["skeleton"] = links
     assert read_coco(save(tmp_path, content)).skeleton.links == ((0, 1), (1, 2))
+
+
+@pytest.mark.parametrize(
+    "links, lost",
+    [
+        ([[1, 2], [2, 4]], 1),
+        ([[0, 1], [1, 2], [3, 1]], 1),  # counted from 1 because of the 3, so that the first leads nowhere
+        ([["a", "b"], ["b", "tail"]], 1),
+        ([[1.0, 2.0], [True, 2], [1], [float("nan"), 1]], 3),
+    ],
+)
+def test_links_that_lead_nowhere_are_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, links: list[list[Any]], lost: int
+) -> None:
+    content = document()
+    content["categories"][0]["skeleton"] = links
+    read_coco(save(tmp_path, content))
+    assert f"{lost} of {len(links)} links lead to no keypoint" in caplog.text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])

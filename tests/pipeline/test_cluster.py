@@ -2,8 +2,10 @@
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
 from clickpose.errors import ClickPoseError
@@ -29,11 +31,21 @@ def test_a_dead_address_is_said_in_one_sentence_and_soon(dead: str, monkeypatch:
     assert time.monotonic() - began < 30
 
 
-def test_addresses_of_both_kinds_are_tried(dead: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        alive = f"127.0.0.1:{server.getsockname()[1]}"
-        assert answers(alive) and answers(f"ray://{alive}")
-    assert not answers(dead) and not answers(f"ray://{dead}") and not answers("nowhere.invalid:6379")
+def test_addresses_of_both_kinds_are_tried(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_S", 1.0)
+    server = grpc.server(ThreadPoolExecutor(1))
+    alive = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    assert answers(alive) and answers(f"ray://{alive}")
+    server.stop(None).wait()
+    assert not answers(alive) and not answers(f"ray://{dead}") and not answers("nowhere.invalid:6379")
+
+
+def test_what_listens_and_is_no_cluster_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert not answers(address) and not answers(f"ray://{address}")
 
 
 def test_a_ray_that_was_started_here_and_is_gone_is_passed_over(
