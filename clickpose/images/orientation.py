@@ -53,13 +53,13 @@ def _exif_block(picture: Image.Image) -> bytes:
 
 def _orientation_in(tiff: bytes) -> int:
     """Return the first valid orientation in the first directory of a TIFF block; 1 if there is none."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
         return UPRIGHT
     (start,) = struct.unpack_from(f"{order}I", tiff, 4)
     (count,) = struct.unpack_from(f"{order}H", tiff, start)
     for index in range(count):
-        tag, kind, length, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * index)
+        tag, kind, length, value = struct.unpack_from(f"{order}HHIH2x", tiff, start + 2 + 12 * index)
         if (tag, kind, length) == (TAG, SHORT, 1) and (value == UPRIGHT or value in TURNS):
             return int(value)
     return UPRIGHT

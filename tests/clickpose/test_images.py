@@ -100,6 +100,8 @@ def test_orientation_counts_whatever_else_is_malformed(block: bytes) -> None:
         exif_block(orientation_entry(6, kind=4)),  # browsers take a short number only
         exif_block(orientation_entry(6, length=2)),
         exif_block(orientation_entry(6))[:20],
+        exif_block(orientation_entry(6))[:-6],
+        exif_block(orientation_entry(6)).replace(b"II*", b"II+"),
         b"Exif\0\0",
         b"Exif\0\0no TIFF at all",
     ],
