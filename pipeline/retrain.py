@@ -67,7 +67,6 @@ def retrain(
     Raises:
         StoreInUse: somebody else is writing to the store.
         StoreError: no model is current.
-        InvalidAnnotation: there is nobody to learn from.
         ClickPoseError: training failed; run again to resume.
     """
     with lease(store, "retraining") as check_lease:
@@ -75,10 +74,7 @@ def retrain(
         this = unfinished_round(store, config)
         if this is None:
             this = plan_round(store, collect(), config, judge)
-            if len(this.newest) < config.min_new_pictures:
-                reason = f"{len(this.newest)} images are new since the last round, {config.min_new_pictures} are needed"
-                if this.set_aside:
-                    reason += f"; {len(this.set_aside)} annotations are set aside"
+            if reason := _too_little(this, config):
                 return _report(this, config, None, Comparison({}, {}, Verdict(False, reason)), promoted=False)
             open_round(store, this)
         version, comparison = challenge(store, this, config, compare)
@@ -90,6 +86,20 @@ def retrain(
             on_promoted(version)
         close_round(store, this)
     return report
+
+
+def _too_little(this: RoundPlan, config: RetrainConfig) -> str:
+    """Return why there is not enough to learn from, or nothing."""
+    if len(this.newest) < config.min_new_pictures:
+        reason = f"{len(this.newest)} images are new since the last round, {config.min_new_pictures} are needed"
+        return reason + (f"; {len(this.set_aside)} annotations are set aside" if this.set_aside else "")
+    if not this.new.num_persons:
+        held_back = sum(image.file_name in this.newest for image in this.held_back.annotations.images)
+        return (
+            f"there is nobody to learn from: of {len(this.newest)} new images {held_back} are held back for the"
+            " comparison, and the others show nobody; annotate at least 1 more"
+        )
+    return ""
 
 
 def challenge(store: Store, this: RoundPlan, config: RetrainConfig, compare: Compare) -> tuple[str, Comparison]:

@@ -140,6 +140,16 @@ def test_without_anything_new_nothing_happens(store, annotations, config) -> Non
     assert len(Registry(store).versions()) == 2
 
 
+def test_a_round_with_only_held_back_images_asks_for_more(store, annotations, config) -> None:
+    champion, all_held_back = Registry(store).current(), dataclasses.replace(config, held_back_share=1.0)
+    report = retrain(store, collecting(annotations), all_held_back, compare=say(True))
+    assert (report.challenger, report.promoted) == (None, False) and Registry(store).current() == champion
+    count = len(annotations)
+    assert f"of {count} new images {count} are held back" in report.reason
+    assert report.reason.endswith("annotate at least 1 more")
+    assert retrain(store, collecting(annotations), config, compare=say(True)).promoted  # they are still new
+
+
 def test_a_picture_annotated_anew_is_new(store, annotations, config, monkeypatch) -> None:
     monkeypatch.setattr(rounds, "train", lambda job, out, **options: shutil.copytree(job.start, out))
     retrain(store, collecting(annotations), config, compare=say(False))
