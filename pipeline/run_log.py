@@ -26,7 +26,7 @@ class RunLog:
         self.epochs = [entry for entry in read_log(run)["epochs"] if entry["epoch"] < first_epoch]
         self.written_at = 0.0
 
-    def at_step(self, step: int, losses: Mapping[str, float]) -> None:
+    def at_step(self, step: int) -> None:
         """Note, every few seconds, which step of the run was just finished."""
         if time.monotonic() - self.written_at >= WRITE_EVERY_S:
             self._write(step)

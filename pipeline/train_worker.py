@@ -18,6 +18,7 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
+from torch import Tensor
 
 from clickpose.checkpoints.model_folder import LoadedModel, load_model
 from clickpose.errors import TrainingDiverged
@@ -110,9 +111,9 @@ def train_epoch(
     def batch_number() -> int:
         return (state.step - epoch * steps_per_epoch) * accumulate
 
-    def on_step(step: int, losses: Mapping[str, float]) -> None:
+    def on_step(step: int, losses: Mapping[str, Tensor]) -> None:
         if log:
-            log.at_step(step, losses)
+            log.at_step(step)
         saver.save_if_due(epoch, losses)
 
     remaining = load_batches(batches, job.loader_processes, first=batch_number())
@@ -161,11 +162,11 @@ class Saver:
         self.state, self.every_s, self.keep_in = state, every_s, keep_in
         self.saved_at = time.monotonic()
 
-    def save_if_due(self, epoch: int, losses: Mapping[str, float]) -> None:
+    def save_if_due(self, epoch: int, losses: Mapping[str, Tensor]) -> None:
         """Save in the middle of an epoch if one of the workers says that it is time."""
         is_due = float(time.monotonic() - self.saved_at >= self.every_s)
         if mean_over_processes(is_due, next(self.state.average.parameters()).device) > 0:
-            self.save(epoch, losses)
+            self.save(epoch, {name: float(value) for name, value in losses.items()})
 
     def save(self, next_epoch: int, metrics: Mapping[str, float]) -> None:
         """Save what a resumed run needs to continue with ``next_epoch``, or in the middle of it."""

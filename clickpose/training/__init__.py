@@ -11,6 +11,7 @@ feedback.py      simulated clicks: the truth plays the annotator
 output.py        what a step predicts, before any loss
 matcher.py       predictions matched to persons, one to one
 losses.py        the losses of every supervised layer
+running_means.py their means over an epoch, read when they are shown
 
 targets.py       the truth of an image as tensors
 batches.py       batches that depend on (seed, epoch, step) only

@@ -9,13 +9,14 @@ from typing import TypeAlias
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from clickpose.errors import TrainingDiverged
 from clickpose.model.feedback import FeedbackLoop
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.person_frame.batches import CropBatch
+from clickpose.training.running_means import RunningMeans
 from clickpose.training.state import TrainState, unwrap
 
 AnyBatch: TypeAlias = Batch | CropBatch
@@ -37,7 +38,7 @@ def train_one_epoch(
     batches: Iterable[AnyBatch],
     config: TrainConfig,
     steps_per_epoch: int,
-    on_step: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_step: Callable[[int, Mapping[str, Tensor]], None] | None = None,
 ) -> dict[str, float]:
     """Train on every batch once.
 
@@ -46,7 +47,7 @@ def train_one_epoch(
         batches: of one epoch, or those that are left of one that is resumed.
         config: of the run.
         steps_per_epoch: for the schedule.
-        on_step: called after each step with its number and losses, to show progress.
+        on_step: called after each step with its number and losses; converting one to a float waits for the device.
 
     Returns:
         The mean of each loss over the epoch, as ``train/NAME``.
@@ -65,28 +66,30 @@ def train_one_epoch(
         state.optimizer.step()
         update_average(state.average, unwrap(state.network), config.ema_decay, state.step)
         state.step += 1
-        for name, value in losses.items():
-            state.losses.setdefault(name, []).append(value)
+        state.losses.add(losses)
         if on_step is not None:
             on_step(state.step, losses)
-    epoch, state.losses = state.losses, {}
-    return {f"train/{name}": sum(values) / len(values) for name, values in epoch.items()}
+    means, state.losses = state.losses.read(), RunningMeans()
+    return {f"train/{name}": value for name, value in means.items()}
 
 
-def backward(state: TrainState, batches: Sequence[AnyBatch], config: TrainConfig) -> dict[str, float]:
-    """Add up the gradients of one step's batches, as if they were one; return its losses by name."""
+def backward(state: TrainState, batches: Sequence[AnyBatch], config: TrainConfig) -> dict[str, Tensor]:
+    """Add up the gradients of one step's batches, as if they were one; return its losses by name.
+
+    Raises:
+        TrainingDiverged: the loss is not finite. To know it, this waits for the device, once.
+    """
     counts = [count for batch in batches for count in batch.persons_per_image]
     num_persons = mean_over_processes(float(sum(counts)), next(state.average.parameters()).device)
-    losses: dict[str, float] = {}
+    losses: dict[str, Tensor] = {}
     for i, batch in enumerate(batches):
         seed = config.seed * 1_000_003 + state.step * config.accumulate + i
         loss, logs = state.network(batch, num_persons, len(counts), torch.Generator().manual_seed(seed))
-        total = float(loss.detach())
-        if not math.isfinite(total):
-            raise TrainingDiverged(f"the loss of step {state.step} is {total}")
         loss.backward()
-        for name, value in {"loss": total, **logs}.items():
-            losses[name] = losses.get(name, 0.0) + value
+        for name, value in {"loss": loss.detach(), **logs}.items():
+            losses[name] = losses[name] + value if name in losses else value
+    if not math.isfinite(total := float(losses["loss"])):
+        raise TrainingDiverged(f"the loss of step {state.step} is {total}")
     return losses
 
 

@@ -67,7 +67,7 @@ def total_loss(
     config: LossConfig,
     num_persons: float | None = None,
     num_images: int | None = None,
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Weigh and add the losses of all layers.
 
     Args:
@@ -85,13 +85,13 @@ def total_loss(
     real = [output.proposals, *output.layers, *output.feedback]
     per_layer = [layer_losses(layer, targets, sigmas, count, config.score_target) for layer in real]
     total = sum((_weigh(losses, config.weights) for losses in per_layer), start=torch.zeros((), device=sigmas.device))
-    logs = {name: float(value.detach()) for name, value in per_layer[len(output.layers)].items()}
+    logs = {name: value.detach() for name, value in per_layer[len(output.layers)].items()}
     if output.denoising is not None:
         noised = [denoising_losses(layer, output.denoising) for layer in output.denoised]
         divisor = (num_images or len(targets)) if config.denoising_divisor == "batch" else 1
         total = total + sum(_weigh(losses, config.denoising_weights) for losses in noised) / divisor
     if output.feedback:
-        logs |= {f"feedback_{name}": float(value.detach()) for name, value in per_layer[-1].items()}
+        logs |= {f"feedback_{name}": value.detach() for name, value in per_layer[-1].items()}
     return total, logs
 
 

@@ -22,13 +22,14 @@ from clickpose.training.forward import training_forward
 from clickpose.training.losses import total_loss
 from clickpose.training.person_frame.settings import DrawConfig
 from clickpose.training.person_frame.step import CropTrainingStep
+from clickpose.training.running_means import RunningMeans
 
 
 @dataclass
 class TrainState:
     """Everything that a resumed run needs: the network, its moving average, the optimiser and the current step.
 
-    ``losses`` are those of the epoch so far, a list for each name: an epoch may be resumed in its middle.
+    ``losses`` are the means of the epoch so far: an epoch may be resumed in its middle.
     """
 
     network: nn.Module  # a training step around the model, perhaps wrapped for data parallelism
@@ -36,7 +37,7 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     step: int = 0
     first_epoch: int = 0
-    losses: dict[str, list[float]] = field(default_factory=dict)
+    losses: RunningMeans = field(default_factory=RunningMeans)
 
     def state_dict(self, next_epoch: int) -> dict[str, Any]:
         """Collect what ``load_state_dict`` restores."""
@@ -46,7 +47,7 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "first_epoch": next_epoch,
-            "losses": self.losses,
+            "loss_means": self.losses.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -55,7 +56,7 @@ class TrainState:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.first_epoch = state["step"], state["first_epoch"]
-        self.losses = dict(state.get("losses", {}))
+        self.losses.load_state_dict(state.get("loss_means", {}), next(self.average.parameters()).device)
 
 
 def unwrap(network: nn.Module) -> FeedbackLoop:
@@ -77,7 +78,7 @@ class TrainingStep(nn.Module):
 
     def forward(
         self, batch: Batch, num_persons: float, num_images: int, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss and the last layer's losses by name.
 
         Args:

@@ -39,7 +39,7 @@ def test_a_log_is_taken_up_again_by_a_resumed_run(tmp_path) -> None:
 def test_steps_are_not_written_more_often_than_anybody_looks(tmp_path) -> None:
     log = RunLog(str(tmp_path), total_steps=100, first_epoch=0)
     for step in range(1, 50):
-        log.at_step(step, {})
+        log.at_step(step)
     assert read_log(str(tmp_path))["step"] == 1
 
 

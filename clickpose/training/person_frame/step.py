@@ -32,7 +32,7 @@ class CropTrainingStep(nn.Module):
 
     def forward(
         self, batch: CropBatch, num_persons: float, num_images: int, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Play a few rounds with a simulated annotator.
 
         Args:
@@ -52,7 +52,7 @@ class CropTrainingStep(nn.Module):
         held, boxes = torch.zeros_like(batch.labelled, dtype=torch.bool), batch.boxes
         clicks_px = self._opinion(batch, generator)
         rounds = _one_of(self.loop.rounds, generator)
-        logs: dict[str, float] = {}
+        logs: dict[str, Tensor] = {}
         for i in range(rounds):
             count = _one_of(self.loop.later_clicks if i else self.loop.first_clicks, generator)
             clicked = self._choose(keypoints, batch, held, count, generator)
@@ -131,10 +131,10 @@ class CropTrainingStep(nn.Module):
         return torch.exp(-squared / (2 * batch.areas[:, None] * (2 * self.sigmas) ** 2).clamp(min=1e-9))
 
     @torch.no_grad()
-    def _logs(self, played: RoundOutput, given: Tensor, free: Tensor, batch: CropBatch) -> dict[str, float]:
+    def _logs(self, played: RoundOutput, given: Tensor, free: Tensor, batch: CropBatch) -> dict[str, Tensor]:
         count = free.sum().clamp(min=1)
         within = [(self._similarity(k, batch) > DEFAULT_TOLERANCE) * free for k in (given, played.keypoints)]
-        return {name: float(w.sum() / count) for name, w in zip(("before", "after"), within, strict=True)}
+        return {name: w.sum() / count for name, w in zip(("before", "after"), within, strict=True)}
 
 
 def _one_of(choices: tuple[int, ...], generator: torch.Generator) -> int:
