@@ -146,7 +146,7 @@ def desk(chromium: str, page: Any, label_studio: LabelStudioServer) -> Iterator[
 @pytest.fixture
 def editor(desk: Editor) -> Editor:
     """A fresh task is open, and the service in its right mind."""
-    desk.service.delay_s, desk.service.failure = 0.0, None
+    desk.service.delay_s, desk.service.failure, desk.service.answers = 0.0, None, 0
     desk.service.edits.clear()
     desk.said.clear()
     desk.open(desk.new_task())

@@ -49,6 +49,7 @@ class Follower:
     delay_s: float = 0.0
     failure: Exception | None = None
     edits: list[KeypointEdit | PersonEdit] = field(default_factory=list)
+    answers: int = 0
 
     async def model_version(self) -> str:
         return "follower-1"
@@ -62,6 +63,7 @@ class Follower:
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
         self.edits.append(edit)
         await asyncio.sleep(self.delay_s)
+        self.answers += 1
         if self.failure:
             raise self.failure
         assert isinstance(edit, KeypointEdit)

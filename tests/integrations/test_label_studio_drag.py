@@ -195,16 +195,45 @@ def test_several_points_dragged_together_are_one_step(editor: Editor) -> None:
 def test_arrow_keys_in_the_side_panel_move_a_point_and_the_others_follow(editor: Editor) -> None:
     start = editor.places()
     editor.select("p1_left_knee")
-    x_field = editor.page.locator(".lsf-region-editor input").first
-    x_field.click()
-    for _ in range(3):
-        x_field.press("ArrowUp")
-    with editor.page.expect_response("**/interactive-annotating*"):
-        pass
+    editor.type_in_side_panel("ArrowUp", times=3)
+    editor.page.wait_for_function(f"() => ({HELD})().length")
     editor.settle()
     assert editor.moved_since(start) == of_person(1)
     assert editor.places()["p1_left_knee"][0] == pytest.approx(start["p1_left_knee"][0] + 3)
-    assert editor.page.evaluate(HELD) == ["p1_left_knee"] and len(editor.service.edits) == 1
+    assert editor.page.evaluate(HELD) == ["p1_left_knee"]
+
+
+def test_late_answer_waits_for_what_is_typed_and_overwrites_none_of_it(editor: Editor) -> None:
+    editor.service.delay_s = SLOW_S
+    start = editor.places()
+    editor.drag("p1_nose")
+    editor.select("p1_left_knee")
+    while not editor.service.answers:
+        editor.type_in_side_panel("ArrowUp")
+    editor.type_in_side_panel("ArrowUp")
+    assert editor.moved_since(start) == {"p1_nose", "p1_left_knee"}
+    typed = editor.places()["p1_left_knee"]
+    editor.page.evaluate(f"() => {ANNOTATION}.unselectAll()")  # what is typed is held nevertheless
+    editor.page.wait_for_function(f"() => ({HELD})().length === 2")
+    editor.settle()
+    assert editor.moved_since(start) == of_person(1)
+    assert editor.places()["p1_left_knee"] == typed
+    assert sorted(editor.page.evaluate(HELD)) == ["p1_left_knee", "p1_nose"]
+
+
+def test_late_answer_does_not_bring_back_who_was_deleted_meanwhile(editor: Editor) -> None:
+    editor.service.delay_s = SLOW_S
+    start = editor.places()
+    editor.drag("p0_nose")
+    dropped = editor.places()
+    editor.press("Delete")
+    editor.settle()
+    assert set(editor.places()) == {name for name in start if name.startswith("p1")}
+    assert not {name for name in editor.moved_since(start) if name.startswith("p1")}
+    editor.press("Control+z")
+    assert editor.places() == dropped
+    editor.press("Control+z")
+    assert editor.places() == start
 
 
 def test_tabs_come_and_go(editor: Editor) -> None:

@@ -3,7 +3,7 @@
 
 import { isAlive } from "./editor.js";
 import { amendStep, asOneStep, nameNewestStep } from "./history.js";
-import { heldValues, placeIn, pointsOf, setValues, withValues } from "./regions.js";
+import { heldValues, isPoint, placeIn, pointsOf, setValues, withValues } from "./regions.js";
 
 const DRAGGING = "clickpose-dragging";
 const TYPED_MS = 500; // after this long without a key, a number is complete
@@ -18,7 +18,7 @@ export class Hand {
     this.screen = screen;
     this.onMoved = onMoved;
     this.drag = null; // places at its start
-    this.typing = null;
+    this.typing = null; // places of the points in the side panel before its first key, and what ends it
     this.waiting = [];
     this.typed = this.typed.bind(this);
     screen.stage.on("dragstart.clickpose transformstart.clickpose", () => this.dragStarts());
@@ -42,9 +42,9 @@ export class Hand {
     if (this.drag && !window.Konva.isDragging() && !window.Konva.Transformer?.isTransforming?.()) this.dragEnds();
   }
 
-  /** Wait until no point is dragged. */
+  /** Wait until no point is dragged, and no number typed. */
   async isAway() {
-    while (this.drag) await new Promise((goOn) => this.waiting.push(goOn));
+    while (this.drag || this.typing) await new Promise((goOn) => this.waiting.push(goOn));
   }
 
   /** Put a point somewhere, in percent, as if it had been dragged there. */
@@ -82,21 +82,30 @@ export class Hand {
   }
 
   typed(event) {
-    if (!event.target.closest?.(SIDE_PANEL) || !this.screen.annotation.editable) return;
-    this.typing ??= { places: placesOf(this.screen.annotation) };
+    const { annotation } = this.screen;
+    if (!event.target.closest?.(SIDE_PANEL) || !annotation.editable) return;
+    this.typing ??= { places: new Map() };
+    const shown = annotation.selectedRegions.filter((region) => isPoint(region) && !this.typing.places.has(region.id));
+    shown.forEach((point) => this.typing.places.set(point.id, placeIn(point)));
     clearTimeout(this.typing.timer);
     this.typing.timer = setTimeout(() => this.typingEnds(), TYPED_MS);
   }
 
   typingEnds() {
     const { annotation } = this.screen;
-    const moved = movedSince(this.typing.places, annotation).filter((point) => point.inSelection);
+    const moved = movedSince(this.typing.places, annotation);
     this.typing = null;
-    if (!moved.length) return;
+    if (moved.length) this.hold(moved);
+    this.goOn();
+  }
+
+  /** Mark points that were moved by the newest step as held, as part of that step. */
+  hold(moved) {
+    const { annotation } = this.screen;
     const ids = new Set(moved.map((point) => point.id));
-    const step = nameNewestStep(annotation);
-    const hold = () => moved.forEach((point) => setValues(point, heldValues(point.toJSON())));
-    amendStep(annotation, step, hold, (id, state) => (ids.has(id) ? withValues(state, heldValues(state)) : state));
+    const mark = () => moved.forEach((point) => setValues(point, heldValues(point.toJSON())));
+    const marked = (id, state) => (ids.has(id) ? withValues(state, heldValues(state)) : state);
+    amendStep(annotation, nameNewestStep(annotation), mark, marked);
     this.onMoved(moved);
   }
 

@@ -13,7 +13,7 @@ const backends = new Map(); // ids by project: to ask for them, Label Studio ask
 
 /** Refines one screen.
  *
- * @param hand An answer waits until it has let go.
+ * @param hand An answer waits until it has let go of what it drags or types.
  * @param report Called with the number of answers awaited, or with an Error.
  */
 export class Refiner {
