@@ -78,21 +78,35 @@ def init(
 def push(
     url: Url,
     title: Title,
-    prelabels: Annotated[str, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")],
-    model: Annotated[Path, typer.Option(help="Model folder that made them.")],
+    model: Annotated[Path, typer.Option(help="Model folder that made them, or whose skeleton is annotated.")],
+    prelabels: Annotated[str | None, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Instead of pre-labels: COCO results of any model, with --data.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="COCO file that --results is about.")] = None,
+    images: Annotated[str | None, typer.Option(help="Folder of its images; by default that of --data.")] = None,
+    min_score: Annotated[float, typer.Option(help="Leave out poses of --results scored lower.")] = 0.3,
     serve_from: Annotated[
         str | None,
         typer.Option(help="Address of the images for browsers, up to their names; without it, the project's folders."),
     ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Import pre-labelled images as tasks with predictions; those that are there get the predictions they lack."""
+    """Import pre-labelled images as tasks with predictions; those that are there get the predictions they lack.
+
+    With --results, the first guesses are those of another model, and ours refines them.
+    """
     from clickpose.checkpoints.model_folder import load_model
-    from clickpose.commands.pushing import predicted_pictures
+    from clickpose.commands.pushing import ForeignResults, predicted_pictures
     from integrations.label_studio.pushing import push as push_pictures
 
     skeleton = load_model(model).skeleton
-    pictures = predicted_pictures(prelabels)
+    if prelabels and not results:
+        pictures = predicted_pictures(prelabels)
+    elif results and data and not prelabels:
+        pictures = ForeignResults(results, data, images or str(data.parent), min_score).pictures(skeleton)
+    else:
+        raise InvalidConfig("name what to push: a folder of pre-labels, or --results and --data")
     with connect(url) as client:
         project = find_project(client, title)
         pushed = push_pictures(client, project, pictures(client, project, serve_from), skeleton)

@@ -1,15 +1,21 @@
-"""Pre-labels on their way into a project: each image by its name below its root, and the address that shows it."""
+"""Poses on their way into a project: each image by its name below its root, and the address that shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from clickpose.errors import LabelStudioError, StoreError
+from clickpose.evaluation import convert_poses
+from clickpose.skeleton import Skeleton
+from integrations.coco import person_categories, read_coco
+from integrations.coco_results import read_results
 from integrations.label_studio.addresses import address_below, find_document_root, local_address
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.pushing import PredictedPicture
+from pipeline.pictures import full_name
 from pipeline.roots import read_roots, relative_name
 from pipeline.shards import read_parts, read_prelabels
 from pipeline.store import Store
@@ -37,6 +43,43 @@ def predicted_pictures(prelabels: str) -> PredictedPictures:
             yield PredictedPicture(name, address, found.size_wh, found.poses, found.model_version)
 
     return pictures
+
+
+@dataclass(frozen=True)
+class ForeignResults:
+    """Poses that any model found, as its tools write them.
+
+    Attributes:
+        results: COCO results file.
+        data: the COCO file that it is about: its images, their sizes, and the names of the keypoints.
+        images: folder or URI that the file names of ``data`` are relative to.
+        min_score: poses scored lower are left out.
+    """
+
+    results: Path
+    data: Path
+    images: str
+    min_score: float
+
+    def pictures(self, skeleton: Skeleton) -> PredictedPictures:
+        """Return what yields the images of ``data`` with poses in another skeleton.
+
+        Raises:
+            InvalidAnnotation: a file is malformed, or shares no keypoint with the skeleton.
+        """
+        data = read_coco(self.data)
+        found = read_results(self.results, data, person_categories(self.data))
+        poses = convert_poses(found, data.skeleton, skeleton)
+        folder = full_name(self.images).rstrip("/")
+
+        def pictures(client: LabelStudio, project: int, serve_from: str | None) -> Iterator[PredictedPicture]:
+            addresses = Addresses(client, project, serve_from)
+            for image in data.images:
+                address = addresses.of(f"{folder}/{image.file_name}", image.file_name)
+                shown = [pose for pose in poses.get(image.id, ()) if pose.score >= self.min_score]
+                yield PredictedPicture(image.file_name, address, image.size_wh, shown, self.results.stem)
+
+        return pictures
 
 
 class Addresses:

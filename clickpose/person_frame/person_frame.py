@@ -20,7 +20,7 @@ from clickpose.person_frame.frame import Frame, enclose
 from clickpose.person_frame.maps import KEPT_SIZES, Maps, keep, side_by_side
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.person_frame.starts import first_keypoints
-from clickpose.poses import SAME_PERSON_IOU, drop_duplicates, hidden_among, keep_held, new_pose
+from clickpose.poses import HIDDEN_IOU, SAME_PERSON_IOU, drop_duplicates, hidden_among, keep_held, new_pose
 from clickpose.skeleton import Skeleton
 
 KEPT_SIDE_PX = 1600  # longer side of the image that is kept, to look at one more crop
@@ -112,11 +112,14 @@ class PersonFrame:
         return self._play(encoded, placed)
 
     def missed(self, encoded: EncodedPersons, shown: Sequence[Pose]) -> list[float]:
-        """Return the finder's scores of those who are not shown; as it turns out, they are chances nearly."""
+        """Return the chance that each box which is not shown has a person whom COCO would annotate.
+
+        Of boxes scored s, on COCO pictures, a share of about s squared has one (s from .1 to .35, 1,698 boxes).
+        """
         no_pose = np.zeros((1, 2), np.float32)
         found = zip(encoded.found.boxes_px, encoded.found.scores, strict=True)
-        hidden = hidden_among([new_pose(no_pose, box, float(score)) for box, score in found], shown)
-        return [pose.score for pose in hidden]
+        distinct = drop_duplicates([new_pose(no_pose, box, float(score)) for box, score in found], HIDDEN_IOU)
+        return [pose.score**2 for pose in hidden_among(distinct, shown)]
 
     def person_in(self, encoded: EncodedPersons, box_px: Floats) -> Pose:
         """Look at a box and return the person in it."""

@@ -229,3 +229,10 @@ def test_a_grown_model_keeps_what_it_knows_of_shared_keypoints(network: PersonFr
     grown = grow(network, COCO17, skeleton)
     assert isinstance(grown, PersonFrameNetwork) and grown.frame_config.num_keypoints == 2
     assert torch.equal(grown.keypoint_label.weight[1], network.keypoint_label.weight[1])
+
+
+def test_each_person_who_is_not_shown_may_cost_a_click(predictor: Predictor, encoded: EncodedPersons) -> None:
+    shown = predictor.detect(encoded)
+    wrong = sum(float((1 - pose.scores).sum()) for pose in shown)
+    assert predictor.expected_clicks(encoded, shown) == pytest.approx(wrong + SCORES[2] ** 2)
+    assert predictor.expected_clicks(encoded, []) == pytest.approx((SCORES**2).sum())

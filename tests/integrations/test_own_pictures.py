@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import pytest
 from PIL import Image
 
 from clickpose.__main__ import main
-from clickpose.annotations import Pose
+from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.collecting import collect
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
+from integrations.coco import results_to_coco, write_coco
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.tasks import make_prediction
@@ -128,6 +130,30 @@ def test_every_picture_has_its_own_task_address_and_predictions(
         assert sorted(prediction["model_version"] for prediction in task["predictions"]) == ["v1", "v2"]
         assert {boxes_of(prediction) for prediction in task["predictions"]} == {NAMES.index(name) + 1}
     assert client.find_project(title)["model_version"] == "v2"
+
+
+def test_the_first_guesses_may_be_those_of_any_model(
+    client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
+) -> None:
+    images = tuple(AnnotatedImage(i, name, Image.open(photos / name).size) for i, name in enumerate(NAMES))
+    write_coco(AnnotationSet(SKELETON, images), tmp_path / "data.json")
+    poses = {image.id: [pose(image.size_wh), replace(pose(image.size_wh), score=0.1)] for image in images[1:]}
+    (tmp_path / "vitpose.json").write_text(json.dumps(results_to_coco(poses)))
+    command("init", pictures=photos)
+    for _ in range(2):
+        command("push", results=tmp_path / "vitpose.json", data=tmp_path / "data.json", images=photos)
+    tasks = tasks_of(client, title)
+    assert sorted(tasks) == sorted(NAMES)
+    for name, task in tasks.items():
+        assert client.fetch(task["data"]["image"]) == (photos / name).read_bytes()
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == "vitpose"
+        assert boxes_of(prediction) == (name != NAMES[0])  # the doubtful ones are left out
+
+
+def test_a_push_of_nothing_asks_what_to_push(command: Any, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="name what to push"):
+        command("push", results=tmp_path / "vitpose.json")
 
 
 def test_an_address_that_is_given_may_lack_its_slash(
