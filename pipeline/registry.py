@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from clickpose.checkpoints.files import ALL, METRICS
 from clickpose.errors import InvalidModel, StoreError
 from integrations.store import CURRENT, HISTORY, MODELS, NUMBERED_VERSION, line_to, record_of
 from pipeline.store import Store, folder_hashes, local_folder
 
-MODEL_FILES = ("config.json", "skeleton.json", "weights.safetensors", "metrics.json", "card.md")
 MAX_ROLLBACKS = 50
 
 
@@ -66,7 +66,7 @@ class Registry:
     def show(self, version: str) -> ModelRecord:
         """Return the record of one version; StoreError if there is no such version."""
         record = self._record(version)
-        metrics = self.store.read_json(f"{MODELS}/{version}/metrics.json")
+        metrics = self.store.read_json(f"{MODELS}/{version}/{METRICS}")
         return ModelRecord(version, record["parent"], record["added_at"], metrics, version == self.current())
 
     def add(self, folder: str | Path, *, parent: str | None = None, made_by: str | None = None) -> str:
@@ -81,7 +81,7 @@ class Registry:
             InvalidModel: the folder lacks one of the files that make a model.
             StoreError: ``parent`` is no version of this registry, or the store cannot be written.
         """
-        missing = [file for file in MODEL_FILES if not (Path(folder) / file).is_file()]
+        missing = [file for file in ALL if not (Path(folder) / file).is_file()]
         if missing:
             raise InvalidModel(f"{folder} is no model folder: it lacks {', '.join(missing)}")
         if parent is not None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clickpose.annotations import AnnotationSet
+from clickpose.checkpoints.files import METRICS
 from integrations.store import MODELS
 from pipeline.compare import Compare, Comparison, compare_in_clicks
 from pipeline.dataset import PictureFolder, coco_bytes
@@ -154,7 +155,7 @@ def _write_source(store: Store, name: str, annotations: AnnotationSet, images: s
 
 def _write_metrics(challenger: Path, comparison: Comparison) -> None:
     """Let the challenger's own folder say what was measured on the held-back pictures."""
-    file = challenger / "metrics.json"
+    file = challenger / METRICS
     held_back = {f"held_back/{name}": value for name, value in comparison.challenger.items()}
     file.write_text(json.dumps(json.loads(file.read_text()) | held_back, indent=2) + "\n")
 

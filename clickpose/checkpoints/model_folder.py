@@ -20,14 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from clickpose.checkpoints.files import CARD, CONFIG, METRICS, NEEDED, SKELETON, WEIGHTS
 from clickpose.errors import ClickPoseError, InvalidModel
 from clickpose.model import ClickPose, ModelConfig
 from clickpose.person_frame.config import FORM, PersonFrameConfig
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.skeleton import Skeleton
-
-FILES = ("config.json", "skeleton.json", "weights.safetensors", "metrics.json", "card.md")
-
 
 Network: TypeAlias = ClickPose | PersonFrameNetwork
 
@@ -63,11 +61,11 @@ def save_model(
         name: w.detach().cpu().to(dtype if w.is_floating_point() else w.dtype).contiguous()
         for name, w in network.state_dict().items()
     }
-    _write_json(folder / "config.json", config_of(network).to_dict())
-    _write_json(folder / "skeleton.json", skeleton.to_dict())
-    save_file(weights, folder / "weights.safetensors")
-    _write_json(folder / "metrics.json", metrics)
-    (folder / "card.md").write_text(card)
+    _write_json(folder / CONFIG, config_of(network).to_dict())
+    _write_json(folder / SKELETON, skeleton.to_dict())
+    save_file(weights, folder / WEIGHTS)
+    _write_json(folder / METRICS, metrics)
+    (folder / CARD).write_text(card)
     return folder
 
 
@@ -78,20 +76,20 @@ def load_model(folder: str | Path) -> LoadedModel:
         InvalidModel: a file is missing or unreadable, or weights and configuration do not fit.
     """
     folder = Path(folder)
-    missing = [name for name in FILES[:3] if not (folder / name).is_file()]
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise InvalidModel(f"{folder} is not a model folder: {', '.join(missing)} missing")
     try:
-        network = build_network(json.loads((folder / "config.json").read_text()))
-        skeleton = Skeleton.from_dict(json.loads((folder / "skeleton.json").read_text()))
-        weights = load_file(folder / "weights.safetensors")
-        metrics = folder / "metrics.json"
+        network = build_network(json.loads((folder / CONFIG).read_text()))
+        skeleton = Skeleton.from_dict(json.loads((folder / SKELETON).read_text()))
+        weights = load_file(folder / WEIGHTS)
+        metrics = folder / METRICS
         numbers = json.loads(metrics.read_text()) if metrics.is_file() else {}
     except (OSError, ValueError, TypeError, SafetensorError, ClickPoseError) as error:
         raise InvalidModel(f"{folder} cannot be read: {error}") from error
     if len(skeleton) != network.config.num_keypoints:
         raise InvalidModel(
-            f"{folder}: {len(skeleton)} keypoints in skeleton.json, {network.config.num_keypoints} in config.json"
+            f"{folder}: {len(skeleton)} keypoints in {SKELETON}, {network.config.num_keypoints} in {CONFIG}"
         )
     load_weights(network, weights, str(folder))
     return LoadedModel(network.eval(), skeleton, numbers)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from clickpose.checkpoints.files import CARD
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import StoreError
 
@@ -41,7 +42,7 @@ def show(version: str, store: Where, json: JsonFile = None) -> None:
     """Show a model's card."""
     registry = _registry(store)
     record = registry.show(version)
-    typer.echo((registry.fetch(version) / "card.md").read_text())
+    typer.echo((registry.fetch(version) / CARD).read_text())
     write_json(json, asdict(record))
 
 

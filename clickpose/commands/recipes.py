@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from clickpose.errors import InvalidModel
 
 if TYPE_CHECKING:
     from clickpose.training.config import TrainConfig
@@ -61,16 +57,3 @@ class RecipeOptions:
         given = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
         config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
         return change_settings(config, [*changes, *(self.changes or ())])
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """Return the content of a model folder's ``config.json``.
-
-    Raises:
-        InvalidModel: there is none, or it cannot be read.
-    """
-    try:
-        config: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidModel(f"{folder} is not a model folder: config.json cannot be read ({error})") from error
-    return config

@@ -114,12 +114,13 @@ class RetrainOptions:
         )
 
     def _training(self, store: Store) -> TrainConfig:
+        from clickpose.checkpoints.files import CONFIG
         from clickpose.training.config import fine_tuning_for
         from integrations.store import MODELS
         from pipeline.registry import Registry
 
         champion = Registry(store).current()
-        model_config = store.read_json(f"{MODELS}/{champion}/config.json") if champion else {}
+        model_config = store.read_json(f"{MODELS}/{champion}/{CONFIG}") if champion else {}
         once = [] if "form" in model_config else ["scenes_per_epoch=none"]  # the published form sees each image once
         return self.recipe.settings(fine_tuning_for(model_config), *once)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clickpose.checkpoints.files import CONFIG, read_config
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
-from clickpose.commands.recipes import RecipeOptions, read_config
+from clickpose.commands.recipes import RecipeOptions
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def start_model(options: TrainOptions) -> Path:
     if options.init is not None and options.skeleton is None:
         return options.init
     folder, skeleton = Path(options.run) / "start", wanted_skeleton(options)
-    if (folder / "config.json").exists():
+    if (folder / CONFIG).exists():
         if (found := load_model(folder).skeleton) != skeleton:
             raise InvalidConfig(f"{options.run} was started with skeleton {found.name!r}: choose a new --run")
         return folder

@@ -114,6 +114,8 @@ class ModelConfig:
         Raises:
             InvalidConfig: a name is unknown or missing, or a value out of range.
         """
+        if not isinstance(values, Mapping):
+            raise InvalidConfig(f"model settings must be an object, not {values!r}")
         values = {name: value for name, value in values.items() if name not in RETIRED}
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from pyarrow import fs
 
+from clickpose.checkpoints.files import SKELETON
 from clickpose.errors import StoreError
 from clickpose.skeleton import Skeleton
 from integrations.store import CURRENT, HISTORY, MODELS, VERSION, explained, line_to, open_filesystem
@@ -61,7 +62,7 @@ class ModelSource:
             StoreError: the store cannot be read, or has no such model.
             InvalidSkeleton: the model's skeleton is malformed.
         """
-        uri = f"{self._folder(version)}/skeleton.json"
+        uri = f"{self._folder(version)}/{SKELETON}"
         try:
             return Skeleton.from_dict(json.loads(_read(uri)))
         except ValueError as error:

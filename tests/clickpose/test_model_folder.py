@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from clickpose.checkpoints.model_folder import FILES, load_model, save_model
+from clickpose.checkpoints.files import ALL, NEEDED
+from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.errors import InvalidModel
 from clickpose.skeleton import Skeleton
 from tests.clickpose.builders import SKELETON, build_model
@@ -27,7 +28,7 @@ def edit_json(path: Path, **changes: object) -> None:
 def test_there_and_back_loses_nothing(folder: Path) -> None:
     loaded, model = load_model(folder), build_model()
     weights = loaded.network.state_dict()
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(ALL)
     assert (loaded.network.config, loaded.skeleton, loaded.metrics) == (model.config, SKELETON, {"ap": 0.25})
     assert not loaded.network.training
     for name, weight in model.state_dict().items():
@@ -54,7 +55,7 @@ def test_numbers_are_optional(folder: Path) -> None:
     assert load_model(folder).metrics == {}
 
 
-@pytest.mark.parametrize("name", FILES[:3])
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(InvalidModel, match=f"is not a model folder: {name} missing"):
@@ -64,8 +65,8 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name, content",
     [
-        *itertools.product(FILES[:4], [b"", b"{", b"\xff\xfe\x00"]),
-        *itertools.product(FILES[:3], [b'{"a": 1}', b"[1, 2]"]),
+        *itertools.product(ALL[:4], [b"", b"{", b"\xff\xfe\x00"]),
+        *itertools.product(NEEDED, [b'{"a": 1}', b"[1, 2]"]),
     ],
 )
 def test_a_broken_file_is_refused(folder: Path, name: str, content: bytes) -> None:

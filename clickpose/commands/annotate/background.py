@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from typing import Any
 
+from clickpose.checkpoints.files import CONFIG
 from clickpose.commands.annotate.desk import TITLE, Desk
 from clickpose.commands.collecting import collect
 from clickpose.commands.predict_anew import Project, predict_anew
@@ -44,7 +45,7 @@ class Background:
         self.desk, self.tell = desk, tell
         self.registry = Registry(desk.store)
         images = "\n".join([str(desk.photos), desk.store.uri_of(FETCHED)])
-        training = fine_tuning_for(desk.store.read_json(f"{MODELS}/{self.current()}/config.json"))
+        training = fine_tuning_for(desk.store.read_json(f"{MODELS}/{self.current()}/{CONFIG}"))
         self.config = RetrainConfig(images, training, num_workers=1, **rounds)
 
     def start(self) -> None:

@@ -1,0 +1,27 @@
+"""The files of a model folder, by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clickpose.errors import InvalidModel
+
+CONFIG, SKELETON, WEIGHTS = "config.json", "skeleton.json", "weights.safetensors"
+METRICS, CARD = "metrics.json", "card.md"
+NEEDED = (CONFIG, SKELETON, WEIGHTS)  # to load it
+ALL = (*NEEDED, METRICS, CARD)
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Return the content of a model folder's ``config.json``.
+
+    Raises:
+        InvalidModel: there is none, or it cannot be read.
+    """
+    try:
+        config: dict[str, Any] = json.loads((Path(folder) / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidModel(f"{folder} is not a model folder: {CONFIG} cannot be read ({error})") from error
+    return config
