@@ -1,36 +1,58 @@
 """What a person costs in clicks: by hand, with the published loop, with ours, and from another model's first guesses.
 
-    python -m benchmarks.click_economy --set NAME ANNOTATIONS.json IMAGES [--start-from NAME RESULTS.json]
+    python -m benchmarks.click_economy --set NAME ANNOTATIONS.json IMAGES [--start-from NAME RESULTS.json] [--plot FILE]
 
-Prints the tables of docs/click-economy.md and writes the numbers to benchmarks/results/click_economy.json. All arms
-correct the same persons, worst keypoint first, until a person's OKS is .85; exact clicks, so nothing is random.
+Prints the tables of docs/click-economy.md and writes the numbers to benchmarks/results/click_economy.json; plots how
+reliable the scores of keypoints are. All arms
+correct the same persons, worst keypoint first unless their names say otherwise, until a person's OKS is .85.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
+import numpy as np
+from scipy.stats import spearmanr
+
+from clickpose.annotations import AnnotationSet, Pose, convert_set, only_keypoints
 from clickpose.checkpoints.model_folder import load_model
 from clickpose.evaluation import RecordedResults, convert_poses, keypoint_ap
-from clickpose.evaluation.click_cost import ClickCost, clicks_per_person
+from clickpose.evaluation.click_cost import ClickCost, CostMeter, clicks_per_person
+from clickpose.evaluation.click_curve import ClickCurve, CurveMeter
 from clickpose.evaluation.click_style import ClickStyle
-from clickpose.evaluation.predictors import NamedImage, PosePredictor, StartedFrom
+from clickpose.evaluation.plots import reliability_plot
+from clickpose.evaluation.predictors import NamedImage, StartedFrom
+from clickpose.evaluation.reliability import Bin, ReliabilityMeter, bins, expected_calibration_error
+from clickpose.evaluation.visits import Visit, visit_images
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.predictor import Predictor
 from integrations.coco import read_coco
 from integrations.coco_results import read_results
 from pipeline.dataset import PictureFolder
 
-GOAL = 0.85
+GOALS = 0.85, 0.90  # OKS of a person; the first is that of most columns
+MAX_CLICKS = 4
 RESULT = Path(__file__).parent / "results" / "click_economy.json"
 LIMBS = "6-17"  # COCO's keypoints below the head
-COLUMNS = ("by hand", "with the loop", "ratio", "harm", "help", "missed", "spurious per image", "ms")
+COSTS = ("by hand", "with the loop", "ratio", "by hand, .90", "with the loop, .90", "harm", "help")
+SHOWN = ("missed", "spurious per image", "AP", "AP50", "ms")
+FORECAST = ("rank correlation of expected and actual clicks", "expected per image", "taken per image")
+CURVE = tuple(f"C{n}{of}" for n in range(MAX_CLICKS + 1) for of in (" by hand", ""))
+PUBLISHED = {"published loop": ClickStyle(hold="none")}
+NOISY = "ours, a click adds a person, clicks as inexact as COCO's, seed"
+OURS = {
+    "ours": ClickStyle(),
+    "ours, a click adds a person": ClickStyle(add="click"),
+    "ours, a click adds a person, least sure first": ClickStyle(add="click", strategy="low-score"),
+    f"{NOISY} 0": ClickStyle(add="click", noise=1.0, seed=0),
+    f"{NOISY} 1": ClickStyle(add="click", noise=1.0, seed=1),
+}
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,53 +72,97 @@ class DataSet:
         return cls(name, annotations, PictureFolder(images))
 
 
-def arms(model: Path) -> Iterator[tuple[str, PosePredictor, ClickStyle]]:
-    """Yield the ways of correcting: the published loop, ours with a box for a missed person, ours with a click."""
+def measure_arms(model: Path, data: DataSet) -> Iterator[tuple[str, Row]]:
+    """Yield the numbers of every way of correcting one data set."""
     loaded = load_model(model)
     network = loaded.network
     if isinstance(network, PersonFrameNetwork):  # nothing held, everything moves, no round before the first click
         published = PersonFrameNetwork(replace(network.frame_config, silent_rounds=0, keep_above=1.0))
         published.load_state_dict(network.state_dict())
-        yield "published loop", Predictor(published, loaded.skeleton), ClickStyle(hold="none")
-    ours = Predictor(network, loaded.skeleton)
-    yield "ours", ours, ClickStyle()
-    yield "ours, a click adds a person", ours, ClickStyle(add="click")
+        yield from measure(Predictor(published, loaded.skeleton), data, PUBLISHED)
+    yield from measure(Predictor(network, loaded.skeleton), data, OURS)
 
 
-def measure_arms(model: Path, data: DataSet) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the numbers of every arm on one data set."""
-    for name, predictor, style in arms(model):
-        annotations = convert_set(data.annotations, predictor.skeleton)
-        shown = {image.id: predictor.detect(predictor.encode(data.images(image))) for image in annotations.images}
-        cost = clicks_per_person(predictor, annotations, data.images, oks_threshold=GOAL, style=style)
-        yield name, {**numbers(cost, len(annotations)), **ap_of(annotations, shown)}
+class ShownMeter:
+    """Collects the persons who are shown, for their AP."""
+
+    def __init__(self) -> None:
+        self.poses: dict[int, list[Pose]] = {}
+
+    def visit(self, visit: Visit) -> None:
+        """Keep the persons of one image."""
+        self.poses[visit.image.id] = visit.shown
 
 
-def measure_start(model: Path, data: DataSet, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
+class ForecastMeter:
+    """Collects, for each image, the clicks that are expected and those that it takes by hand, adding by a click."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.expected: list[float] = []
+        self.taken: list[int] = []
+
+    def visit(self, visit: Visit) -> None:
+        """Take one image into account."""
+        cost = CostMeter(self.predictor, GOALS[0], style=ClickStyle(add="click"))
+        cost.visit(visit)
+        self.expected.append(self.predictor.expected_clicks(visit.encoded, visit.shown))
+        self.taken.append(sum(cost.manual.clicks))
+
+    def row(self) -> Row:
+        """Return Spearman's rank correlation of the two, and their means."""
+        correlation = float(spearmanr(self.expected, self.taken).statistic)
+        means = float(np.mean(self.expected)), float(np.mean(self.taken))
+        return dict(zip(FORECAST, (correlation, *means), strict=True))
+
+
+def confidence_of(reliability: ReliabilityMeter) -> Row:
+    """Return the expected calibration error, and the bins that it comes from."""
+    pair = reliability.chances, reliability.right
+    return {"calibration error": expected_calibration_error(*pair), "bins": [asdict(b) for b in bins(*pair)]}
+
+
+def measure(predictor: Predictor, data: DataSet, styles: Mapping[str, ClickStyle]) -> Iterator[tuple[str, Row]]:
+    """Yield the numbers of every style of clicking, in one pass; the curve is that of the first."""
+    annotations = convert_set(data.annotations, predictor.skeleton)
+    costs = {(name, goal): CostMeter(predictor, goal, style=style) for name, style in styles.items() for goal in GOALS}
+    curve, shown = CurveMeter(predictor, MAX_CLICKS, next(iter(styles.values()))), ShownMeter()
+    reliability, forecast = ReliabilityMeter(predictor.skeleton), ForecastMeter(predictor)
+    visit_images(predictor, annotations, data.images, [*costs.values(), curve, shown, reliability, forecast])
+    ap = keypoint_ap(annotations, shown.poses)
+    for number, name in enumerate(styles):
+        row = numbers([costs[name, goal].result() for goal in GOALS], len(annotations))
+        row |= {key: ap[key] for key in ("AP", "AP50")}
+        yield name, row if number else row | curve_of(curve.result()) | forecast.row() | confidence_of(reliability)
+
+
+def measure_start(model: Path, data: DataSet, file: str) -> Iterator[tuple[str, Row]]:
     """Yield the numbers of another model's first guesses, corrected by hand and refined by ours."""
     predictor = Predictor.load(model)
     annotations = convert_set(data.annotations, predictor.skeleton)
     found = read_results(Path(file), data.annotations, [1])
     poses = convert_poses(found, data.annotations.skeleton, predictor.skeleton)
-    by_hand = clicks_per_person(
-        RecordedResults(predictor.skeleton, poses), annotations, lambda image: image, oks_threshold=GOAL
-    )
-    refined = clicks_per_person(
-        StartedFrom(predictor, poses),
-        annotations,
-        lambda image: NamedImage(image.id, data.images(image)),
-        oks_threshold=GOAL,
-    )
+    guessed, refined = RecordedResults(predictor.skeleton, poses), StartedFrom(predictor, poses)
+    by_hand = [clicks_per_person(guessed, annotations, lambda image: image, oks_threshold=goal) for goal in GOALS]
+    ours = [
+        clicks_per_person(
+            refined, annotations, lambda image: NamedImage(image.id, data.images(image)), oks_threshold=goal
+        )
+        for goal in GOALS
+    ]
     yield f"{Path(file).stem}, by hand", numbers(by_hand, len(annotations))
-    yield f"{Path(file).stem}, our refine", numbers(refined, len(annotations))
+    yield f"{Path(file).stem}, our refine", numbers(ours, len(annotations))
 
 
-def numbers(cost: ClickCost, num_images: int) -> dict[str, Any]:
-    """Return a row of the table."""
+def numbers(costs: Sequence[ClickCost], num_images: int) -> Row:
+    """Return a row of the table: costs at the goal and at the higher one."""
+    cost, higher = costs
     return {
         "by hand": cost.manual_mean_clicks,
         "with the loop": cost.mean_clicks,
         "ratio": cost.mean_clicks / cost.manual_mean_clicks,
+        "by hand, .90": higher.manual_mean_clicks,
+        "with the loop, .90": higher.mean_clicks,
         "harm": cost.harm,
         "help": cost.help,
         "missed": f"{cost.num_added} of {cost.num_persons}",
@@ -106,19 +172,22 @@ def numbers(cost: ClickCost, num_images: int) -> dict[str, Any]:
     }
 
 
-def ap_of(annotations: AnnotationSet, shown: dict[int, Any]) -> dict[str, float]:
-    """Return the AP of the persons who are shown."""
-    ap = keypoint_ap(annotations, shown)
-    return {"AP": ap["AP"], "AP50": ap["AP50"]}
+def curve_of(curve: ClickCurve) -> Row:
+    """Return AP after n clicks on each person, by hand and with the loop."""
+    pairs = enumerate(zip(curve.by_hand, curve.answered.first_scores, strict=True))
+    return {f"C{n}{of}": ap["AP"] for n, pair in pairs for of, ap in zip((" by hand", ""), pair, strict=True)}
 
 
-def print_table(title: str, rows: dict[str, dict[str, Any]]) -> None:
-    """Print one data set's rows as a table."""
-    columns = [c for c in (*COLUMNS, "AP", "AP50") if any(c in row for row in rows.values())]
-    print(f"\n| {title} | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
-    for name, row in rows.items():
-        cells = [f"{row[c]:.3f}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+def print_tables(title: str, rows: dict[str, Row]) -> None:
+    """Print one data set's rows: what a person costs, and AP after clicks."""
+    scores = ("calibration error", *FORECAST)
+    tables = {title: COSTS + SHOWN, f"{title}: AP after clicks": CURVE, f"{title}: confidence": scores}
+    for caption, columns in tables.items():
+        print(f"\n| {caption} | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+        for name, row in rows.items():
+            cells = [f"{row[c]:.3f}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns]
+            if any(cells):
+                print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -127,16 +196,20 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/demo"))
     parser.add_argument("--set", dest="sets", nargs=3, action="append", metavar=("NAME", "JSON", "IMAGES"), default=[])
     parser.add_argument("--start-from", nargs=2, action="append", metavar=("NAME", "RESULTS"), default=[])
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     sets = {name: DataSet.read(name, file, images) for name, file, images in options.sets}
-    result: dict[str, dict[str, Any]] = {}
+    result: dict[str, dict[str, Row]] = {}
     for name, data in sets.items():
         rows = dict(measure_arms(options.model, data))
         for wanted, file in options.start_from:
             rows |= dict(measure_start(options.model, data, file)) if wanted == name else {}
         result[name] = rows
-        print_table(name, rows)
+        print_tables(name, rows)
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    if options.plot:
+        by_set = {name: [Bin(**one) for one in rows["ours"]["bins"]] for name, rows in result.items()}
+        reliability_plot(by_set).savefig(options.plot, dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures of results: poses on a photograph, the click curve, and bars of clicks.
+"""Figures of results: poses on a photograph, the click curve, bars of clicks, and how reliable scores are.
 
 Figures are made without pyplot, so nothing is shown, kept open or shared between threads; save one with
 ``figure.savefig(path)``. Matplotlib is imported when a figure is made.
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from clickpose.annotations import ABSENT, OCCLUDED, Pose
+from clickpose.evaluation.reliability import Bin
 from clickpose.evaluation.report import Metrics
 from clickpose.skeleton import Skeleton
 
@@ -141,6 +142,26 @@ def _plot_bars(axes: Axes, metrics: Mapping[str, Metrics], pattern: str, by_hand
         bars = axes.bar(left, [numbers.get(goal, np.nan) for goal in goals], width, label=label, color=color)
         axes.bar_label(bars, fmt="%.1f", fontsize=7)
     axes.set_xticks(range(len(goals)), [f".{goal}" for goal in goals])
+
+
+def reliability_plot(by_name: Mapping[str, Sequence[Bin]]) -> Figure:
+    """Plot, for each data set, the share of keypoints within tolerance over the score; the diagonal is perfect.
+
+    A dot's area grows with the number of keypoints it stands for.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), color="grey", linewidth=1)
+    for name, bins in by_name.items():
+        xy = [b.chance for b in bins], [b.right for b in bins]
+        (line,) = axes.plot(*xy, label=name)
+        axes.scatter(*xy, [600 * b.share for b in bins], color=line.get_color(), alpha=0.6)
+    axes.set(xlabel="score of a keypoint", ylabel="share within tolerance", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
 
 
 def _numbers(metrics: Metrics, pattern: str) -> dict[int, float]:
