@@ -3,20 +3,20 @@
 train.py          train a model: in this process, on a GPU, on a cluster
 train_worker.py   what runs in every training worker
 mixture.py        several data sets trained on together, by weight
-run_log.py        how training goes, in a file beside its checkpoints
+run_log.py        the progress of training, in a file beside its checkpoints
 
 prelabel.py       label images by the million: shards, actors, resumable
 labeller.py       label one shard
 shards.py         predictions on disk: one Parquet file per shard
-breadcrumbs.py    which image was open when a worker died
+breadcrumbs.py    which image was open when a worker crashed
 pictures.py       images by name, here or in a bucket
 
 retrain.py        one round: collect, snapshot, train, compare, promote if better, report
-watch.py          rounds without anybody watching
-round_plan.py     what a round is about: champion, data, what both models are compared on
+watch.py          unattended rounds
+round_plan.py     the plan of a round: champion, data, what both models are compared on
 open_round.py     a round on disk while it is running
 snapshot.py       annotations frozen under a name that follows from their content
-replay.py         what the champion learned from, so that a fine-tune does not forget it
+replay.py         data that the champion was trained on, so that a fine-tuned model does not forget it
 agreement.py      several annotators on one image
 set_aside.py      annotations that look wrong, kept with the reason
 suspicion.py      which annotations look wrong
@@ -24,15 +24,15 @@ gold.py           images whose labels are trusted
 compare.py        champion and challenger on the same held-back images
 gate.py           the rule: whether the challenger replaces the champion
 round_report.py   the report of a round
-progress_report.py  how the model got better over all rounds
+progress_report.py  how the model improved over all rounds
 data_diff.py      what changed between two snapshots
 
 store.py          bytes, folders and pointers below one root, a folder or a bucket
 lease.py          one writer at a time
-sweep.py          what interrupted writers left
-prune.py          what of a store is still needed
+sweep.py          leftovers of interrupted writers
+prune.py          which files of a store are still needed
 registry.py       the models of a store
-dataset.py        a data set wherever it lies
+dataset.py        a data set, local or in a bucket
 cluster.py        the cluster that RAY_ADDRESS names, or a small one on this machine
 progress.py       progress bars and progress lines
 """

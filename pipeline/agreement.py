@@ -1,4 +1,4 @@
-"""Several annotators on one image: whose annotation agrees best with the others, and where they disagree."""
+"""Several annotations of one image: which one agrees best with the others, and where they disagree."""
 
 from __future__ import annotations
 

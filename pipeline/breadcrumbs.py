@@ -1,8 +1,8 @@
-"""What killed a worker: remembered outside of it, so that one picture does not take worker after worker down.
+"""Which image crashed a worker: noted outside the worker, so that one image does not crash worker after worker.
 
-Ray gives a shard whose worker died to another worker, again and again. A shard therefore leaves a crumb when work on
-it begins. Finding one, the next worker knows that somebody died here, and notes each picture before it touches it;
-the worker after that one passes the noted picture over and lists it as failed.
+Ray gives the shard of a crashed worker to another worker, again and again. A shard therefore leaves a crumb when work
+on it begins. A worker that finds one knows that another crashed on this shard, and notes each image before opening it;
+the next worker skips the noted image and lists it as failed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Breadcrumbs:
             self.store.delete(self.name)
 
     def reach(self, picture: str) -> None:
-        """Note, if somebody died on this shard, that work on a picture begins."""
+        """Note, if a worker crashed on this shard, that work on an image begins."""
         if self.is_careful:
             self._drop(at=picture)
 
@@ -41,5 +41,5 @@ class Breadcrumbs:
 
 
 def sweep(store: Store) -> None:
-    """Remove every crumb: what an interrupted run left behind means that it was stopped, not that anybody died."""
+    """Remove every crumb: those of an interrupted run mean that it was stopped, not that a worker crashed."""
     store.delete(CRUMBS)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from clickpose.errors import ClickPoseError
 
-OBJECT_STORE_BYTES = 200 * 2**20  # only names and counts travel between our workers, never pictures
+OBJECT_STORE_BYTES = 200 * 2**20  # only names and counts are sent between our workers, never images
 MIN_CPUS = 4  # Ray Data stalls silently when its actors hold every logical CPU; these are only counted, not bound
 ANSWER_S = 10.0
 ADDRESS_FILE = "ray/ray_current_cluster"  # ray start writes it into the folder of temporary files
@@ -22,11 +22,11 @@ ADDRESS_FILE = "ray/ray_current_cluster"  # ray start writes it into the folder 
 def connect() -> None:
     """Connect this process to Ray, unless it is connected already.
 
-    A cluster started here ends with the process. It keeps Ray's own protection: a token, in the home folder. Of Ray's
-    own messages only warnings are shown.
+    A cluster started here ends with the process. It is protected by Ray's own token, in the home folder. Of Ray's
+    messages only warnings are shown.
 
     Raises:
-        ClickPoseError: the cluster that ``RAY_ADDRESS`` names does not answer, or refuses.
+        ClickPoseError: the cluster that ``RAY_ADDRESS`` names does not answer or refuses the connection.
     """
     import ray
 
@@ -65,7 +65,7 @@ def started_here() -> str | None:
 def answers(address: str) -> bool:
     """Tell whether a gRPC server, as a cluster's head is, answers at ``HOST:PORT`` or ``ray://HOST:PORT``.
 
-    Ray itself would try for minutes.
+    Ray itself would keep trying for minutes.
     """
     import grpc
 
@@ -82,7 +82,7 @@ def answers(address: str) -> bool:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep this program's answer to SIGTERM: Ray's own, set on connecting, aborts and cleans nothing up."""
+    """Keep this program's SIGTERM handler: Ray's own, set on connecting, aborts without cleaning up."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
     if threading.current_thread() is threading.main_thread():
@@ -90,9 +90,9 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def free_workers() -> int:
-    """Return how many workers of one CPU, and one GPU where there could be any, there is room for, now or later.
+    """Return how many workers with one CPU, and one GPU if the cluster can have any, fit now or after scaling up.
 
-    A CPU is left for everything else.
+    One CPU is left for everything else.
     """
     cpus = max(1, int(_at_most("CPU")) - 1)
     return min(cpus, int(_at_most("GPU"))) if has_gpu() else cpus
@@ -104,7 +104,7 @@ def has_gpu() -> bool:
 
 
 def _at_most(name: str) -> float:
-    """Return how much of a resource there is now, or could be with all nodes that the autoscaler may start."""
+    """Return the amount of a resource, including all nodes that the autoscaler may start."""
     import ray
     from ray._private.state import state
 

@@ -1,4 +1,4 @@
-"""Champion and challenger on the same images, judged by what an annotator would have to do."""
+"""Champion and challenger compared on the same images, by the clicks that an annotator would need."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.dataset import PictureFolder, fit_records
 from pipeline.gate import GateRule, Verdict, all_clicks, judge
 from pipeline.progress import progress
 
-GOAL = 90  # a person is done at OKS .90
+GOAL = 90  # a person is finished at an OKS of .90
 
 
 @dataclass(frozen=True)
 class HeldBack:
-    """What models are compared on: images that none of them was trained on.
+    """Images that models are compared on; none of them was trained on these.
 
     Attributes:
         annotations: the images.
@@ -54,8 +54,8 @@ class Comparison:
     """Two models on the same images.
 
     Attributes:
-        champion: what ``evaluate`` says of the current model.
-        challenger: what it says of the new one.
+        champion: metrics of the current model.
+        challenger: metrics of the new one.
         verdict: whether the challenger should replace the champion.
         by_image: clicks on each image.
     """
@@ -71,7 +71,7 @@ Compare: TypeAlias = Callable[[Path, Path, HeldBack, PictureFolder, GateRule], C
 
 @dataclass(frozen=True)
 class Measurement:
-    """One model on the images compared on: all of them together, and one by one."""
+    """One model's results on the images: all together, and one by one."""
 
     metrics: Metrics
     costs: list[ImageCost]

@@ -11,13 +11,13 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet
 
 @dataclass(frozen=True)
 class Changed:
-    """An image annotated anew.
+    """An image whose annotations changed.
 
     Attributes:
         file_name: of the image.
-        persons_added: persons that are new.
-        persons_removed: persons that are gone.
-        keypoints_changed: of persons that stayed: moved by more than half a pixel, or judged otherwise.
+        persons_added: new persons.
+        persons_removed: removed persons.
+        keypoints_changed: of the other persons: moved by more than half a pixel, or with another visibility.
     """
 
     file_name: str
@@ -28,7 +28,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class DataDiff:
-    """File names of images added and removed, and what changed on the others."""
+    """File names of images added and removed, and the changes of the others."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A data set wherever it lies: a COCO keypoint file and the folder of its pictures, each a path or a URI."""
+"""A data set: a COCO keypoint file and the folder of its images, each a path or a URI."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from pipeline.store import Store
 
 logger = logging.getLogger(__name__)
 
-READERS = 4  # decoding is most of it
+READERS = 4  # threads; most of the time is decoding
 FETCHED = "pictures"  # folder of a store for images that only Label Studio has
 
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """Opens the pictures of a data set.
+    """Opens the images of a data set.
 
-    ``root`` is the path or URI that their file names are relative to. It may be several, one a line: the first that has
-    a picture counts.
+    ``root`` is the path or URI that their file names are relative to. Several may be given, separated by newlines: an
+    image is read from the first that has it.
     """
 
     root: str
 
     def name_of(self, image: AnnotatedImage) -> str:
-        """Return the path or URI of a picture."""
+        """Return the path or URI of an image."""
         names = [_below(root, image.file_name) for root in self.root.splitlines() or [""]]
         return next((name for name in names[:-1] if picture_exists(name)), names[-1])
 
     def __call__(self, image: AnnotatedImage) -> Image.Image:
-        """Read a picture, by its name as another system may have spelled it if need be; ImageError if it cannot be."""
+        """Read an image, if need be by another spelling of its name; ImageError if it cannot be read."""
         try:
             return read_picture(self.name_of(image))
         except ImageError:
@@ -53,7 +53,7 @@ class PictureFolder:
 
 
 def _other_spellings(file_name: str) -> set[str]:
-    """Return a name as Windows, a Mac or a URL may have meant it, if that differs."""
+    """Return the name as Windows, macOS or a URL would spell it, if that differs."""
     spellings = [file_name.replace("\\", "/"), unquote(file_name)]
     spellings += [unicodedata.normalize(form, file_name) for form in ("NFC", "NFD")]
     return set(spellings) - {file_name}
@@ -70,7 +70,7 @@ def read_annotations(uri: str | Path, *, category: str | None = None, skip_bad: 
 
     Raises:
         StoreError: there is no such file.
-        InvalidAnnotation: it is no COCO keypoint file, or a record is malformed.
+        InvalidAnnotation: it is not a COCO keypoint file, or a record is malformed.
     """
     if "://" not in str(uri):
         return read_coco(uri, category=category, skip_bad=skip_bad)
@@ -81,12 +81,12 @@ def read_annotations(uri: str | Path, *, category: str | None = None, skip_bad: 
 
 
 def fit_records(annotations: AnnotationSet, pictures: PictureFolder, *, skip_bad: bool) -> AnnotationSet:
-    """Open every picture once, so that each record fits its own; ``skip_bad`` leaves out those that cannot be used.
+    """Open every image once, and correct each record to fit its image; ``skip_bad`` skips images that cannot be used.
 
-    What is changed or left out is logged.
+    Corrected and skipped records are logged.
 
     Raises:
-        ImageError: a picture cannot be used, and ``skip_bad`` is not set; or none can.
+        ImageError: an image cannot be used, and ``skip_bad`` is not set; or none can be used.
     """
     findings, failures = Findings(), list[ImageError]()
 

@@ -1,4 +1,4 @@
-"""What an epoch is made of, in either form of the method."""
+"""The batches of an epoch, in either form of the method."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw_epoch(
 
 
 def crop_epochs(config: TrainConfig, looker: str, data: Mixture, share: EpochShare) -> CropEpochs:
-    """Return the epochs in the person's frame; each worker draws and keeps the crops of its own images.
+    """Return the epochs of crops in the person's frame; each worker draws and keeps the crops of its own images.
 
     Raises:
         InvalidConfig: the settings are those of the published form.

@@ -1,4 +1,4 @@
-"""Whether a challenger replaces the champion: a rule, and the evidence that it asks for.
+"""Whether a challenger replaces the champion: a rule, and the evidence that it requires.
 
 Both models are measured on the same images. A paired bootstrap draws these images thousands of times, with
 replacement; the share of draws in which the challenger does better is the chance that it really is better. Every
@@ -20,22 +20,22 @@ from clickpose.evaluation.image_costs import ImageCost
 from clickpose.oks import Doubles
 
 CLICKS_TO_DELETE_PERSON = 1
-MIN_IMAGES = 4  # with fewer, no chance can be told from their differences
+MIN_IMAGES = 4  # with fewer, no chance can be estimated from their differences
 MIN_DIFFERENCE = 1e-9  # a difference below it is rounding
 
 
 @dataclass(frozen=True)
 class GateRule:
-    """What a challenger has to show.
+    """The conditions for promoting a challenger.
 
     Attributes:
         min_persons: labelled persons to compare on; with fewer the champion stays.
         min_images: images to compare on; with fewer the champion stays.
         min_chance: promote if the chance that clicks per person fall is at least this, in (0, 1). An equal challenger
-            passes with a chance of about 1 - ``min_chance``: the default keeps it below 5 % with some room.
-        max_false_alarms: chance in (0, 1) that a challenger which loses nothing is refused for a loss; the losses
-            share it equally.
-        num_draws: how often the images are drawn.
+            passes with a chance of about 1 - ``min_chance``: the default keeps it safely below 5 %.
+        max_false_alarms: chance in (0, 1) that a challenger which is no worse is rejected as worse; the losses share
+            it equally.
+        num_draws: number of bootstrap draws.
         seed: of the draws.
 
     Raises:
@@ -50,7 +50,7 @@ class GateRule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a rule that cannot be applied."""
+        """Check the ranges."""
         for name in ("min_chance", "max_false_alarms"):
             if not 0 < getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must lie in (0, 1)")
@@ -61,10 +61,10 @@ class GateRule:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be at least 1")
 
     def in_words(self) -> str:
-        """Return the rule as people read it in a report."""
+        """Return the rule as a sentence for reports."""
         return (
             f"Promote when the chance that clicks per person fall is at least {self.min_chance:.0%} (first row) and no"
-            " other row shows a loss beyond noise. A challenger that loses nothing is refused with a chance of at most"
+            " other row is worse beyond noise. A challenger that is no worse is rejected with a chance of at most"
             f" {self.max_false_alarms:.0%}. At least {self.min_persons} persons in {self.min_images} images are needed."
         )
 
@@ -79,7 +79,7 @@ class Check:
         challenger: the same of the challenger.
         chance_better: chance in [0, 1] that the challenger's value is really below the champion's.
         chance_worse: chance in [0, 1] that it is really above; what is left is the chance that they are equal.
-        passed: whether this check lets the challenger through.
+        passed: whether the challenger passes this check.
     """
 
     name: str
@@ -117,9 +117,9 @@ def judge(
         champion: its costs, image by image.
         challenger: its costs on the same images, in the same order.
         keypoints: names of the K keypoints.
-        rule: what the challenger has to show.
-        gold: file names of images whose labels are trusted. Losses are looked for on these alone if enough of them
-            show anybody, else on all images.
+        rule: what is required of the challenger.
+        gold: file names of images whose labels are trusted. Losses are checked on these alone if enough of them have
+            persons, else on all images.
     """
     if shortage := _shortage(champion, rule):
         return Verdict(False, shortage)
@@ -176,12 +176,12 @@ def losses_of(costs: Sequence[ImageCost], keypoints: Sequence[str]) -> Losses:
 
 
 def all_clicks(cost: ImageCost) -> int:
-    """Return the clicks of an image: what its persons cost, and one for each pose that shows nobody."""
+    """Return the clicks of an image: those for its persons, and one for each pose without a person."""
     return cost.clicks + CLICKS_TO_DELETE_PERSON * cost.num_spurious
 
 
 def _compare(before: Losses, after: Losses, rule: GateRule) -> list[Check]:
-    """Return an open check of every measure, by a paired bootstrap over images.
+    """Return a check of every measure, to be decided, by a paired bootstrap over images.
 
     Of P images the variance of drawn differences is too small by P / (P - 1), and Student's t with P - 1 degrees of
     freedom has (P - 1) / (P - 3) times the variance of the normal distribution: differences are widened for both.
@@ -214,13 +214,13 @@ def _losses(checks: Sequence[Check], rule: GateRule) -> list[Check]:
 
 
 def _shortage(costs: Sequence[ImageCost], rule: GateRule) -> str:
-    """Return how much more is needed to decide, or an empty text."""
+    """Return what is missing for a decision, or an empty text."""
     num_persons, num_images = sum(cost.num_persons for cost in costs), sum(cost.num_persons > 0 for cost in costs)
     if num_persons >= rule.min_persons and num_images >= rule.min_images:
         return ""
     more_persons, more_images = max(0, rule.min_persons - num_persons), max(0, rule.min_images - num_images)
     return (
-        f"the models were compared on {num_persons} persons in {num_images} images, which decides nothing:"
+        f"the models were compared on {num_persons} persons in {num_images} images, which is too few:"
         f" {more_persons} more persons and {more_images} more images are needed"
     )
 
@@ -230,7 +230,7 @@ def _reason(saving: Check, losses: Sequence[Check]) -> str:
     if lost:
         worst = max(lost, key=lambda check: check.chance_worse)
         return (
-            f"the challenger is worse in {len(lost)} of {len(losses)} measures, first of all in {worst.name}:"
+            f"the challenger is worse in {len(lost)} of {len(losses)} measures, most clearly in {worst.name}:"
             f" {worst.challenger:.2f} against {worst.champion:.2f}"
         )
     return (

@@ -13,7 +13,7 @@ GOLD = "annotations/gold.json"
 
 
 def named_gold(store: Store) -> frozenset[str]:
-    """Return the file names of the images that somebody named as gold."""
+    """Return the file names of the images that were named as gold."""
     return frozenset(store.read_json(GOLD)["images"]) if store.exists(GOLD) else frozenset()
 
 
@@ -23,7 +23,7 @@ def name_gold(store: Store, file_names: Iterable[str]) -> frozenset[str]:
 
 
 def forget_gold(store: Store, file_names: Iterable[str]) -> frozenset[str]:
-    """Take images out of the gold set; return what is left. They stay held back if their name's hash says so."""
+    """Remove images from the gold set; return the rest. They stay held back if the hash of their name says so."""
     return _write(store, named_gold(store) - set(file_names))
 
 

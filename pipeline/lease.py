@@ -2,8 +2,8 @@
 
 lease.json   {"token": ..., "owner": "host, process 17", "task": "retraining", "since": ..., "beat_at": ...}
 
-The holder renews it every few seconds. A lease that was not renewed for a minute has expired; on the machine of its
-holder it also ends with the holder's process, so that a crashed task can be started again at once.
+The holder renews it every few seconds. A lease that was not renewed for a minute has expired; on the holder's machine
+it also ends with the holder's process, so that a crashed task can be run again at once.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ logger = logging.getLogger(__name__)
 
 LEASE = "lease.json"
 BEAT_S, EXPIRES_S = 10.0, 60.0
-SETTLE_S = 2.0  # in a bucket: time after which a rival's write, begun before ours was seen, is seen by us
+SETTLE_S = 2.0  # in a bucket: time after which we see another process's write that started before it could see ours
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Who writes to a store.
+    """The process that writes to a store.
 
     Attributes:
         token: unique, so that a holder recognises its own lease.
         host: machine of the holder.
         pid: process of the holder on that machine.
-        task: what the holder does, as in "retraining".
+        task: of the holder, such as "retraining".
         since: ISO 8601 time in UTC.
         beat_at: seconds since 1970 when it was last renewed.
     """
@@ -52,7 +52,7 @@ class Lease:
     beat_at: float
 
     def is_over(self) -> bool:
-        """Whether the holder is gone: it has not renewed the lease, or its process on this machine has ended."""
+        """Whether the lease has expired: it was not renewed, or its holder's process on this machine has ended."""
         if time.time() - self.beat_at > EXPIRES_S:
             return True
         if self.host != socket.gethostname():
@@ -68,15 +68,15 @@ def lease(store: Store, task: str) -> Iterator[Callable[[], None]]:
     """Hold the lease of a store while the block runs.
 
     Args:
-        store: that is written to.
-        task: what a second caller is told, as in "retraining".
+        store: to be written to.
+        task: shown to other processes, such as "retraining".
 
     Yields:
-        A function that raises StoreInUse if the lease was lost, which happens to a machine that sleeps for a minute:
-        call it before anything that must not be done twice.
+        A function that raises StoreInUse if the lease was lost, for example because the machine was suspended for a
+        minute: call it before anything that must not be done twice.
 
     Raises:
-        StoreInUse: somebody else holds it; the message says who and since when.
+        StoreInUse: another process holds it; the message says which and since when.
         StoreError: the store cannot be written.
     """
     mine = _take(store, task)
@@ -115,7 +115,7 @@ def _renew(store: Store, mine: Lease, done: threading.Event) -> None:
             _write(store, replace(mine, beat_at=time.time()))
         except StoreInUse:
             return
-        except StoreError as error:  # a store that cannot be reached may be back at the next beat
+        except StoreError as error:  # the store may be reachable again at the next beat
             logger.warning("the lease was not renewed: %s", error)
 
 
@@ -127,7 +127,7 @@ def _check(store: Store, mine: Lease) -> None:
 
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    """Let one process at a time look and write, where the file system can do that."""
+    """Lock the lease file for one process at a time, if the file system supports it."""
     if not store.is_local:
         yield
         return
@@ -141,7 +141,7 @@ def _alone(store: Store) -> Iterator[None]:
 def _read(store: Store) -> Lease | None:
     try:
         return Lease(**store.read_json(LEASE)) if store.exists(LEASE) else None
-    except (StoreError, TypeError):  # deleted between the two, or by another version
+    except (StoreError, TypeError):  # deleted in between, or written by another version
         return None
 
 

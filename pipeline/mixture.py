@@ -1,4 +1,4 @@
-"""Several data sets trained on together, each with its share of every epoch."""
+"""Several data sets trained on together, each with a share of every epoch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DataSource:
     category: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a source that is never drawn from."""
+        """Check the weight."""
         if not 0 < self.weight < float("inf"):
             raise InvalidConfig(f"the weight of {self.annotations} is {self.weight}, must be above 0")
 
@@ -50,7 +50,7 @@ class Mixture:
 
     @property
     def num_persons(self) -> int:
-        """Number of persons with at least one labelled keypoint, crowds apart."""
+        """Number of persons with at least one labelled keypoint, without crowds."""
         return sum(part.num_persons for part in self.parts)
 
     def load_image(self, image: AnnotatedImage) -> Image.Image:
@@ -67,8 +67,8 @@ class Mixture:
         """Draw the images of an epoch, each source by its weight; the same seed draws the same.
 
         Args:
-            num_images: how many; None stands for as many as it takes to see the first source once.
-            seed: of the draw. A source is used up before an image of it is drawn again.
+            num_images: how many; None for as many as needed to see the first source once.
+            seed: of the draw. All images of a source are drawn before one is repeated.
         """
         if len(self.parts) == 1:
             return self.parts[0]
@@ -86,7 +86,7 @@ def open_mixture(sources: Sequence[DataSource], skeleton: Skeleton, *, skip_bad:
 
     Raises:
         StoreError: a file is missing.
-        InvalidAnnotation: a file is no COCO keypoint file, or a record is malformed and ``skip_bad`` is not set.
+        InvalidAnnotation: a file is not a COCO keypoint file, or a record is malformed and ``skip_bad`` is not set.
     """
     parts = []
     for number, source in enumerate(sources):
@@ -98,7 +98,7 @@ def open_mixture(sources: Sequence[DataSource], skeleton: Skeleton, *, skip_bad:
 
 
 def shares(weights: Sequence[float], total: int) -> list[int]:
-    """Divide ``total`` by weights; what rounding leaves over goes to the largest fractions first."""
+    """Divide ``total`` by weights; the rounding remainder goes to the largest fractions first."""
     exact = np.array(weights, np.float64) / sum(weights) * total
     counts = np.floor(exact).astype(int)
     for index in np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]:

@@ -1,4 +1,4 @@
-"""A round on disk while it is running, so that a process that is killed anywhere can be followed by another.
+"""A round on disk while it is running, so that another process can finish it after a crash.
 
 runs/<round>/round.json        champion, snapshot and file names; with it the round is open
 runs/<round>/data.json         what is trained on, with weights
@@ -29,7 +29,7 @@ def folder_of(this: RoundPlan) -> str:
 
 
 def open_round(store: Store, this: RoundPlan) -> None:
-    """Write a round down before anything of it is done."""
+    """Save a round before it is started."""
     values = {
         "champion": this.champion,
         "snapshot": this.snapshot.id,
@@ -46,7 +46,7 @@ def open_round(store: Store, this: RoundPlan) -> None:
 def unfinished_round(store: Store, config: RetrainConfig) -> RoundPlan | None:
     """Return the round that was interrupted, if there is one to finish.
 
-    A round that was begun under other settings is dropped, unless its models were compared already.
+    A round that was started with other settings is dropped, unless its models were already compared.
     """
     for name in store.names(RUNS):
         if not store.exists(f"{RUNS}/{name}/{ROUND}"):
@@ -59,30 +59,30 @@ def unfinished_round(store: Store, config: RetrainConfig) -> RoundPlan | None:
 
 
 def close_round(store: Store, this: RoundPlan) -> None:
-    """Forget a round that is finished; its report stays."""
+    """Delete the files of a finished round; its report stays."""
     _delete(store, this.name)
 
 
 def keep_data(store: Store, this: RoundPlan, data: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
-    """Write down what a round trains on, and return it."""
+    """Save what a round trains on, and return it."""
     store.write_json(f"{folder_of(this)}/{DATA}", [asdict(source) for source in data])
     return data
 
 
 def kept_data(store: Store, this: RoundPlan) -> tuple[DataSource, ...] | None:
-    """Return what a round trains on, or None if it has not got that far."""
+    """Return what a round trains on, or None if it was not saved yet."""
     file = f"{folder_of(this)}/{DATA}"
     return tuple(DataSource(**source) for source in store.read_json(file)) if store.exists(file) else None
 
 
 def keep_comparison(store: Store, this: RoundPlan, comparison: Comparison) -> Comparison:
-    """Write a round's verdict down, and return it."""
+    """Save a round's verdict, and return it."""
     store.write_json(f"{folder_of(this)}/{COMPARISON}", asdict(comparison))
     return comparison
 
 
 def kept_comparison(store: Store, this: RoundPlan) -> Comparison | None:
-    """Return a round's verdict, or None if it has not got that far."""
+    """Return a round's verdict, or None if it was not saved yet."""
     file = f"{folder_of(this)}/{COMPARISON}"
     if not store.exists(file):
         return None
@@ -102,7 +102,7 @@ def _read_round(store: Store, name: str, config: RetrainConfig) -> RoundPlan:
 
 
 def _delete(store: Store, name: str) -> None:
-    store.delete(f"{RUNS}/{name}/{ROUND}")  # first, so that a folder half deleted is no open round
+    store.delete(f"{RUNS}/{name}/{ROUND}")  # first, so that a half-deleted folder is not an open round
     store.delete(f"{RUNS}/{name}")
 
 

@@ -1,4 +1,4 @@
-"""How a store's model got better, round by round: as text, and as one picture."""
+"""How a store's model improved, round by round: as text, and as one figure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RoundLine:
         images: annotated so far.
         hours: spent annotating so far.
         corrected: share in [0, 1] of all keypoints so far that an annotator placed or moved.
-        drift: clicks per person of the champion on images new in the round, less those on the others.
+        drift: clicks per person of the champion on images new in the round, minus those on the others.
     """
 
     round: RoundReport

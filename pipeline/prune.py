@@ -1,4 +1,4 @@
-"""What of a store is still needed: by the way back, by the next round, and by reports."""
+"""Which files of a store are still needed: for rollbacks, for the next round, and for reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRELABELS = "prelabels"
 
 @dataclass(frozen=True)
 class Pruned:
-    """A file or folder that is not needed: its name in the store, its size, and why."""
+    """A file or folder that is not needed: its name in the store, its size, and the reason."""
 
     name: str
     num_bytes: int
@@ -28,8 +28,8 @@ def find_unneeded(store: Store) -> list[Pruned]:
     """Return what can be deleted, under the store's lease.
 
     Kept are: every model that was ever promoted, added by hand, or is an ancestor of one that is kept; the snapshots
-    of reports, and the current one; all reports. Not needed are challengers that were refused, snapshots between
-    rounds, predictions of models that are gone, and what interrupted writers left.
+    of reports, and the current one; all reports. Not needed are challengers that were rejected, snapshots between
+    rounds, predictions of deleted models, and leftovers of interrupted writers.
     """
     kept = _kept_versions(Registry(store))
     snapshots = {report.snapshot for report in all_reports(store)} | {current_snapshot(store)} | _open_snapshots(store)
@@ -39,16 +39,16 @@ def find_unneeded(store: Store) -> list[Pruned]:
             reasons[f"{MODELS}/{version}"] = "a challenger that was never promoted"
     for snapshot in store.folders(SNAPSHOTS):
         if snapshot not in snapshots:
-            reasons.setdefault(f"{SNAPSHOTS}/{snapshot}", "no report names this snapshot")
+            reasons.setdefault(f"{SNAPSHOTS}/{snapshot}", "no report uses this snapshot")
     for run in store.folders(PRELABELS):
         version = run.removesuffix("-anew")
         if run.endswith("-anew") and version not in kept:
-            reasons[f"{PRELABELS}/{run}"] = f"predictions of {version}, which is gone"
+            reasons[f"{PRELABELS}/{run}"] = f"predictions of {version}, which was deleted"
     return [Pruned(name, store.num_bytes(name), reason) for name, reason in reasons.items()]
 
 
 def delete_all(store: Store, unneeded: Iterable[Pruned]) -> None:
-    """Delete what is not needed; the file that makes a folder count goes first."""
+    """Delete what is not needed; of a folder, the file that makes it complete is deleted first."""
     for one in unneeded:
         folder, _, name = one.name.partition("/")
         if name and folder in LAST_FILES:

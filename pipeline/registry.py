@@ -1,8 +1,8 @@
-"""The models of a store: which there are, which one is current, and the way back.
+"""The models of a store: all versions, the current one, and the history for rollbacks.
 
-A model joins under a new version such as ``v0007-3f9a2c1b`` (a number that grows, and the start of the hash of its
-content) and never changes afterwards. Its ``record.json`` is written last: a version without one is an upload that
-was interrupted, and does not count. ``models/current`` names the promoted version; ``models/history.json`` keeps
+A model is added under a new version such as ``v0007-3f9a2c1b`` (a counter, and the start of the hash of its content)
+and never changes afterwards. Its ``record.json`` is written last: a version without one is an interrupted upload and
+does not count. ``models/current`` names the promoted version; ``models/history.json`` keeps
 every promotion and rollback, oldest first.
 """
 
@@ -79,11 +79,11 @@ class Registry:
 
         Raises:
             InvalidModel: the folder lacks one of the files that make a model.
-            StoreError: ``parent`` is no version of this registry, or the store cannot be written.
+            StoreError: ``parent`` is not a version of this registry, or the store cannot be written.
         """
         missing = [file for file in ALL if not (Path(folder) / file).is_file()]
         if missing:
-            raise InvalidModel(f"{folder} is no model folder: it lacks {', '.join(missing)}")
+            raise InvalidModel(f"{folder} is not a model folder: {', '.join(missing)} missing")
         if parent is not None:
             self._record(parent)
         version = f"v{self._next_number():04d}-{folder_digest(folder)[:8]}"
@@ -108,7 +108,7 @@ class Registry:
             self._move_to([*self._line(), version][-MAX_ROLLBACKS:], "promote")
 
     def succeed(self, champion: str, version: str) -> bool:
-        """Promote a challenger, unless somebody has changed the current version since it was compared.
+        """Promote a challenger, unless the current version has changed since it was compared.
 
         A version that was promoted and rolled back is not promoted again.
 
@@ -127,7 +127,7 @@ class Registry:
     def rollback(self) -> str:
         """Make the version current that was current before, and return it.
 
-        Repeated, it goes back promotion by promotion.
+        Repeated calls go back promotion by promotion.
 
         Raises:
             StoreError: no version was current before.
@@ -141,7 +141,7 @@ class Registry:
     def history(self) -> list[dict[str, Any]]:
         """Return every promotion and rollback, oldest first: ``action``, ``version``, ``at`` and ``line``.
 
-        ``line`` lists the versions that led to the current one, itself included: the way back.
+        ``line`` lists the versions that led to the current one, itself included.
         """
         return list(self.store.read_json(HISTORY)) if self.store.exists(HISTORY) else []
 
@@ -163,7 +163,7 @@ class Registry:
         return line_to(self.current(), self.history())
 
     def _move_to(self, line: list[str], action: str) -> None:
-        """Make the last version of a line current; the event is written first, and counts once the pointer agrees."""
+        """Make the last version of a line current; the event is written first, and is valid once the pointer agrees."""
         event, events = {"action": action, "version": line[-1], "line": line}, self.history()
         if not events or {**events[-1], **event} != events[-1]:  # else a process was killed before it wrote the pointer
             self.store.write_json(HISTORY, [*events, {**event, "at": _now()}])

@@ -1,7 +1,7 @@
-"""What a champion learned from, so that its fine-tune does not forget it.
+"""The data that a champion was trained on, replayed so that a fine-tuned model does not forget it.
 
-Three places are looked at: the snapshots of the rounds that led to the champion, a sample of training data that was
-put into a model folder (``replay/annotations.json``, its images beside it), and COCO files that the user names.
+It comes from three places: the snapshots of the rounds that led to the champion, a sample of training data in a model
+folder (``replay/annotations.json``, its images beside it), and COCO files that the user names.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SAMPLE = "replay/annotations.json"  # in a model folder
 
 
 def remember(store: Store, champion: str, annotations: AnnotationSet, images: str) -> AnnotationSet:
-    """Add what the champion was trained on or compared on in earlier rounds and ``annotations`` lack.
+    """Add annotations of earlier rounds that the champion was trained or compared on, if ``annotations`` lacks them.
 
     Args:
         store: holds reports and snapshots.
         champion: the version that is challenged.
-        annotations: all there are now; an image they have is taken from them.
+        annotations: all current ones; they take precedence over earlier ones.
         images: the folder of their images; earlier rounds whose images lie elsewhere are left out, with a warning.
 
     Returns:
@@ -49,7 +49,7 @@ def remember(store: Store, champion: str, annotations: AnnotationSet, images: st
 
 
 def sample_sources(store: Store, champion: str) -> list[DataSource]:
-    """Return the sample of training data that the champion, or the nearest model before it, brings along."""
+    """Return the sample of training data in the folder of the champion, or of its nearest ancestor that has one."""
     registry, version = Registry(store), champion
     while not store.exists(f"{MODELS}/{version}/{SAMPLE}"):
         parent = registry.show(version).parent

@@ -1,7 +1,7 @@
 """One round of the loop: collect, snapshot, fine-tune, compare, promote if better, report.
 
-A round can be interrupted anywhere: the next call finishes it and does nothing twice. Called again after its end there
-is nothing new to learn from, and nothing happens.
+A round can be interrupted anywhere: the next call finishes it and does nothing twice. After its end, another call finds
+nothing new and does nothing.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ def retrain(
 
     Args:
         store: holds models, snapshots and reports.
-        collect: gives all annotations there are, e.g. from Label Studio.
+        collect: returns all annotations, e.g. from Label Studio.
         config: how the round is run.
         compare: decides whether the challenger is better than the champion.
-        judge: tells which new annotations look wrong; they are set aside.
-        on_promoted: called with the new version as the last step, e.g. to predict anew what is not annotated yet;
-            after an interruption it is called again.
+        judge: finds new annotations that look wrong; they are set aside.
+        on_promoted: called with the new version as the last step, e.g. to update the predictions of images without
+            an annotation; after an interruption it is called again.
 
     Returns:
         How it ended. ``challenger`` is None if too little was new: then nothing was written but the snapshot.
 
     Raises:
-        StoreInUse: somebody else is writing to the store.
+        StoreInUse: another process is writing to the store.
         StoreError: no model is current.
         ClickPoseError: training failed; run again to resume.
     """
@@ -104,7 +104,7 @@ def _too_little(this: RoundPlan, config: RetrainConfig) -> str:
 
 
 def challenge(store: Store, this: RoundPlan, config: RetrainConfig, compare: Compare) -> tuple[str, Comparison]:
-    """Train a challenger, compare it with the champion and add it to the registry; what is done is not done again."""
+    """Train a challenger, compare it with the champion and add it to the registry; finished steps are not repeated."""
     registry = Registry(store)
     version, comparison = registry.version_made_by(this.name), kept_comparison(store, this)
     if version is not None and comparison is not None:
@@ -122,7 +122,7 @@ def challenge(store: Store, this: RoundPlan, config: RetrainConfig, compare: Com
 def fine_tune(store: Store, this: RoundPlan, config: RetrainConfig, out: Path) -> Path:
     """Train the challenger from the champion on what is not held back, and return its folder.
 
-    The run is kept in the store under the round's name, so that it goes on where it was interrupted.
+    The run is kept in the store under the round's name, so that it can resume.
     """
     data = kept_data(store, this) or keep_data(store, this, training_data(store, this, config))
     job = TrainJob(start=store.uri_of(f"{MODELS}/{this.champion}"), data=data, config=config.training)

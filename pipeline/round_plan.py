@@ -1,4 +1,4 @@
-"""What a round is about: which champion is challenged, on which data, and what both are compared on."""
+"""The plan of a round: which champion is challenged, on which data, and what both are compared on."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from pipeline.set_aside import (
 from pipeline.snapshot import HELD_BACK_SHARE, Snapshot, load_snapshot, split, take_snapshot
 from pipeline.store import Store
 
-MAX_TRUSTED = 50  # images on which the champion's own confusion of sides is measured
+MAX_TRUSTED = 50  # images on which the champion's own rate of swapped sides is measured
 
 
 @dataclass(frozen=True)
 class Collected:
-    """All annotations there are now, how each keypoint came about, and a sentence for each that could not be read."""
+    """All current annotations, the origin of each keypoint, and a sentence for each one that could not be read."""
 
     annotations: AnnotationSet
     provenance: Sequence[KeypointRecord] = ()
@@ -49,15 +49,15 @@ class RetrainConfig:
     """How a round is run.
 
     Attributes:
-        images: folder or URI that the annotations' file names are relative to; of several, one a line.
+        images: folder or URI that the annotations' file names are relative to; several are separated by newlines.
         training: how the challenger is fine-tuned.
         held_back_share: share of images in [0, 1] that is compared on and never trained on, gold images apart.
-        min_new_pictures: images that must be new or annotated anew since the last round.
+        min_new_pictures: images that must be new or changed since the last round.
         num_workers: Ray workers that train; 0 for this process.
-        max_failures: how often a worker may die before the round fails.
+        max_failures: crashes of a worker after which the round fails.
         gpus_per_worker: None for one if the cluster has any or could start some.
-        rule: what the challenger has to show.
-        replay: further data to replay; what the store knows of the champion's own data is always replayed.
+        rule: what is required of the challenger.
+        replay: further data to replay; the champion's own data, if the store has it, is always replayed.
         replay_share: share in [0, 1) of every epoch that is replayed.
 
     Raises:
@@ -83,17 +83,16 @@ class RetrainConfig:
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """A round before it is run.
+    """A round that has not run yet.
 
     Attributes:
-        name: follows from champion, data and settings, so that the same round has the same name.
+        name: derived from champion, data and settings, so that the same round has the same name.
         champion: the version that is challenged.
         snapshot: the data.
-        new: what the champion was not trained on.
-        old: what it was trained on, as far as the store knows.
+        new: annotations that the champion was not trained on.
+        old: annotations that it was trained on, if the store has them.
         held_back: what both models are compared on.
-        newest: file names of images that are new or annotated anew since the last round that finished, without those
-            set aside.
+        newest: file names of images that are new or changed since the last finished round, without those set aside.
         set_aside: annotations of the snapshot that are not used.
         left_out: a sentence for each that could not be read, and is not in the snapshot.
     """
@@ -147,7 +146,7 @@ def plan_round(
 
 
 def changed_since(store: Store, report: RoundReport | None, annotations: AnnotationSet) -> set[str]:
-    """Return the file names of images that are new, annotated anew or accepted since a round; all if there was none."""
+    """Return the file names of images that are new, changed or accepted since a round; all if there was none."""
     known = load_snapshot(store, report.snapshot).annotations.images if report else ()
     unused = {entry.content for entry in report.set_aside} if report else set()
     seen = {content_of(image) for image in known} - unused
@@ -162,7 +161,7 @@ def only(annotations: AnnotationSet, is_wanted: Callable[[AnnotatedImage], bool]
 def _set_suspicious_aside(
     store: Store, champion: str, snapshot: Snapshot, newest: set[str], config: RetrainConfig, judge: Judge
 ) -> None:
-    """Look at annotations that nobody has looked at yet, if they are enough for a round."""
+    """Check annotations that were not checked before, if they are enough for a round."""
     annotations, records = snapshot.annotations, snapshot.provenance
     fresh = newest - looked_at(store, annotations)
     if not fresh or len(fresh) < config.min_new_pictures:
@@ -180,5 +179,5 @@ def _set_suspicious_aside(
 
 
 def settings_digest(store: Store, config: RetrainConfig) -> str:
-    """Return a short name of everything but champion and annotations that decides how a round ends."""
+    """Return a short hash of everything that decides how a round ends, except champion and annotations."""
     return hashlib.sha256(json.dumps([asdict(config), sorted(named_gold(store))]).encode()).hexdigest()[:6]

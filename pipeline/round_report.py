@@ -1,4 +1,4 @@
-"""What a round of retraining leaves behind: numbers for machines, a page and two figures for people.
+"""The report of a round of retraining: a JSON file, a page in Markdown, and two figures.
 
 reports/<round>/report.json · report.md · curve.png · clicks.png
 reports/current                                                   (pointer to the latest round)
@@ -41,14 +41,14 @@ class RoundReport:
         snapshot: the data set.
         promoted: whether the challenger is the current model now.
         reason: why, in one sentence.
-        parent_metrics: the champion on the held-back pictures.
-        challenger_metrics: the challenger on the same pictures.
+        parent_metrics: the champion on the held-back images.
+        challenger_metrics: the challenger on the same images.
         num_trained: images trained on.
         num_held_back: images compared on.
         finished_at: ISO 8601 time in UTC.
         num_gold: images among them whose labels are trusted.
-        rule: what the challenger had to show.
-        checks: what it did show.
+        rule: what was required of the challenger.
+        checks: each requirement, with the values measured.
         images: the folder of the images; empty in reports of earlier versions.
         set_aside: annotations that look wrong and were not used.
         left_out: a sentence for each task, region or image that could not be read.
@@ -92,7 +92,7 @@ class RoundReport:
         return asdict(self)
 
     def to_markdown(self) -> str:
-        """Return the page for people."""
+        """Return the report as Markdown."""
         rows = [
             f"| {name} | {_number(self.parent_metrics.get(name))} | {_number(self.challenger_metrics.get(name))} |"
             for name in SHOWN
@@ -118,7 +118,7 @@ class RoundReport:
         )
 
     def _gate(self) -> list[str]:
-        """Return the lines about the rule and what it looked at."""
+        """Return the lines about the rule and its checks."""
         if self.rule is None or not self.checks:
             return []
         rows = [
@@ -145,7 +145,7 @@ class RoundReport:
         return [
             f"## {len(self.set_aside)} annotations set aside",
             "",
-            "They look wrong, and were not used. `clickpose retrain --accept ID` uses one all the same.",
+            "They look wrong, and were not used. To use one anyway: `clickpose retrain --accept ID`.",
             "",
             "| id | image | annotator | reason |",
             "|---|---|---|---|",

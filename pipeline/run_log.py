@@ -1,4 +1,4 @@
-"""How training goes, in a file beside its checkpoints: written by one worker, watched from anywhere.
+"""The progress of training, in a file beside its checkpoints: written by one worker, readable from anywhere.
 
 training.json   {"step": 120, "total_steps": 400, "epochs": [{"epoch": 0, "train/loss": 3.2, ...}, ...]}
 """
@@ -19,7 +19,7 @@ WRITE_EVERY_S, READ_EVERY_S = 5.0, 1.0
 
 
 class RunLog:
-    """The log of one run. Only the worker of rank 0 writes it; a resumed run takes it up again."""
+    """The log of one run. Only the worker of rank 0 writes it; a resumed run continues it."""
 
     def __init__(self, run: str, total_steps: int, first_epoch: int) -> None:
         self.store, self.total_steps = Store(run), total_steps
@@ -49,7 +49,7 @@ def read_log(run: str) -> dict[str, Any]:
 
 @contextmanager
 def shown(run: str, label: str) -> Iterator[None]:
-    """Show the progress of a run while it is going on in another thread or process."""
+    """Show the progress of a run that is running in another thread or process."""
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(run, label, done), daemon=True)
     watcher.start()

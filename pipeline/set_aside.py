@@ -3,7 +3,7 @@
 annotations/set_aside.json   {"set_aside": [{"content": ..., "file_name": ..., "annotation": "17", "user": ...,
                               "reason": ...}, ...], "accepted": ["17"]}
 
-An annotation is known by its content: annotated anew, it is looked at anew.
+An annotation is identified by its content: one that was changed is checked again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SetAside:
     Attributes:
         annotation: its id in Label Studio, or the file name of its image where it has none; what ``--accept`` takes.
         file_name: of the image.
-        user: who submitted it; empty if nobody knows.
+        user: who submitted it; empty if unknown.
         reason: in one sentence.
         content: digest of the annotation.
     """
@@ -50,7 +50,7 @@ Judge: TypeAlias = Callable[[Path, AnnotationSet, Mapping[str, str], AnnotationS
 def judge_by_champion(
     champion: Path, new: AnnotationSet, annotators: Mapping[str, str], trusted: AnnotationSet, images: PictureFolder
 ) -> list[Suspicion]:
-    """Compare new annotations with what the champion sees; see ``find_suspicious``."""
+    """Compare new annotations with the champion's predictions; see ``find_suspicious``."""
     predictor = Predictor.load(champion)
     skeleton = predictor.skeleton
     ours, theirs = convert_set(new, skeleton).images, convert_set(trusted, skeleton).images
@@ -73,7 +73,7 @@ def set_aside(
 
 
 def find_set_aside(store: Store, annotations: AnnotationSet) -> list[SetAside]:
-    """Return what of a data set is set aside and was not accepted."""
+    """Return the annotations of a data set that are set aside and were not accepted."""
     entries, accepted = _read(store)
     contents = {content_of(image) for image in annotations.images}
     return [entry for entry in entries if entry.content in contents and entry.annotation not in accepted]
@@ -87,7 +87,7 @@ def looked_at(store: Store, annotations: AnnotationSet) -> set[str]:
 
 
 def accept(store: Store, annotations: Collection[str]) -> None:
-    """Use annotations after all, by what ``SetAside.annotation`` says.
+    """Use annotations that were set aside, given as ``SetAside.annotation``.
 
     Raises:
         InvalidConfig: one of them was never set aside.
@@ -110,7 +110,7 @@ def content_of(image: AnnotatedImage) -> str:
 
 
 def annotators_of(annotations: AnnotationSet, records: Iterable[KeypointRecord]) -> dict[str, str]:
-    """Return who annotated an image, by file name."""
+    """Return the annotator of each image, by file name."""
     users = {record.image_id: record.user for record in records}
     return {image.file_name: users[image.id] for image in annotations.images if image.id in users}
 

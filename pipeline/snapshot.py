@@ -1,12 +1,12 @@
-"""Data set snapshots: what was annotated, by whom, from which model, frozen under a name that follows from it.
+"""Data set snapshots: what was annotated, by whom, from which model; each is named after its content.
 
     annotations/<snapshot>/annotations.json     COCO keypoints
-    annotations/<snapshot>/provenance.parquet   a row for each keypoint that somebody was asked about
+    annotations/<snapshot>/provenance.parquet   a row for each keypoint of the annotations
     annotations/<snapshot>/manifest.json        counts, hashes, parent; written last: without it there is no snapshot
     annotations/current                         pointer to the newest one
 
-The same annotations give the same snapshot, whatever their order. A picture is held back for comparison, or trained
-on, by the hash of its file name: it never changes sides, however the data set grows.
+The same annotations give the same snapshot, in any order. The hash of an image's file name decides whether it is held
+back for comparison or trained on, so that this never changes as the data set grows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Snapshot:
     Attributes:
         id: follows from the content, e.g. ``s-3f9a2c1b77e0``.
         parent: the snapshot that was current when this one was taken, if any.
-        annotations: the pictures, sorted by file name.
+        annotations: the images, sorted by file name.
         provenance: how each keypoint came about.
     """
 
@@ -66,7 +66,7 @@ class Snapshot:
 
 
 def take_snapshot(store: Store, annotations: AnnotationSet, provenance: Iterable[KeypointRecord] = ()) -> Snapshot:
-    """Freeze a data set and make it the current one; nothing is written that is there already.
+    """Freeze a data set and make it the current one; existing files are not written again.
 
     Raises:
         StoreError: the store cannot be written.
@@ -129,7 +129,7 @@ def split(
 
 
 def is_held_back(file_name: str, share: float = HELD_BACK_SHARE) -> bool:
-    """Whether a picture is held back: a function of its name, so that it stays on its side for ever."""
+    """Whether an image is held back: a function of its name, so that it never changes."""
     return int.from_bytes(hashlib.sha256(file_name.encode()).digest()[:8]) < share * 2**64
 
 

@@ -5,8 +5,8 @@
     prelabels/<run>/
     reports/<round>/
 
-A file appears under its name complete or not at all: it is written beside it and then moved. A pointer is a file
-that holds one name and a newline, so anybody can read it; a reader sees the old name or the new one, never half.
+A file appears under its name complete or not at all: it is written beside it and then moved. A pointer is a text file
+of one name and a newline; a reader sees the old name or the new one, never a part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})  # folders there are only prefi
 
 
 class Store:
-    """What lies below one root URI; names are relative to it and use forward slashes.
+    """Files below one root URI; names are relative to it and use forward slashes.
 
     Args:
         root_uri: a local path, or a URI that ``pyarrow.fs`` knows.
@@ -47,7 +47,7 @@ class Store:
 
     @property
     def is_local(self) -> bool:
-        """Whether the root is a folder of this machine."""
+        """Whether the root is a folder on this machine."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def path_of(self, name: str) -> str:
@@ -64,7 +64,7 @@ class Store:
         return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
     def exists(self, name: str) -> bool:
-        """Whether a file or folder of that name is there."""
+        """Whether a file or folder of that name exists."""
         with explained(self.uri_of(name), "looked up"):
             return bool(self.filesystem.get_file_info(self.path_of(name)).type != fs.FileType.NotFound)
 
@@ -96,7 +96,7 @@ class Store:
             self.filesystem.move(unfinished, str(path))
 
     def delete(self, name: str) -> None:
-        """Remove a file, or a folder with all that is below it; nothing happens if it is not there."""
+        """Remove a file, or a folder with everything in it; nothing happens if it does not exist."""
         path = self.path_of(name)
         with explained(self.uri_of(name), "deleted"):
             kind = self.filesystem.get_file_info(path).type
@@ -117,11 +117,11 @@ class Store:
         self.write_bytes(name, (json.dumps(value, indent=2) + "\n").encode())
 
     def read_pointer(self, name: str) -> str | None:
-        """Return the name that a pointer holds, or None where nothing has been pointed to yet."""
+        """Return the name that a pointer holds, or None if it was never written."""
         return self.read_bytes(name).decode().strip() or None if self.exists(name) else None
 
     def write_pointer(self, name: str, target: str) -> None:
-        """Let a pointer hold ``target`` from now on."""
+        """Write a pointer to ``target``."""
         self.write_bytes(name, f"{target}\n".encode())
 
     def put_folder(self, folder: str | Path, name: str) -> dict[str, str]:
@@ -131,7 +131,7 @@ class Store:
             StoreError: there is no such local folder, or the store already has something of that name.
         """
         if not Path(folder).is_dir():
-            raise StoreError(f"{folder} is no folder, so it cannot be stored as {name!r}")
+            raise StoreError(f"{folder} is not a folder, so it cannot be stored as {name!r}")
         if self.exists(name):
             raise StoreError(f"{self.uri_of(name)} is already there; stored folders are never overwritten")
         for file in files_of(folder):
@@ -139,7 +139,7 @@ class Store:
         return folder_hashes(folder)
 
     def get_folder(self, name: str, folder: str | Path) -> None:
-        """Copy a folder of the store, with all that is below it, to a local folder."""
+        """Copy a folder of the store, with everything in it, to a local folder."""
         for file in self._files(name):
             target = Path(folder) / file
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _download(store: Store, copy: Path) -> None:
         try:
             (Path(unfinished) / "copy").rename(copy)
         except OSError:
-            if not copy.exists():  # else another process was faster, with the same content
+            if not copy.exists():  # else another process has made the same copy
                 raise
 
 

@@ -1,8 +1,7 @@
 """Annotations that look wrong: left and right swapped, or keypoints outside the image.
 
-Whether sides are swapped is asked of the champion, person by person: does it see left where the labels have right? It
-errs itself, in a share that is measured on trusted images. An annotator's new annotations are
-suspicious if the share among them is far beyond that.
+Swapped sides are found with the champion, person by person: does it predict left where the label says right? Its own
+error rate is measured on trusted images. An annotator's new annotations are suspicious if their rate is far above it.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.visits import LoadImage
 from clickpose.skeleton import Skeleton
 
-MAX_OFFSET = 1.0  # of the person's size: a pose that is farther off, on average, shows somebody else
-MIN_COSINE = 0.6  # below, a pose does not tell the sides
-MAX_CHANCE = 0.001  # that an annotator with as many swaps only met the champion's own errors
+MAX_OFFSET = 1.0  # of the person's size: a pose that is farther off, on average, shows another person
+MIN_COSINE = 0.6  # below, a pose does not tell left from right
+MAX_CHANCE = 0.001  # that so many swaps are only the champion's own errors
 MIN_SWAPS = 3
 MARGIN = 0.01  # of the image's size: a keypoint may be that far outside, as clicks at the edge are
-PRIOR_SWAPS, PRIOR_PERSONS = 2, 5  # what is assumed of a champion before any trusted image
+PRIOR_SWAPS, PRIOR_PERSONS = 2, 5  # assumed of a champion before any trusted image is seen
 
 FindPoses: TypeAlias = Callable[[AnnotatedImage], Sequence[Pose]]
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """An annotated image that looks wrong, and why in one sentence."""
+    """An annotated image that looks wrong, and the reason in one sentence."""
 
     file_name: str
     reason: str
@@ -41,7 +40,7 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Sides:
-    """Of some images: persons whose sides the champion can tell, and those of them that look swapped."""
+    """Counts over some images: persons whose sides the champion can tell, and those that look swapped."""
 
     num_persons: int = 0
     num_swapped: int = 0
@@ -61,8 +60,8 @@ def find_suspicious(
 
     Args:
         images: newly annotated.
-        annotators: who annotated an image, by file name.
-        trusted: images that the champion was not trained on, and whose annotations are believed.
+        annotators: the annotator of each image, by file name.
+        trusted: images that the champion was not trained on and whose annotations are trusted.
         skeleton: of all annotations.
         find_poses: the champion's poses on an image, in that skeleton.
 
@@ -83,7 +82,7 @@ def find_suspicious(
 
 
 def poses_of(predictor: PosePredictor, load_image: LoadImage) -> FindPoses:
-    """Return what finds the poses that a predictor shows on an image."""
+    """Return a function that finds the poses of a predictor on an image."""
     return lambda image: predictor.detect(predictor.encode(load_image(image)))
 
 
@@ -94,7 +93,7 @@ def sides_of(image: AnnotatedImage, poses: Sequence[Pose], skeleton: Skeleton) -
 
 
 def _looks_swapped(person: PersonAnnotation, poses: Sequence[Pose], skeleton: Skeleton) -> bool | None:
-    """Whether the pose that shows a person has its sides the other way round; None if it does not tell.
+    """Whether the pose that matches a person has left and right swapped; None if that cannot be told.
 
     Sides are compared by direction, from each right keypoint to its left one: that needs no precise keypoints.
     """
@@ -114,7 +113,7 @@ def _looks_swapped(person: PersonAnnotation, poses: Sequence[Pose], skeleton: Sk
 
 
 def _labelled_pairs(person: PersonAnnotation, skeleton: Skeleton) -> tuple[Ints, Ints]:
-    """Return the indices of keypoints of one side and of the other, where both are labelled."""
+    """Return the indices of left and of right keypoints, where both are labelled."""
     pairs = np.array(skeleton.flip_pairs, np.int64).reshape(-1, 2)
     both = pairs[(person.visibility[pairs] > 0).all(1)]
     return both[:, 0], both[:, 1]

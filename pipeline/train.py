@@ -1,4 +1,4 @@
-"""Train a model: in this process, on a GPU, on a cluster. Interrupted, the same call goes on where it was."""
+"""Train a model: in this process, on a GPU, on a cluster. An interrupted training resumes when called again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINTS_KEPT = 2  # the very last report may be lost with the worker that made it
 SETTINGS = "settings.json"
 NO_MIRRORING = (
-    "pictures are not mirrored: skeleton %r has no pairs of left and right; if it should, name them in its file, as"
+    "images are not mirrored: skeleton %r has no pairs of left and right; if it should, name them in its file, as"
     ' "flip_pairs": [["eye_a", "eye_b"], ...]'
 )
 
@@ -54,16 +54,16 @@ def train(
     Args:
         job: model to start from, data and settings.
         out: the model folder to write, on this machine.
-        run: folder or URI for checkpoints and log. The same run goes on where it was interrupted, so every training
-            needs a fresh one.
+        run: folder or URI for checkpoints and log. A run that was interrupted resumes, so every new training needs a
+            new one.
         num_workers: 0 trains in this process; else Ray workers. More than one on several machines need a ``run`` that
             all of them can write.
-        max_failures: how often a worker may die before the training is given up.
+        max_failures: crashes of a worker after which training fails.
         gpus_per_worker: None asks for one if the cluster has any or its autoscaler could start some, else for none.
 
     Raises:
-        InvalidAnnotation: there is nobody to learn from.
-        InvalidConfig: ``run`` was begun with other settings.
+        InvalidAnnotation: no person has a labelled keypoint.
+        InvalidConfig: ``run`` was started with other settings.
         ClickPoseError: a worker failed too often; the message holds its error.
     """
     store = Store(run)
@@ -96,12 +96,12 @@ def _check_annotations(job: TrainJob) -> None:
 
 
 def _remember(store: Store, settings: dict[str, Any]) -> None:
-    """Refuse to go on with a run under other settings: its schedule and data would change on the way.
+    """Refuse to resume a run with other settings: its schedule and data would change on the way.
 
-    A setting that a run begun by an earlier version does not know has its default, which is what that version did.
+    A setting that is missing in a run of an earlier version has its default, which is what that version did.
     """
     if store.exists(SETTINGS) and _with_job(store.read_json(SETTINGS)) != _with_job(settings):
-        raise InvalidConfig(f"{store.uri} was begun with other settings: see {SETTINGS} there, or choose a fresh run")
+        raise InvalidConfig(f"{store.uri} was started with other settings: see {SETTINGS} there, or choose a new run")
     store.write_json(SETTINGS, settings)
 
 
@@ -135,11 +135,11 @@ def _fit(trainer: TorchTrainer, store: Store) -> Checkpoint | None:
         return trainer.fit().checkpoint
     except ray.train.TrainingFailedError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ClickPoseError(f"training {store.uri} stopped, start it again to go on: {reason}") from error
+        raise ClickPoseError(f"training {store.uri} failed, run it again to resume: {reason}") from error
 
 
 def _final_state(checkpoint: Checkpoint | None, store: Store) -> dict[str, Any]:
-    """State after the last epoch, from Ray's checkpoint, or from the run's folder if Ray keeps none."""
+    """Return the state after the last epoch, from Ray's checkpoint, or from the run's folder if Ray keeps none."""
     if checkpoint is None:
         return read_state(store.read_bytes(STATE_HERE))
     with checkpoint.as_directory() as folder:
@@ -154,7 +154,7 @@ def _write_model(job: TrainJob, state: dict[str, Any], metrics: dict[str, float]
 
 
 def _card(job: TrainJob, metrics: dict[str, float]) -> str:
-    """Tell people what a model was made of."""
+    """Describe how a model was made."""
     numbers = "\n".join(f"| {name} | {value:.4f} |" for name, value in sorted(metrics.items()))
     data = "".join(f"- data: `{source.annotations}`, weight {source.weight:g}\n" for source in job.data)
     return (

@@ -1,7 +1,7 @@
-"""What runs in every training worker: plain PyTorch of ``clickpose``, and four lines of Ray.
+"""The function of every training worker: plain PyTorch from ``clickpose``, and four lines of Ray.
 
-Ray wraps the network for data parallelism, hands over the checkpoint to resume from, tells each worker its rank, and
-takes the report at which all wait for each other.
+Ray wraps the network for data parallelism, provides the checkpoint to resume from and each worker's rank, and receives
+the reports, at which all workers wait for each other.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ STATE_HERE = f"here/{STATE}"  # in the run's folder
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What every worker is told. Paths may be URIs; every worker must be able to read them.
+    """The task of every worker. Paths may be URIs that every worker can read.
 
     Attributes:
-        start: the model folder that training starts from: it decides network, skeleton and first weights.
+        start: the model folder that training starts from: network, skeleton and first weights.
         data: what to train on; each source has its share of every epoch.
         config: how to train.
-        loader_processes: processes of each worker that draw batches ahead of it.
-        skip_bad: leave bad records and images out, and log each, instead of ending.
-        checkpoint_minutes: the state is saved after every epoch, and in an epoch after so many minutes.
+        loader_processes: processes of each worker that prepare batches in advance.
+        skip_bad: skip and log bad records and images, instead of failing.
+        checkpoint_minutes: the state is saved after every epoch, and within an epoch at this interval.
     """
 
     start: str
@@ -63,7 +63,7 @@ class TrainJob:
     def from_dict(cls, values: Mapping[str, Any]) -> TrainJob:
         """Build a job from plain values; InvalidConfig if its training settings cannot be used."""
         known = dict(values)
-        if "annotations" in known:  # a run begun by a version that knew one data set
+        if "annotations" in known:  # a run of a version that knew one data set only
             known["data"] = [{"annotations": known.pop("annotations"), "images": known.pop("images")}]
         data = tuple(DataSource(**source) for source in known.pop("data"))
         return cls(**{**known, "data": data, "config": TrainConfig.from_dict(known["config"])})
@@ -100,7 +100,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 def train_epoch(
     job: TrainJob, state: TrainState, batches: EpochBatches, epoch: int, saver: Saver, log: RunLog | None
 ) -> dict[str, float]:
-    """Train an epoch, or what is left of one that was interrupted; return its mean losses.
+    """Train an epoch, or the rest of one that was interrupted; return its mean losses.
 
     Raises:
         TrainingDiverged: a loss is not finite; the message names the images.
@@ -153,7 +153,7 @@ def resume(state: TrainState, run: str) -> None:
 
 
 class Saver:
-    """Saves the state, and waits until every worker is done with it.
+    """Saves the state, and waits until every worker has done so.
 
     Ray keeps the checkpoint; where it starts no workers and keeps none, the run's folder ``keep_in`` does.
     """
@@ -163,7 +163,7 @@ class Saver:
         self.saved_at = time.monotonic()
 
     def save_if_due(self, epoch: int, losses: Mapping[str, Tensor]) -> None:
-        """Save in the middle of an epoch if one of the workers says that it is time."""
+        """Save in the middle of an epoch if it is time in one of the workers."""
         is_due = float(time.monotonic() - self.saved_at >= self.every_s)
         if mean_over_processes(is_due, next(self.state.average.parameters()).device) > 0:
             self.save(epoch, {name: float(value) for name, value in losses.items()})
@@ -182,11 +182,11 @@ class Saver:
 
 
 def read_state(data: bytes) -> dict[str, Any]:
-    """Read what ``report`` saved; nothing in it is executed."""
+    """Read a saved state; nothing in it is executed."""
     state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state
 
 
 def is_first() -> bool:
-    """Whether this worker is the one that saves and logs."""
+    """Whether this is the worker that saves and logs."""
     return bool(ray.train.get_context().get_world_rank() == 0)

@@ -1,4 +1,4 @@
-"""Rounds without anybody watching: when they run, and what happens when one fails."""
+"""Unattended rounds: when they run, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Schedule:
     """When a round runs.
 
     Attributes:
-        every_s: after so many seconds a round runs with whatever is new.
-        check_s: so often the annotations are looked at: a round runs if enough is new.
-        settle_s: after a wake-up call, such as a webhook, wait so long for more of them before looking.
-        retry_s: wait after a failure; doubled after each further one, up to ``every_s``.
+        every_s: interval after which a round runs with whatever is new.
+        check_s: interval at which annotations are checked: a round runs if enough is new.
+        settle_s: pause after a wake-up call, such as a webhook, in which further calls are collected.
+        retry_s: pause after a failure; doubled after each further one, up to ``every_s``.
 
     Raises:
         InvalidConfig: a time is not above 0.
@@ -37,7 +37,7 @@ class Schedule:
     retry_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Refuse a schedule that never waits."""
+        """Check the times."""
         for name in ("every_s", "check_s", "settle_s", "retry_s"):
             if not getattr(self, name) > 0:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be above 0")
@@ -46,14 +46,14 @@ class Schedule:
 def watch(
     run_round: Callable[[bool], RoundReport], schedule: Schedule, wake: threading.Event | None = None
 ) -> Iterator[RoundReport]:
-    """Yield the report of every look at the annotations, for ever; only Ctrl-C ends it.
+    """Run rounds on schedule and yield their reports; this never ends by itself.
 
-    A failure is logged with its time and that of the next try.
+    A failure is logged with the time of the next try.
 
     Args:
-        run_round: runs a round; its argument tells whether ``every_s`` has passed, so that little is enough.
+        run_round: runs a round; its argument says whether ``every_s`` has passed, so that any new image is enough.
         schedule: when.
-        wake: set by somebody who knows of new annotations.
+        wake: event that is set when there are new annotations.
     """
     wake = wake or threading.Event()
     due, wait_s, retry_s = time.monotonic(), 0.0, schedule.retry_s
@@ -78,7 +78,7 @@ def wake_up_calls(address: str) -> Iterator[threading.Event]:
     """Listen on ``HOST:PORT``; yield an event that any POST sets, for example a webhook that the service forwards.
 
     Raises:
-        InvalidConfig: the address is malformed, or taken.
+        InvalidConfig: the address is malformed or in use.
     """
     host, _, port = address.rpartition(":")
     called = threading.Event()
@@ -90,7 +90,7 @@ def wake_up_calls(address: str) -> Iterator[threading.Event]:
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Keep quiet: what follows from a call is logged."""
+            """Log nothing: the round that follows is logged."""
 
     try:
         server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Listener)

@@ -97,9 +97,9 @@ def test_prune_changes_nothing_for_the_next_round(store: Store, play) -> None:
     play(4, 7.0, promote=False)
     take_snapshot(store, AnnotationSet(read_skeleton(store)))
     reports = all_reports(store)
-    assert "no report names this snapshot" not in run("store", "prune", "--store", store.uri)  # the current one
+    assert "no report uses this snapshot" not in run("store", "prune", "--store", store.uri)  # the current one
     play(4, 7.0, promote=False)
-    assert "no report names this snapshot" in run("store", "prune", "--store", store.uri)
+    assert "no report uses this snapshot" in run("store", "prune", "--store", store.uri)
     assert all_reports(store) == reports
     assert play(4, 7.0, promote=False).reason.startswith("0 images are new")
     assert play(6, 5.0, promote=True).promoted
