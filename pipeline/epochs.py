@@ -27,7 +27,7 @@ def draw_epoch(
 ) -> EpochBatches:
     """Return a worker's share of an epoch."""
     if isinstance(model.network, PersonFrameNetwork):
-        crops = crop_epochs(config, model.network.frame_config.looker, data, share)
+        crops = crop_epochs(config, model.network.frame_config.looker, data, share, skip_bad=skip_bad)
         return crops.batches(share.epoch, rank=share.rank, world_size=share.world_size)
     return TrainingBatches(
         data.epoch(config.scenes_per_epoch, (config.seed, share.epoch)),
@@ -39,7 +39,7 @@ def draw_epoch(
     )
 
 
-def crop_epochs(config: TrainConfig, looker: str, data: Mixture, share: EpochShare) -> CropEpochs:
+def crop_epochs(config: TrainConfig, looker: str, data: Mixture, share: EpochShare, *, skip_bad: bool) -> CropEpochs:
     """Return the epochs of crops in the person's frame; each worker draws and keeps the crops of its own images.
 
     Raises:
@@ -48,7 +48,7 @@ def crop_epochs(config: TrainConfig, looker: str, data: Mixture, share: EpochSha
     if not isinstance(config.augment, DrawConfig):
         raise InvalidConfig("the model works in the person's frame: choose the recipe person-frame")
     device = ray.train.torch.get_device()
-    drawer = CropDrawer(make_finder(device), make_looker(looker, device), config.augment)
+    drawer = CropDrawer(make_finder(device), make_looker(looker, device), config.augment, skip_bad)
     sources = [
         CropSource(replace(part, images=part.images[share.rank :: share.world_size]), source.weight)
         for part, source in zip(data.parts, data.sources, strict=True)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotation
-from clickpose.errors import InvalidConfig
+from clickpose.errors import ImageError, InvalidConfig
 from clickpose.first_guess.finder import Found
 from clickpose.first_guess.looker import MAP_CHANNELS, Look
 from clickpose.person_frame.config import PersonFrameConfig
@@ -85,6 +85,23 @@ def test_every_person_is_drawn_once_and_never_again(drawer: CropDrawer, tmp_path
     assert drawer.looker.num_looks == 6  # type: ignore[attr-defined]
     list(drawer.draw(make_set(), open_image, tmp_path, 1))
     assert drawer.looker.num_looks == 12  # type: ignore[attr-defined]
+
+
+def test_an_image_that_cannot_be_used_is_left_out_by_name(
+    drawer: CropDrawer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def open_others(image: AnnotatedImage) -> Image.Image:
+        if image.id == 2:
+            raise ImageError(f"{image.file_name} is truncated")
+        return open_image(image)
+
+    with pytest.raises(ImageError, match=r"2\.jpg is truncated"):
+        list(drawer.draw(make_set(), open_others, tmp_path / "strict", 0))
+    patient = replace(drawer, skip_bad=True)
+    assert set(KeptCrops(list(patient.draw(make_set(), open_others, tmp_path, 0))).names) == {"1.jpg", "3.jpg"}
+    assert "left out of training: 2.jpg is truncated" in caplog.text
+    only_bad = AnnotationSet(COCO17, make_set().images[1:2])
+    assert list(patient.draw(only_bad, open_others, tmp_path / "none", 0)) == []
 
 
 def test_crops_know_their_images(crops: KeptCrops) -> None:

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Floats, PersonAnnotation
+from clickpose.errors import ImageError
 from clickpose.first_guess.finder import Finder
 from clickpose.first_guess.looker import MoveNetLooker
 from clickpose.person_frame.frame import Frame
@@ -45,11 +46,13 @@ class CropDrawer:
         finder: says where it sees persons.
         looker: sees crops.
         config: how crops differ.
+        skip_bad: leave out images that cannot be used, and log each, instead of ending.
     """
 
     finder: Finder
     looker: MoveNetLooker
     config: DrawConfig
+    skip_bad: bool = False
 
     def draw(self, annotations: AnnotationSet, load_image: LoadImage, folder: Path, drawing: int) -> Iterator[Path]:
         """Draw every person once, and yield the files written, or found already written, as they come.
@@ -59,17 +62,33 @@ class CropDrawer:
             load_image: opens an annotated image, upright, RGB.
             folder: where the files go; an interrupted drawing resumes after the last complete file.
             drawing: number of the drawing; in odd ones, images are mirrored.
+
+        Raises:
+            ImageError: an image cannot be used, and ``skip_bad`` is not set.
         """
         folder.mkdir(parents=True, exist_ok=True)
         images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
         for start in range(0, len(images), IMAGES_PER_SHARD):
             file = folder / f"{drawing:03d}-{start // IMAGES_PER_SHARD:05d}.safetensors"
             if not file.exists():
-                part = images[start : start + IMAGES_PER_SHARD]
-                crops = [self._draw_image(image, load_image(image), annotations.skeleton, drawing) for image in part]
-                names = [image.file_name for image, crop in zip(part, crops, strict=True) for _ in crop["area"]]
+                part = list(self._usable(images[start : start + IMAGES_PER_SHARD], load_image))
+                if not part:
+                    continue
+                crops = [self._draw_image(image, picture, annotations.skeleton, drawing) for image, picture in part]
+                names = [image.file_name for (image, _), crop in zip(part, crops, strict=True) for _ in crop["area"]]
                 _write(file, {name: torch.cat([crop[name] for crop in crops]) for name in crops[0]}, names)
             yield file
+
+    def _usable(
+        self, images: Sequence[AnnotatedImage], load_image: LoadImage
+    ) -> Iterator[tuple[AnnotatedImage, Image.Image]]:
+        for image in images:
+            try:
+                yield image, load_image(image)
+            except ImageError as error:
+                if not self.skip_bad:
+                    raise
+                logger.warning("left out of training: %s", error)
 
     def _draw_image(
         self, image: AnnotatedImage, picture: Image.Image, skeleton: Skeleton, drawing: int
