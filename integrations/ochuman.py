@@ -3,10 +3,10 @@
     keypoint_names     19: COCO's 17, head and neck
     keypoint_visible   what the third number of a keypoint means
     images             each with its ``annotations``: ``bbox`` as x0, y0, x1, y1, and ``keypoints``, null for
-                       bystanders, of whom there is no more than the box
+                       bystanders, who have only a box
 
-Pictures and persons are numbered from 1 in the order of the file, since they have no numbers there. Visibility and
-area are what the data set's own converter makes of them, so that both files give the same scores.
+Images and persons are numbered from 1 in the order of the file, which has no ids for them. Visibility and area follow
+the data set's own converter, so that both files give the same scores.
 
 https://github.com/liruilong940607/OCHumanApi
 """
@@ -98,7 +98,7 @@ def _meanings(visible: Any, path: str | Path) -> dict[float, int]:
 
 
 def _numbered(images: Any, path: str | Path) -> list[Any]:
-    """Give every picture and person the ``id`` that records of a file have elsewhere."""
+    """Give every image and person an ``id``, as the records of other files have."""
     if not isinstance(images, list):
         raise InvalidAnnotation(f"{path}: field 'images' is no list")
     image_ids, person_ids = itertools.count(1), itertools.count(1)

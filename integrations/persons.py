@@ -1,4 +1,4 @@
-"""Pictures and persons of a file, checked and in our conventions; every data set is read with these."""
+"""Images and persons of a file, checked and in our conventions; every data set is read with these."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from clickpose.annotations import AREA_PER_BOX, AnnotatedImage, Floats, PersonAn
 from clickpose.errors import InvalidAnnotation
 from integrations.records import field, flag, integer, numbers, optional
 
-EDGE_PX = 1.0  # what rounding, and counting pixels from 1, may add
+EDGE_PX = 1.0  # tolerance for rounding and for pixels counted from 1
 
 Triples = NDArray[np.float64]
 
 
 def read_image(record: dict[str, Any], where: str) -> AnnotatedImage:
-    """Read a picture's record, without its persons."""
+    """Read the record of an image, without its persons."""
     size_wh = integer(record, "width", where), integer(record, "height", where)
     if min(size_wh) <= 0:
         raise InvalidAnnotation(f"{where}: fields 'width' and 'height' must be positive, not {size_wh}")
@@ -85,10 +85,10 @@ def person(
 
 
 def box_inside(box_xyxy: tuple[float, float, float, float], image: AnnotatedImage, where: str) -> Floats:
-    """Return a box that shows in its picture, ``(4,)``, as it is: those of people at the edge may stick out.
+    """Return a box ``(4,)`` as it is, if it overlaps its image; it may extend beyond the edge.
 
     Raises:
-        InvalidAnnotation: the whole box is beside the picture, by more than ``EDGE_PX``.
+        InvalidAnnotation: the whole box is outside the image, by more than ``EDGE_PX``.
     """
     x0, y0, x1, y1 = (round(float(edge), 2) for edge in box_xyxy)
     width, height = image.size_wh

@@ -1,4 +1,4 @@
-"""The records of a JSON file, looked at with suspicion: every refusal names file, id and field.
+"""The records of a JSON file, checked field by field: every error names file, id and field.
 
 ``where`` is how an error names the record, for example ``train.json: annotation 17``.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clickpose.errors import InvalidAnnotation
 
-MAX_COORDINATE = 1e9  # no coordinate or area of a picture comes near; float32 still holds its square
+MAX_COORDINATE = 1e9  # no coordinate or area of an image comes near; its square still fits into float32
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class Ledger:
-    """Books each record once: raises on a bad one, or counts and logs it where skipping was asked for."""
+    """Reads each record once: raises on a bad one, or counts and logs it if bad ones are skipped."""
 
     path: str | Path
     skip_bad: bool
     skipped: int = 0
 
     def read(self, records: list[Any], kind: str, reader: Callable[[dict[str, Any], str], T]) -> list[T]:
-        """Return what ``reader(record, where)`` makes of each record; ids must be there and differ."""
+        """Return the result of ``reader(record, where)`` for each record; ids must exist and differ."""
         values, seen = [], set[int]()
         for record in records:
             try:
@@ -64,9 +64,9 @@ class Ledger:
 
 
 def load_json(path: str | Path) -> Any:
-    """Read a JSON file; InvalidAnnotation if that cannot be done."""
+    """Read a JSON file; InvalidAnnotation if it cannot be read."""
     try:
-        return json.loads(Path(path).read_bytes())  # of bytes, json finds out whether they are UTF-8 or UTF-16
+        return json.loads(Path(path).read_bytes())  # given bytes, json detects UTF-8 and UTF-16 itself
     except UnicodeDecodeError as error:
         raise InvalidAnnotation(f"{path} is not text in UTF-8 or UTF-16: save it as UTF-8") from error
     except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def load_json(path: str | Path) -> Any:
 
 
 def field(record: dict[str, Any], name: str, where: str) -> Any:
-    """Return a field that must be there."""
+    """Return a required field."""
     if record.get(name) is None:
         raise InvalidAnnotation(f"{where}: field {name!r} is missing")
     return record[name]
@@ -89,7 +89,7 @@ def integer(record: dict[str, Any], name: str, where: str) -> int:
 
 
 def optional(record: dict[str, Any], name: str) -> bool:
-    """Tell whether a field that may be missing is there; null is as good as missing."""
+    """Tell whether an optional field is present; null counts as missing."""
     return record.get(name) is not None
 
 
@@ -110,9 +110,9 @@ def numbers(record: dict[str, Any], name: str, where: str, length: int) -> NDArr
     try:
         array = np.array(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidAnnotation(f"{where}: field {name!r} holds something that is not a number") from error
+        raise InvalidAnnotation(f"{where}: field {name!r} contains a value that is not a number") from error
     if not (np.abs(array) < MAX_COORDINATE).all():  # false for NaN, too
-        raise InvalidAnnotation(f"{where}: field {name!r} holds a number that is NaN, infinite or absurdly large")
+        raise InvalidAnnotation(f"{where}: field {name!r} contains a number that is NaN, infinite or too large")
     return array
 
 

@@ -1,4 +1,4 @@
-"""What must not be in a log: an address may carry a signature or a password."""
+"""Addresses for logs: signatures and passwords are removed."""
 
 from __future__ import annotations
 

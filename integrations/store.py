@@ -33,8 +33,8 @@ def record_of(version: str) -> str:
 def line_to(version: str | None, events: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the versions from the first promoted to this one, without those that were rolled back.
 
-    An event whose pointer was never written, because the process died, is passed over: the pointer decides, and
-    ``version`` is what it says. Without an event there is only ``version`` itself.
+    An event whose pointer was never written, because the process crashed, is ignored: ``version`` is what the pointer
+    says. Without an event, the result is ``version`` alone.
     """
     lines: list[list[str]] = [event["line"] for event in events if event["line"][-1] == version]
     return lines[-1] if lines else [version] if version else []

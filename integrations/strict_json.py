@@ -1,7 +1,7 @@
-"""JSON as the standard has it: whatever gets in can be written out again.
+"""JSON as the standard has it: whatever is accepted can be written again.
 
-Python's own reader also takes NaN, infinity, half a surrogate pair and lists a thousand deep, all of which fail only
-when an answer repeats them.
+Python's own reader also accepts NaN, infinity, half a surrogate pair and lists nested a thousand deep, all of which
+fail only when an answer repeats them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 
 class StrictRoute(APIRoute):
-    """A route, for ``APIRouter(route_class=...)``, whose body is refused with status 422 unless it is proper JSON."""
+    """A route, for ``APIRouter(route_class=...)``, whose body is rejected with status 422 unless it is valid JSON."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """Return the handler; FastAPI calls this."""

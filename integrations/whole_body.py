@@ -1,7 +1,7 @@
 """COCO-WholeBody: feet, face and hands in fields of their own beside COCO's 17 keypoints.
 
     part_kpts    x, y, v for each keypoint of the part; v is COCO's, or a confidence: above 0 means labelled
-    part_valid   whether the part could be made out; if not, nothing of it is labelled
+    part_valid   whether the part is visible enough; if not, none of it is labelled
 
 https://github.com/jin-s13/COCO-WholeBody/blob/master/data_format.md
 """

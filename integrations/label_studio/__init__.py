@@ -4,7 +4,7 @@ Its labelling interface and its JSON:
 interface.py      the XML that says what can be labelled, and with which keys
 regions.py        poses written as regions
 points.py         single regions read, and what a human did to a point
-people.py         regions read as people; submitted.py does with a whole annotation, where nothing may be lost
+people.py         regions read as people; submitted.py reads a whole annotation, where nothing may be lost
 provenance.py     for every keypoint of an annotation, whether a human or a model placed it
 times.py          seconds per person, by Label Studio's clock
 tasks.py          tasks: images with predictions to import, annotations to learn from
@@ -12,7 +12,7 @@ policy.py         which of several annotations of one task may be used
 
 Its ML-backend protocol:
 routes.py         the routes, with schemas.py, what Label Studio sends
-interactions.py   what the annotator just did, from the one request that Label Studio sends about it
+interactions.py   the annotator's last action, read from the request that Label Studio sends
 edits.py          a drawn or moved region read as an edit
 answers.py        the answer to an edit
 service.py        what the routes need from a pose service
@@ -21,7 +21,7 @@ auth.py           passwords and bearer tokens
 Its server:
 connection.py     requests to it: tokens of both kinds, pages, errors
 client.py         its API, as far as this product uses it
-server.py         a server of one's own, started in a folder
+server.py         a local server, started in a folder
 simulated_editor.py  its editor as a backend sees it, for simulated annotators
 proxy.py          a reverse proxy that adds the script in page/ to its pages, so that dragged points are refined
 """

@@ -1,7 +1,7 @@
-"""Pictures in Label Studio: the address that a task shows, and the name that a picture has below its root.
+"""Images in Label Studio: the address that a task shows, and the name of an image below its root.
 
 /data/local-files/?d=photos/cam1/7.jpg   a file on the server's disk, below its document root
-/data/upload/3/9f-7.jpg                  a file that somebody sent to the server
+/data/upload/3/9f-7.jpg                  a file that was uploaded to the server
 s3://..., https://...                    elsewhere
 """
 
@@ -22,16 +22,16 @@ IN_UPLOADS = re.compile(rf"(?:^|/)({UPLOADS}.+)")  # behind the path that Label 
 
 
 def address_below(root: str, name: str) -> str:
-    """Return the address of a picture by its name, below the address of all."""
+    """Return the address of an image: its name below a root address."""
     return f"{root}{'' if root.endswith(('/', '=')) else '/'}{quote(name)}"
 
 
 def name_in_url(image_url: str, folders: Sequence[str] = ()) -> str:
-    """Return the file that a picture's address names.
+    """Return the file that the address of an image refers to.
 
     Args:
         image_url: the ``d`` of a local-files address counts, else the path.
-        folders: whose files the project shows; what a local file's name repeats of their paths is left out.
+        folders: whose files the project shows; names of local files are relative to them.
     """
     parts = urlsplit(image_url)
     local = parse_qs(parts.query).get("d")
@@ -43,22 +43,22 @@ def name_in_url(image_url: str, folders: Sequence[str] = ()) -> str:
 
 
 def picture_name(data: Mapping[str, Any], image_key: str, folders: Sequence[str] = ()) -> str | None:
-    """Return the name of a task's picture: the one our import gave, else what its address says; None without either."""
+    """Return the name of a task's image: the one given at import, else the one in its address; None without either."""
     if data.get("file_name"):
         return str(data["file_name"])
     return name_in_url(str(data[image_key]), folders) if data.get(image_key) else None
 
 
 def find_document_root(client: LabelStudio, folder: str, picture: str) -> str:
-    """Find out by asking what Label Studio's document root is.
+    """Find Label Studio's document root by trying to load an image.
 
     Args:
         client: of the server.
         folder: that a project shows, on the server's disk.
-        picture: absolute path of a picture in it.
+        picture: absolute path of an image in it.
 
     Raises:
-        LabelStudioError: the picture cannot be loaded, as an annotator would.
+        LabelStudioError: the image cannot be loaded as an annotator would load it.
     """
     refusal = ""
     for root in PurePosixPath(folder).parents:
@@ -74,14 +74,14 @@ def find_document_root(client: LabelStudio, folder: str, picture: str) -> str:
 
 
 def local_address(picture: str, document_root: str) -> str:
-    """Return the address of a picture on the server's disk."""
+    """Return the address of an image on the server's disk."""
     return LOCAL_FILES + quote(str(PurePosixPath(picture).relative_to(document_root)))
 
 
 def _below(path: str, folders: Sequence[str]) -> str:
     """Return a path below the document root as one below the folder that holds it.
 
-    Where the document root lies is not known here: the folder's path ends with what the name begins with.
+    The document root is not known here: the end of the folder's path is the beginning of the name.
     """
     parts = PurePosixPath(path).parts
     for folder in folders:

@@ -1,8 +1,8 @@
-"""The answer to an edit: everybody on the screen, as they are after it.
+"""The answer to an edit: all persons on the screen, as they are after it.
 
-Label Studio writes an answer's regions over those of the same id and leaves the others alone. Whoever the annotator
-deleted is not named, so that nobody comes back. What she moved by hand in the few seconds since the last draft, under
-another label than the click's, is known to nobody but the browser: there the answer repeats what was known before.
+Label Studio replaces regions that have the same id as one of the answer, and leaves the others. Persons whom the
+annotator deleted are not in the answer, so that they stay deleted. A point of another label than the click's that she
+moved by hand in the few seconds since the last draft is known only to the browser: the answer repeats its old place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def write_answer(interaction: Interaction, answer: PoseAnswer, skeleton: Skeleto
 
     Args:
         interaction: the edit, and the screen it was made on.
-        answer: everybody after the edit.
+        answer: all persons after the edit.
         skeleton: names the keypoints.
     """
     return poses_to_result(
@@ -33,7 +33,7 @@ def write_answer(interaction: Interaction, answer: PoseAnswer, skeleton: Skeleto
 
 
 def _shown(interaction: Interaction, answer: PoseAnswer) -> list[Pose]:
-    """Return the poses with a gap for everybody whom the annotator deleted: they must not come back."""
+    """Return the poses with a gap for each person whom the annotator deleted: they must stay deleted."""
     if interaction.present is None:
         return list(answer.poses)
     return [

@@ -1,7 +1,7 @@
-"""Who may call: one user and password (all that Label Studio can send to a backend), or bearer tokens.
+"""Authentication: one user and password (all that Label Studio can send to a backend), or bearer tokens.
 
-Every comparison takes the same time whatever the difference. A request is judged by its headers alone, before anything
-of its body is read: what a stranger sends is not even parsed.
+Every comparison takes constant time. A request is checked by its headers alone, before its body is read: the body of an
+unauthenticated request is never parsed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LIVENESS, WEBHOOK = "/health", "/webhook"
 
 @dataclass(frozen=True)
 class Credentials:
-    """What callers must show; without a user and without tokens nobody gets in."""
+    """Accepted credentials; without a user and without tokens every request is rejected."""
 
     user: str = ""
     password: str = ""
@@ -45,19 +45,19 @@ class Credentials:
         else:
             allowed = False
         if not allowed:
-            raise Unauthorized("the request carries no valid credentials: send Basic or Bearer authorization")
+            raise Unauthorized("the request has no valid credentials: send Basic or Bearer authorization")
 
 
 class Guard:
-    """ASGI middleware that lets nobody in without credentials, at whatever address, but for ``GET /health``.
+    """ASGI middleware that requires credentials for every route except ``GET /health``.
 
-    A webhook may show a secret of its own in the header ``X-Clickpose-Secret`` instead: anybody who may edit the
-    project can read it in Label Studio, so it opens no other door.
+    A webhook may send a secret of its own in the header ``X-Clickpose-Secret`` instead. All users who may edit the
+    project can read it in Label Studio, so it is valid for no other route.
 
     Args:
-        app: what is behind it.
-        credentials: what callers must show.
-        webhook_secret: what a webhook may show instead.
+        app: the application behind it.
+        credentials: accepted credentials.
+        webhook_secret: accepted from a webhook instead.
     """
 
     def __init__(self, app: ASGIApp, credentials: Credentials, webhook_secret: str | None = None) -> None:
@@ -66,7 +66,7 @@ class Guard:
         self.webhook_secret = webhook_secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 401."""
+        """Forward a request, or answer 401."""
         if scope["type"] == "http":
             try:
                 self._check(scope)
@@ -85,12 +85,12 @@ class Guard:
 
 
 def same(given: bytes, wanted: Iterable[bytes]) -> bool:
-    """Tell whether a secret is one of those wanted, in a time that depends on neither."""
+    """Tell whether a secret is one of those wanted, in constant time."""
     return any([hmac.compare_digest(_digest(given), _digest(one)) for one in wanted])  # a list: no early exit
 
 
 def _digest(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()  # as long as any other, so that no length shows
+    return hashlib.sha256(secret).digest()  # of fixed length, so that the secret's length does not show
 
 
 def _spellings(secret: str) -> list[bytes]:

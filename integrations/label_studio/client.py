@@ -1,9 +1,9 @@
 """Label Studio's own API, as far as this product uses it, over httpx.
 
-project      pictures with one labelling interface; which prediction is shown and what comes next are its settings
+project      images with one labelling interface; which prediction is shown and what comes next are its settings
 storage      lets a project show files that lie on the server's disk
-backend      an ML backend: whoever speaks the protocol of ``routes``
-watermark    a moment up to which all changes have been seen
+backend      an ML backend: a service that speaks the protocol of ``routes``
+watermark    a time up to which all changes have been seen
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ class LabelStudio:
         self._connection.request("DELETE", f"/api/projects/{project}/")
 
     def show_predictions_of(self, project: int, model_version: str) -> None:
-        """Make a model version the one whose predictions are shown and decide what comes next."""
+        """Show the predictions of a model version, and order tasks by them."""
         self._connection.request("PATCH", f"/api/projects/{project}", json={"model_version": model_version})
 
     def delete_predictions_of(self, project: int, model_version: str) -> None:
-        """Delete the predictions of a model version: every interactive call carries all that are left."""
+        """Delete the predictions of a model version: every interactive request contains all that are left."""
         body = {"model_version": model_version}
         self._connection.request("DELETE", f"/api/projects/{project}/model-versions", json=body)
 
@@ -114,7 +114,7 @@ class LabelStudio:
     def tasks(self, project: int, *, changed_since: datetime | None = None) -> Iterator[Record]:
         """Yield tasks with all annotations and predictions, those changed after a watermark or all of them.
 
-        Deletions show only as absence: compare with all tasks now and then.
+        Deleted tasks are only absent: compare with all tasks from time to time.
         """
         query: Record = {"project": project, "fields": "all"}
         if changed_since is not None:
@@ -126,7 +126,7 @@ class LabelStudio:
         return self._connection.get(f"/api/tasks/{task}/")
 
     def fetch(self, address: str) -> bytes:
-        """Return the picture, or whatever is, behind an address of this server in a task's data."""
+        """Return the file, usually an image, at an address of this server in a task's data."""
         return self._connection.fetch(address)
 
     def next_task(self, project: int) -> Record:
@@ -165,15 +165,15 @@ class LabelStudio:
         return created
 
     def export(self, project: int) -> list[Record]:
-        """Return every annotated task as JSON, the one export that keeps people and visibility apart."""
+        """Return every annotated task as JSON, the only export that keeps persons apart and their visibility."""
         query = {"exportType": "JSON"}
         path = f"/api/projects/{project}/export"
         return list(self._connection.request("GET", path, params=query))
 
     def connect_backend(self, project: int, url: str, *, title: str, user: str = "", password: str = "") -> Record:
-        """Register an interactive ML backend, which Label Studio greets at once; one of that URL is updated.
+        """Register an interactive ML backend, which Label Studio contacts at once; one with that URL is updated.
 
-        The webhook that Label Studio makes along with it is deleted: it carries no secret, and reports everything.
+        The webhook that Label Studio creates with it is deleted: it has no secret, and reports every event.
         """
         known = self._connection.request("GET", "/api/ml/", params={"project": project})
         same = next((backend for backend in known if backend["url"] == url), None)
@@ -188,7 +188,7 @@ class LabelStudio:
         return backend
 
     def add_webhook(self, project: int, url: str, *, secret: str, actions: Sequence[str] = ANNOTATION_EVENTS) -> Record:
-        """Have events sent to an address, with a secret in the header that ``routes`` looks for, and once only."""
+        """Send events to an address, with a secret in the header that ``routes`` checks; one to it is replaced."""
         for webhook in self.webhooks(project):
             if webhook["url"] == url:
                 self._connection.request("DELETE", f"/api/webhooks/{webhook['id']}/")
@@ -220,7 +220,7 @@ class LabelStudio:
 
 
 def _changed_since(watermark: datetime) -> Record:
-    """Return the filter of Label Studio's data manager for tasks that changed after a moment."""
+    """Return the filter of Label Studio's data manager for tasks that changed after a time."""
     moment = watermark.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     condition = {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": moment}
     return {"conjunction": "and", "items": [condition]}

@@ -1,4 +1,4 @@
-"""Requests to Label Studio: tokens of both kinds, pages, and errors that say what was refused."""
+"""Requests to Label Studio: tokens of both kinds, pages, and errors that say what was rejected."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Connection:
         """Send a request and return the decoded answer, None if it is empty.
 
         Raises:
-            LabelStudioError: the server cannot be reached, refuses, or does not answer with JSON.
+            LabelStudioError: the server cannot be reached, rejects the request, or does not answer with JSON.
         """
         response = self._send(method, path, **options)
         try:
@@ -72,10 +72,10 @@ class Connection:
             raise LabelStudioError(f"{self.url} did not answer {method} {path} with JSON") from error
 
     def fetch(self, address: str) -> bytes:
-        """Return the bytes behind an address of this server, as Label Studio writes it into a task.
+        """Return the content at an address of this server, as Label Studio writes it into a task.
 
         Raises:
-            LabelStudioError: it is an address of another server, or the server cannot be reached, or refuses.
+            LabelStudioError: the address is on another server, or the server cannot be reached or rejects the request.
         """
         return self._send("GET", self._inside(address), follow_redirects=True).content
 
@@ -84,7 +84,7 @@ class Connection:
         server = httpx.URL(self.url)
         target = server.join(address)
         if (target.scheme, target.host, target.port) != (server.scheme, server.host, server.port):
-            raise LabelStudioError(f"{address} is not on {self.url}, and no other server is asked for pictures")
+            raise LabelStudioError(f"{address} is not on {self.url}, and images are not fetched from other servers")
         return "/" + target.raw_path.decode().removeprefix(server.path.rstrip("/")).lstrip("/")
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -98,7 +98,7 @@ class Connection:
 
 
 def is_this_machine(url: str) -> bool:
-    """Tell whether a URL leads to this machine, which no proxy of a company reaches."""
+    """Tell whether a URL leads to this machine, which a company's proxy cannot reach."""
     host = httpx.URL(url).host
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -107,7 +107,7 @@ def is_this_machine(url: str) -> bool:
 
 
 def _about_proxy(url: str) -> str:
-    """Return what to add to an error where a proxy stands between here and the server."""
+    """Return a note for errors if requests to the server go through a proxy."""
     parts = httpx.URL(url)
     proxy = getproxies().get(parts.scheme) or getproxies().get("all")
     if not proxy or proxy_bypass(parts.host):
@@ -154,7 +154,7 @@ class PersonalToken(httpx.Auth):
 
 
 def _explanation(response: httpx.Response) -> str:
-    """Return Label Studio's own words for a refusal, else the start of whatever it sent."""
+    """Return Label Studio's own explanation of an error, else the start of its answer."""
     try:
         body = response.json()
         return str(body.get("validation_errors") or body["detail"])

@@ -1,4 +1,4 @@
-"""A drawn or moved region read as an edit: which keypoint goes where, or around whom goes a new box."""
+"""A drawn or moved region read as an edit: a keypoint that is placed, or a box around a new person."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Edit: TypeAlias = KeypointEdit | PersonEdit
 
 
 def read_edit(region: Region, people: People, skeleton: Skeleton, focus: int | None = None) -> Edit:
-    """Return the edit that a region means; whose keypoint it is, a region tells that was shown already, or the focus.
+    """Return the edit that a region stands for; an existing region, or the focus, tells whose keypoint it is.
 
     Args:
         region: a new or moved point, or a new box.
-        people: everybody known to be, or to have been, on the screen.
-        skeleton: the keypoints there are.
+        people: all persons known to be, or to have been, on the screen.
+        skeleton: of all persons.
         focus: number of the person in focus on the annotator's screen, if the page says so. A keypoint that is drawn
-            is this person's, however near it lies to somebody else's.
+            belongs to this person, even if it lies nearer to another.
 
     Raises:
-        InvalidClick: the label is no keypoint of the skeleton, or the place lies outside the image.
+        InvalidClick: the label is not a keypoint of the skeleton, or the place lies outside the image.
     """
     if region.type == "rectanglelabels":
         return _read_box(region)
     label = region.value.keypointlabels[0] if region.value.keypointlabels else "nothing"
     if label not in skeleton.keypoints:
-        raise InvalidClick(f"label {label} is no keypoint of skeleton {skeleton.name}")
+        raise InvalidClick(f"label {label} is not a keypoint of skeleton {skeleton.name}")
     if not (0 <= region.value.x <= 100 and 0 <= region.value.y <= 100):
         raise InvalidClick(f"({region.value.x:.1f} %, {region.value.y:.1f} %) lies outside the image")
     visibility = ABSENT if region.is_positive is False else None

@@ -1,14 +1,14 @@
-"""What the annotator just did, found out from the one request that Label Studio sends about it.
+"""The annotator's last action, read from the request that Label Studio sends.
 
-Three kinds of requests arrive, told apart in this order by the region that triggered them:
+There are three kinds of requests, distinguished in this order by the region that triggered them:
 
-    scripted   a page script saw a point move: the context names it in ``moved`` and holds the whole screen
-    drawn      a smart tool drew something: a point that carries ``is_positive`` (false with Alt: absent) and no
+    scripted   a page script saw a point move: the context names it in ``moved`` and contains the whole screen
+    drawn      a smart tool drew something: a point that has ``is_positive`` (false with Alt: absent) and no
                ``parentID``, or a box whose id is not ours
     dynamic    a prediction marked "dynamic" was dragged: its origin is prediction-changed
 
-Unless scripted, the context holds only the regions with the same label. The rest is known from drafts, which lag by
-seconds: nothing that is only known from there may be sent back as news.
+Unless scripted, the context contains only the regions with the same label. The others are known from drafts, which lag
+by seconds: what is only known from a draft must not be sent back as current.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Kind = Literal["scripted", "drawn", "dynamic"]
 
 @dataclass(frozen=True)
 class Trigger:
-    """The region that made Label Studio ask."""
+    """The region that triggered the request."""
 
     item: RawRegion
     kind: Kind
 
     @property
     def id(self) -> str:
-        """Its id: random if it was drawn, and then it vanishes once we answer."""
+        """Its id: random if it was drawn; such a region disappears when the answer arrives."""
         return str(self.item["id"])
 
 
@@ -51,9 +51,9 @@ class Interaction:
     Attributes:
         screen: for the service.
         edit: for the service.
-        people: everybody known to be, or to have been, on the screen.
+        people: all persons known to be, or to have been, on the screen.
         ids: the regions on the screen.
-        present: numbers of the persons on the screen; None when the answer must hold everybody.
+        present: numbers of the persons on the screen; None when the answer must contain all persons.
     """
 
     screen: Screen
@@ -64,10 +64,10 @@ class Interaction:
 
 
 def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str) -> Interaction:
-    """Find out what the annotator did.
+    """Read the annotator's action from a request.
 
     Raises:
-        InvalidAnnotation: the task has no picture, or nothing in the context looks like an edit.
+        InvalidAnnotation: the task has no image, or no region of the context is an edit.
         InvalidClick: the edit has an unknown label, or lies outside the image.
     """
     task, context = request.tasks[0], _with_held_marks(request.params.context or Context())
@@ -97,10 +97,10 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
 
 
 def unchanged_result(request: PredictRequest) -> list[RawRegion]:
-    """Return the answer that leaves the screen as it is, without the click that led to nothing.
+    """Return the answer that leaves the screen as it is and removes the click that failed.
 
-    It repeats what the screen itself told, and nothing older. Only a dynamic prediction needs everybody, because
-    the browser deletes every dynamic region that an answer lacks.
+    It repeats what the screen itself contained, and nothing older. Only a dynamic prediction needs all persons, because
+    the browser deletes every dynamic region that is not in an answer.
     """
     context = request.params.context or Context()
     trigger = find_trigger(context)
@@ -110,7 +110,7 @@ def unchanged_result(request: PredictRequest) -> list[RawRegion]:
 
 
 def find_trigger(context: Context) -> Trigger | None:
-    """Return the region that made Label Studio ask, or None."""
+    """Return the region that triggered the request, or None."""
     points = [item for item in context.result if item.get("type") == "keypointlabels"]
     scripted = [item for item in points if context.moved and item["id"] == context.moved]
     drawn = [item for item in points if item.get("is_positive") is not None and _is_strange(item)]
@@ -126,10 +126,10 @@ def find_trigger(context: Context) -> Trigger | None:
 
 
 def saved_result(task: Task, seen: Sequence[RawRegion]) -> list[RawRegion]:
-    """Return what was saved last of an annotator's screen.
+    """Return the regions of an annotator's screen that were saved last.
 
-    That is her own draft, the only kind that a request tells. Without one it is the annotation or prediction that
-    the screen agrees with most; there may be those of other people and of other models.
+    That is her own draft, the only one that a request contains. Without one it is the annotation or prediction that
+    agrees most with the screen; there may be several, by other annotators and models.
 
     Args:
         task: with everything saved for it.
@@ -152,7 +152,7 @@ def overlay(result: Sequence[RawRegion], newer: Sequence[RawRegion]) -> list[Raw
 def session_names(request: PredictRequest) -> tuple[str, str]:
     """Return the session's name, and the one it had while the user was unknown (empty if it still is).
 
-    Label Studio tells the user only through his drafts, and the first one is saved seconds after the first click.
+    Label Studio identifies the user only in drafts, and the first one is saved seconds after the first click.
     """
     task = request.tasks[0]
     anonymous = f"{request.project}/{task.id}/"
@@ -161,7 +161,7 @@ def session_names(request: PredictRequest) -> tuple[str, str]:
 
 
 def image_url_of(task: Task, image_key: str) -> str:
-    """Return the address of a task's picture; InvalidAnnotation if it has none."""
+    """Return the address of a task's image; InvalidAnnotation if it has none."""
     if not task.data.get(image_key):
         raise InvalidAnnotation(f"the task's data have no {image_key!r}")
     return str(task.data[image_key])
@@ -172,13 +172,13 @@ def _saved_at(saved: SavedResult) -> str:
 
 
 def _places(result: Sequence[RawRegion]) -> set[tuple[str, float, float]]:
-    """Return where the points and boxes of a result are, but for rounding."""
+    """Return the rounded places of the points and boxes of a result."""
     regions = read_regions(result, [])
     return {(region.id, round(region.value.x, 3), round(region.value.y, 3)) for region in regions}
 
 
 def _others(context: Context, trigger: Trigger | None) -> list[RawRegion]:
-    """Return the regions on the screen, without one that was only drawn to ask."""
+    """Return the regions on the screen, without one that was only drawn for the request."""
     drawn_id = trigger.id if trigger is not None and trigger.kind == "drawn" else None
     return [item for item in context.result if item["id"] != drawn_id]
 

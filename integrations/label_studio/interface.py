@@ -1,4 +1,4 @@
-"""The labelling interface of a skeleton: the XML that tells Label Studio what can be labelled, and with which keys."""
+"""The labelling interface of a skeleton: the XML that defines what can be labelled, and with which keys."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MIDDLE_COLOUR, LEFT_COLOUR, RIGHT_COLOUR, BOX_COLOUR = "#27ae60", "#2d9cdb", "#e
 def labelling_interface(skeleton: Skeleton, *, image_key: str = "image") -> str:
     """Return the labelling interface of a skeleton as XML.
 
-    A line on top says how to place a keypoint. There are smart tools only: the keys K and R pick these, and nobody
-    draws an ordinary point, which no model would hear of. So nothing is drawn without auto-annotation. The choice of
-    visibility comes above the picture, because below it nobody sees it.
+    A line at the top explains how to place a keypoint. There are smart tools only, selected with K and R: an ordinary
+    point would not be sent to the model. So nothing can be drawn without auto-annotation. The choice of visibility is
+    above the image, because it would be overlooked below.
 
     Args:
         skeleton: its keypoints become labels, each with a hotkey as long as there are keys.
-        image_key: the key of a task's data that holds the picture.
+        image_key: the key of a task's data that holds the image.
     """
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Header", {"value": HINT, "style": HINT_STYLE})

@@ -1,7 +1,7 @@
-"""Label Studio regions read as people: whose point is this, where is it, and did a human put it there?
+"""Label Studio regions read as people: to whom each point belongs, where it is, and whether a human placed it.
 
-A point belongs to the person that its ``parentID`` names, else the one that its own id names, else the one in or
-beside whose box it lies and who lacks just this keypoint. ``submitted`` decides about points that belong to nobody.
+A point belongs to the person that its ``parentID`` names, else the one that its own id names, else the one in or near
+whose box it lies and who lacks this keypoint. ``submitted`` decides about points that belong to no person.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from integrations.label_studio.regions import RegionIds, parse_id
 from integrations.label_studio.schemas import RawRegion, Region
 from integrations.label_studio.service import SeenKeypoint, gap
 
-REACH = 1.5  # a point beside a box is the person's up to a quarter of the box away
+REACH = 1.5  # a point outside a box belongs to the person up to a quarter of the box away
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Person:
     box_id: str
 
     def ids(self) -> set[str]:
-        """Return the ids of the regions that show this person."""
+        """Return the ids of this person's regions."""
         return {self.box_id, *(point.id for point in self.points.values())}
 
     @property
     def model_version(self) -> str:
-        """The model version that answered last, empty where none did."""
+        """The model version that answered last, empty if none did."""
         return self.box.meta.model if self.box else ""
 
     def deleted(self, skeleton: Skeleton) -> list[int]:
@@ -52,7 +52,7 @@ class Person:
         return [k for k in range(len(skeleton)) if shown_all and k not in self.points]
 
     def pose(self, skeleton: Skeleton) -> Pose:
-        """Return the pose on the screen; what was deleted is absent, and held so."""
+        """Return the pose on the screen; deleted keypoints are absent and held."""
         keypoints_px = np.zeros((len(skeleton), 2), np.float32)
         visibility = np.full(len(skeleton), ABSENT, np.int64)
         scores, held = np.zeros(len(skeleton), np.float32), np.zeros(len(skeleton), np.bool_)
@@ -74,9 +74,9 @@ class Person:
 
 @dataclass(frozen=True)
 class People:
-    """Everybody on the screen by number, and a sentence for each region that could not be understood.
+    """All persons on the screen by number, and a sentence for each region that could not be read.
 
-    ``loose`` are the points that belong to none of the persons.
+    ``loose`` are the points that belong to no person.
     """
 
     persons: Mapping[int, Person]
@@ -133,7 +133,7 @@ def read_people(result: Sequence[RawRegion], skeleton: Skeleton) -> People:
 
 
 def _number_boxes(boxes: Sequence[Region], regions: Iterable[Region]) -> dict[str, int]:
-    """Number the boxes by id: ours say it themselves, others say it in ``meta`` once we have answered about them."""
+    """Number the boxes by id: our ids contain the number, others have it in ``meta`` after our first answer."""
     ids = [name for region in regions for name in (region.id, region.parent_id) if name]
     used = {parsed[0] for parsed in map(parse_id, ids) if parsed}
     numbers = {box.id: parsed[0] for box in boxes if (parsed := parse_id(box.id))}
@@ -146,7 +146,7 @@ def _number_boxes(boxes: Sequence[Region], regions: Iterable[Region]) -> dict[st
 
 
 class _People:
-    """People in the making: boxes by number, and the points that found their person so far."""
+    """People while they are read: boxes by number, and the points assigned so far."""
 
     def __init__(self, boxes: Mapping[int, Region], numbers: Mapping[str, int]) -> None:
         self.boxes = boxes
@@ -154,14 +154,14 @@ class _People:
         self.points: dict[int, dict[int, Point]] = {number: {} for number in boxes}
 
     def take(self, point: Point, number: int) -> bool:
-        """Give a point to a person; False if that person has this keypoint already."""
+        """Assign a point to a person; False if that person already has this keypoint."""
         if point.keypoint in self.points.get(number, {}):
             return False
         self.points.setdefault(number, {})[point.keypoint] = point
         return True
 
     def persons(self) -> dict[int, Person]:
-        """Return everybody by number."""
+        """Return all persons by number."""
         box_ids = {number: region_id for region_id, number in self.numbers.items()}
         return {
             number: Person(points, self.boxes.get(number), box_ids.get(number, f"p{number}"))
@@ -169,7 +169,7 @@ class _People:
         }
 
     def owner(self, point: Point, region: Region) -> int | None:
-        """Return the number of the person that a point belongs to, None if there is none."""
+        """Return the number of the person that a point belongs to, or None."""
         if region.parent_id is not None and region.parent_id in self.numbers:
             return self.numbers[region.parent_id]
         for name in (region.parent_id, region.id):
@@ -179,7 +179,7 @@ class _People:
         return self._nearest(point)
 
     def _nearest(self, point: Point) -> int | None:
-        """Return who lacks this keypoint and has it most centrally in the box, or near it; None if nobody."""
+        """Return the person who lacks this keypoint and whose box has it nearest to its centre; None without one."""
         distances = {
             number: off_centre(box_of(box), point.xy_px)
             for number, box in self.boxes.items()

@@ -1,4 +1,4 @@
-"""Single Label Studio regions read: malformed ones are flagged, and what a human did to a point is found out."""
+"""Single Label Studio regions: malformed ones are flagged, and each point tells what a human did to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Point:
     """A keypoint on the screen.
 
     ``moved``: dragged by hand since the model answered. ``judged``: its visibility was changed since. ``placed``: set
-    by hand through a click, or drawn. Either of the three makes it held. ``mislabelled``: it wears another's label.
+    by a click, or drawn. Any of the three makes it held. ``mislabelled``: it has the label of another keypoint.
     """
 
     id: str
@@ -39,15 +39,15 @@ class Point:
 
     @property
     def held(self) -> bool:
-        """Whether a human set it in any way."""
+        """Whether a human placed, moved or judged it."""
         return self.placed or self.moved or self.judged
 
 
 def read_regions(result: Sequence[RawRegion], flagged: list[str]) -> list[Region]:
     """Return the points and boxes of a result; flag the malformed ones.
 
-    A region of ours counts as what its id says only: while a label is selected, Label Studio puts it on every region
-    that an answer names, and then writes a box as a point besides, or a point as a box.
+    A region with one of our ids is only what its id says: while a label is selected, Label Studio puts it on every
+    region of an answer, and then also writes a box as a point, or a point as a box.
     """
     regions = []
     for item in result:
@@ -71,9 +71,10 @@ def read_choices(result: Sequence[RawRegion]) -> dict[str, int]:
 
 
 def name_points(regions: Sequence[Region]) -> dict[str, str]:
-    """Return the name of each point's keypoint by id: its label, but what its id says if others wear that label, too.
+    """Return the name of each point's keypoint by id: its label, or its id's if several points have that label.
 
-    So it takes two to swap left and right, and a label that Label Studio put on everybody names nobody.
+    So left and right are swapped only if both points were relabelled, and a label that Label Studio put on all points
+    is ignored.
     """
     labels = {region.id: region.value.keypointlabels[0] if region.value.keypointlabels else "" for region in regions}
     ours = {region.id: parsed for region in regions if (parsed := parse_id(region.id))}
@@ -127,11 +128,11 @@ def _contradicts_id(item: RawRegion) -> bool:
 
 
 def _dragged(region: Region) -> bool:
-    return region.origin == "prediction-changed"  # a prediction that is not ours tells no more
+    return region.origin == "prediction-changed"  # a prediction that is not ours says no more
 
 
 def off_centre(box_px: Floats, xy_px: tuple[float, float]) -> float:
-    """Return how far a place is from a box's centre: 0 there, 1 on the edge, more outside."""
+    """Return the distance of a place from a box's centre: 0 there, 1 on the edge, more outside."""
     half_wh = np.maximum((box_px[2:] - box_px[:2]) / 2, 1e-6)
     centre = (box_px[2:] + box_px[:2]) / 2
     return float((np.abs(np.asarray(xy_px) - centre) / half_wh).max())

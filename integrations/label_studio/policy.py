@@ -11,7 +11,7 @@ class Policy(enum.StrEnum):
     """Which of several annotations of one task is used."""
 
     latest = "latest"  # the ground truth if one is marked, else the one saved last
-    ground_truth = "ground-truth"  # only what is marked as ground truth
+    ground_truth = "ground-truth"  # only annotations marked as ground truth
     agreement = "agreement"  # the one that agrees best with the others, if they agree at all
 
 

@@ -1,4 +1,4 @@
-"""A project set up for a skeleton, however often: interface, images and service, or what to set so that it works."""
+"""Set up a project for a skeleton: interface, images and service; errors say which setting is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USER = "clickpose"
 
 @dataclass(frozen=True)
 class Service:
-    """The pose service as Label Studio reaches it: its URL, its secret, and the one that its webhook wants."""
+    """The pose service as Label Studio reaches it: its URL, its secret, and the secret of its webhook."""
 
     url: str
     secret: str
@@ -29,7 +29,7 @@ class Service:
 
 @dataclass(frozen=True)
 class LocalImages:
-    """A folder on Label Studio's disk, and the absolute path of one picture in it to try."""
+    """A folder on Label Studio's disk, and the absolute path of an image in it for a test."""
 
     folder: str
     sample: str
@@ -43,17 +43,17 @@ def set_up_project(
     pictures: LocalImages | None = None,
     service: Service | None = None,
 ) -> int:
-    """Create a project, or complete the one that is there, and return its id.
+    """Create a project, or complete an existing one, and return its id.
 
     Args:
         client: of the server.
         title: of the project.
         skeleton: whose keypoints are annotated.
-        pictures: that the project shall show; one is loaded as an annotator would.
-        service: that shall answer its clicks.
+        pictures: that the project shows; one is loaded as an annotator would load it.
+        service: that answers its clicks.
 
     Raises:
-        LabelStudioError: something is refused; the message says what to set. A project made here is gone again.
+        LabelStudioError: a step failed; the message says what to set. A project created here is deleted again.
     """
     with _project(client, title, skeleton) as project:
         if pictures is not None:
@@ -65,7 +65,7 @@ def set_up_project(
 
 @contextmanager
 def _project(client: LabelStudio, title: str, skeleton: Skeleton) -> Iterator[int]:
-    """Find the project or make it; one made here is deleted if the block fails."""
+    """Find or create the project; one created here is deleted if the block fails."""
     known = client.find_project(title)
     if known is not None:
         _check_interface(known, skeleton)
@@ -86,7 +86,7 @@ def _check_interface(project: Record, skeleton: Skeleton) -> None:
     labels = {label.get("value") for label in ElementTree.fromstring(interface).findall(".//KeyPointLabels/Label")}
     if missing := [name for name in skeleton.keypoints if name not in labels]:
         raise LabelStudioError(
-            f"project {project['id']} {project['title']!r} is there, and its interface has no {', '.join(missing)} of"
+            f"project {project['id']} {project['title']!r} exists, and its interface has no {', '.join(missing)} of"
             f" skeleton {skeleton.name!r}: choose another title"
         )
 

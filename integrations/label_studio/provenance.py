@@ -1,4 +1,4 @@
-"""Who did what: for every keypoint of an annotation, whether a human or a model put it there, and which one."""
+"""Provenance: for every keypoint of an annotation, whether a human or a model placed it, and which one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Source = Literal["placed", "moved", "judged", "accepted", "deleted"]
 
 @dataclass(frozen=True)
 class KeypointRecord:
-    """How one keypoint of an annotation came about.
+    """The origin of one keypoint of an annotation.
 
     Attributes:
-        image_id: the task's id, which is the picture's id in the data set.
+        image_id: the task's id, which is the image's id in the data set.
         annotation_id: Label Studio's id of the annotation.
         person_id: the person's id in the data set.
         keypoint: name of the keypoint.
         source: ``placed`` by a click and held, ``moved`` by dragging, ``judged`` (its visibility was changed),
-            ``accepted`` as the model had it, or ``deleted``. Keypoints nobody was asked about have no record.
+            ``accepted`` as predicted, or ``deleted``. Keypoints that were not shown have no record.
         visibility: 0 absent, 1 occluded, 2 visible.
-        user: who submitted the annotation.
+        user: the annotator who submitted it.
         model_version: the model that placed the person's keypoints, empty if there was none.
         lead_time_s: seconds spent on the whole annotation.
         updated_at: when the annotation was last saved, as Label Studio writes it.
@@ -47,7 +47,7 @@ class KeypointRecord:
 
 @dataclass(frozen=True)
 class Submission:
-    """One submitted annotation, and what its keypoints have in common."""
+    """One submitted annotation, and what all its keypoints share."""
 
     task_id: int
     annotation_id: int
@@ -60,7 +60,7 @@ class Submission:
 
     @property
     def user(self) -> str:
-        """Who submitted it: an e-mail address where Label Studio says it, else a user id."""
+        """The annotator: an e-mail address if Label Studio gives it, else a user id."""
         by = self.annotation.get("completed_by")
         return str(by.get("email") or by.get("id") if isinstance(by, Mapping) else by or "")
 
@@ -75,7 +75,7 @@ class Submission:
         return self.annotation_id * MAX_PERSONS + number
 
     def records(self, people: People, skeleton: Skeleton) -> Iterable[KeypointRecord]:
-        """Yield the record of every keypoint that somebody was asked about."""
+        """Yield the record of every keypoint that was shown."""
         for number, person in people.persons.items():
             model = person.model_version or self.started_from
             for k, point in sorted(person.points.items()):
@@ -99,7 +99,7 @@ class Submission:
 
 
 def source_of(point: Point) -> Source:
-    """Return how a keypoint came about; a drag counts before an earlier click."""
+    """Return the origin of a keypoint; a drag overrides an earlier click."""
     if point.moved:
         return "moved"
     if point.placed:

@@ -1,10 +1,11 @@
 """A reverse proxy in front of Label Studio that adds one script to its pages: points that are dragged get refined.
 
-Label Studio asks no backend when a point is dragged, and has no place for scripts of others. So this stands between it
-and the browser. Everything passes through as it is: bodies in pieces, headers, cookies, redirects, the browser's own
-``Host``, with which Label Studio compares the origin of whatever changes something. Only HTML pages get a line more.
+Label Studio sends no request when a point is dragged, and cannot load third-party scripts. So the proxy stands between
+it and the browser. Everything is forwarded unchanged: streamed bodies, headers, cookies, redirects, and the browser's
+``Host``, which Label Studio compares with the origin of every request that changes something. Only HTML pages get one
+more line.
 
-``page/main.js`` says what the script does. Without the proxy, Label Studio is what it was.
+``page/main.js`` says what the script does. Without the proxy, Label Studio works as before.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ OURS = "/__clickpose__"  # Label Studio has no such address
 SCRIPT_TAG = f'<script type="module" src="{OURS}/main.js"></script>'.encode()
 SENT = {".js": "text/javascript", ".css": "text/css"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-TIMEOUT = httpx.Timeout(None, connect=5.0)  # how long an answer takes is between the browser and Label Studio
+TIMEOUT = httpx.Timeout(None, connect=5.0)  # no time limit here: the browser decides how long it waits
 
 HOP_BY_HOP = {  # RFC 9110, 7.6.1: about one connection only
     b"connection",
@@ -58,7 +59,7 @@ def build_proxy(
         transport: for tests.
 
     Raises:
-        InvalidConfig: the URL is not one of a server.
+        InvalidConfig: the URL is not that of a server.
     """
     upstream = _Upstream(label_studio_url, transport or _new_transport())
     known = [{"keypoints": list(skeleton.keypoints), "links": named_links(skeleton)} for skeleton in skeletons]
@@ -97,7 +98,7 @@ class _Upstream:
         self.transport = transport
 
     async def forward(self, request: Request) -> Response:
-        """Pass a request on, and its answer back."""
+        """Forward a request, and return its answer."""
         try:
             answer = await self.transport.handle_async_request(self._request(request))
         except ClientDisconnect:
@@ -122,7 +123,7 @@ class _Upstream:
 
 
 class _Streamed(StreamingResponse):
-    """An answer that is passed on while it arrives, byte by byte what Label Studio sent."""
+    """An answer that is forwarded while it arrives, with the exact bytes that Label Studio sent."""
 
     def __init__(self, answer: httpx.Response) -> None:
         super().__init__(answer.aiter_raw(), answer.status_code)
@@ -130,7 +131,7 @@ class _Streamed(StreamingResponse):
         self.answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; whoever gave up waiting is no error."""
+        """Send it; a client that has disconnected is not an error."""
         try:
             await super().__call__(scope, receive, send)
         except ClientDisconnect:
@@ -140,7 +141,7 @@ class _Streamed(StreamingResponse):
 
 
 def _new_transport() -> httpx.AsyncHTTPTransport:
-    """Return connections without limits, each for one request: a kept one may be closed just when it is used again."""
+    """Return a transport without limits and one connection per request: a reused one may be closed at that moment."""
     return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
 
@@ -181,7 +182,7 @@ async def _with_script(answer: httpx.Response) -> Response:
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]], drop: Iterable[bytes] = ()) -> Headers:
-    """Return headers, each line by itself, without those about one connection only and those to drop."""
+    """Return the headers, one entry per line, without hop-by-hop headers and those to drop."""
     lines = [(name.lower(), value) for name, value in headers]
     named = {token.strip().lower() for name, value in lines if name == b"connection" for token in value.split(b",")}
     without = HOP_BY_HOP | named | set(drop)
@@ -189,12 +190,12 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]], drop: Iterable[bytes] = 
 
 
 def _replaced(request: Request) -> set[bytes]:
-    """Return the names of the headers that are sent in our own words."""
+    """Return the names of the headers that the proxy writes itself."""
     return {name for name, _ in _forwarding(request)}
 
 
 def _forwarding(request: Request) -> Headers:
-    """Return the headers that tell Label Studio whom it really talks to; a page is asked for in readable form."""
+    """Return the headers that identify the client to Label Studio; pages are requested uncompressed."""
     client = request.client.host if request.client else ""
     hops = [hop for hop in (request.headers.get("x-forwarded-for"), client) if hop]
     told = {
@@ -208,7 +209,7 @@ def _forwarding(request: Request) -> Headers:
 
 
 def _unreachable(url: httpx.URL, error: Exception) -> Response:
-    """Return the page that says who did not answer."""
+    """Return the page that says that Label Studio did not answer."""
     where, why = html.escape(str(url)), html.escape(str(error) or type(error).__name__)
     return HTMLResponse(
         f"<!doctype html><title>Label Studio is not reachable</title>"

@@ -1,4 +1,4 @@
-"""Pre-labelled images brought into a project, as often as one likes: a task is made once, a prediction once a model."""
+"""Push pre-labelled images to a project; repeated, it creates each task once, and one prediction per model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from integrations.label_studio.tasks import make_prediction, make_task
 
 @dataclass(frozen=True)
 class PredictedPicture:
-    """A picture by its name below the root, the address that shows it, its size, and the poses a model found."""
+    """An image by its name below the root, its address, its size, and the poses that a model found."""
 
     name: str
     address: str
@@ -28,7 +28,7 @@ class PredictedPicture:
 
 @dataclass(frozen=True)
 class Pushed:
-    """How many tasks were made, how many tasks got a prediction, and how many had it."""
+    """The number of new tasks, of new predictions, and of tasks that already had one."""
 
     tasks: int
     predictions: int
@@ -36,7 +36,7 @@ class Pushed:
 
 
 def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture], skeleton: Skeleton) -> Pushed:
-    """Make a task of every picture that has none, and add the predictions that tasks lack; then show them.
+    """Create a task for every image without one, add missing predictions, and show them.
 
     Args:
         client: of the server.
@@ -45,7 +45,7 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
         skeleton: names the keypoints of their poses.
 
     Raises:
-        LabelStudioError: two pictures have one name, or poses are of another skeleton.
+        LabelStudioError: two images have the same name, or poses are of another skeleton.
     """
     known, remaining = _KnownTasks(client, project), iter(pictures)
     tasks = predictions = unchanged = 0
@@ -72,14 +72,14 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
 def _predict(picture: PredictedPicture, skeleton: Skeleton) -> dict[str, Any]:
     if any(len(pose.visibility) != len(skeleton) for pose in picture.poses):
         raise LabelStudioError(
-            f"{picture.name}: its poses are not of the {len(skeleton)} keypoints of skeleton {skeleton.name!r}:"
+            f"{picture.name}: its poses do not have the {len(skeleton)} keypoints of skeleton {skeleton.name!r}:"
             " give the model that made them"
         )
     return make_prediction(picture.poses, skeleton, picture.size_wh, model_version=picture.model_version)
 
 
 class _KnownTasks:
-    """The tasks of a project by the name of their picture, those that somebody else made by its address."""
+    """The tasks of a project by the name of their image; those that were not pushed from here, by its address."""
 
     def __init__(self, client: LabelStudio, project: int, image_key: str = "image") -> None:
         self.by_name: dict[str, tuple[int, str]] = {}
@@ -95,15 +95,15 @@ class _KnownTasks:
             self.versions[number] = {str(prediction.get("model_version")) for prediction in task["predictions"]}
 
     def find(self, picture: PredictedPicture) -> int | None:
-        """Return the task of a picture, None if there is none yet, and expect no other picture of that name.
+        """Return the task of an image, or None if there is none yet.
 
         Raises:
-            LabelStudioError: a task, or another picture of this push, has that name and shows something else.
+            LabelStudioError: a task, or another image of this push, has the same name and another address.
         """
         address = name_in_url(picture.address)
         number, shown = self.by_name.get(picture.name, (None, address))
         if shown != address:
-            where = f"task {number}" if number else "another picture"
+            where = f"task {number}" if number else "another image"
             raise LabelStudioError(
                 f"{where} is called {picture.name}, too, and shows {shown}, not {address}:"
                 " pre-label both under one folder, or push them to different projects"

@@ -1,8 +1,8 @@
 """Poses written as Label Studio regions.
 
     region    what one id names on the screen: a box, or a point together with its visibility
-    item      one record of a ``result`` list; a point that is not plainly visible takes two items with the same id
-    percent   Label Studio's unit: 0..100 of the picture's width and height
+    item      one record of a ``result`` list; a point that is not fully visible takes two items with the same id
+    percent   Label Studio's unit: 0..100 of the image's width and height
 
 A person's number is its index in the list of poses. Person 3 has the box ``p3`` and the points ``p3_left_wrist``, ...,
 so that an answer updates what is on the screen instead of adding to it. Boxes come last: what comes first is drawn on
@@ -35,7 +35,7 @@ OUR_ID = re.compile(r"p(0|[1-9]\d{0,3})(?:_(.+))?")  # below MAX_PERSONS
 
 @dataclass(frozen=True)
 class RegionIds:
-    """Which region shows a person's box (keypoint None) or keypoint: ours, unless the annotator drew it."""
+    """The id of the region of a person's box (keypoint None) or keypoint: ours, unless the annotator drew it."""
 
     drawn: Mapping[tuple[int, str | None], str] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class RegionIds:
 
 
 def parse_id(region_id: str) -> tuple[int, str | None] | None:
-    """Return the person and, for a point, the keypoint that an id of ours names; None for anybody else's id."""
+    """Return the person and, for a point, the keypoint of one of our ids; None for any other id."""
     match = OUR_ID.fullmatch(region_id)
     return (int(match[1]), match[2]) if match else None
 
@@ -74,8 +74,8 @@ def poses_to_result(
     Args:
         poses: a pose's index is its person's number; gaps are left out.
         skeleton: names the K keypoints of every pose.
-        size_wh: size in pixels of the upright picture.
-        model_version: kept with every box, for the record of who placed what.
+        size_wh: size in pixels of the upright image.
+        model_version: stored with every box, for provenance.
         ids: the regions on the screen, where the annotator drew some of them herself.
     """
     canvas = _Canvas(skeleton, size_wh, model_version, ids or RegionIds())
@@ -86,7 +86,7 @@ def poses_to_result(
 
 @dataclass(frozen=True)
 class _Canvas:
-    """What all regions of one answer have in common."""
+    """What all regions of one answer share."""
 
     skeleton: Skeleton
     size_wh: tuple[int, int]
@@ -94,7 +94,7 @@ class _Canvas:
     ids: RegionIds
 
     def points(self, person: int, pose: Pose) -> list[RawRegion]:
-        """Write a person's keypoints, but for those deleted by hand, which have no place."""
+        """Write a person's keypoints, except those deleted by hand, which have no place."""
         return [
             item
             for index in range(len(self.skeleton))

@@ -1,13 +1,13 @@
 """The ML-backend protocol of Label Studio 1.23, spoken directly.
 
-    GET  /health     on every page that lists backends; Label Studio gives it one second
-    POST /setup      right after each good health, three seconds; tells the model version
-    GET  /versions   for the picker of model versions
-    POST /predict    batch without ``params.context``, one annotator's edit with it
-    POST /webhook    events, one second, never repeated
+    GET  /health     on every page that lists backends; within one second
+    POST /setup      after each successful /health, within three seconds; returns the model version
+    GET  /versions   for the list of model versions
+    POST /predict    a batch without ``params.context``, an annotator's edit with it
+    POST /webhook    events, within one second, never repeated
 
-An annotator never sees an error: Label Studio would show none, and leave the point she clicked as a stray that gets
-submitted. Whatever goes wrong with an edit, the answer is the screen as it was, and one line in our log.
+An edit is never answered with an error: Label Studio would not show it, and would keep the clicked point, which would
+then be submitted. If an edit fails, the answer is the screen as it was, and the log gets one line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from integrations.label_studio.tasks import make_prediction, mean_confidence
 from integrations.redaction import redacted
 from integrations.strict_json import StrictRoute
 
-STATUS_LIMIT_S = 0.5  # Label Studio waits one second for /health and then calls the backend dead
+STATUS_LIMIT_S = 0.5  # Label Studio waits one second for /health and then shows the backend as disconnected
 MAX_PARALLEL_PREDICTIONS = 8  # of one batch; Label Studio waits 100 s for all of it
 
 Webhook: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[None] | None]
@@ -43,13 +43,13 @@ def build_router(
     image_key: str = "image",
     on_failure: Callable[[Exception], None] | None = None,
 ) -> APIRouter:
-    """Return the routes of an ML backend, open to anybody: ``auth.Guard`` stands before them.
+    """Return the routes of an ML backend, without authentication: ``auth.Guard`` adds it.
 
     Args:
-        service: predicts pictures and applies edits.
+        service: predicts images and applies edits.
         webhook: called with the action and the body of each event, after Label Studio has had its answer.
-        image_key: the key of a task's data that holds the picture.
-        on_failure: told whatever went wrong with a prediction or an edit.
+        image_key: the key of a task's data that holds the image.
+        on_failure: called with the error of each prediction or edit that failed.
     """
     backend = _Backend(service, image_key, on_failure)
     router = APIRouter(route_class=StrictRoute)
@@ -78,7 +78,7 @@ class _Backend:
         self.on_failure = on_failure or (lambda error: None)
 
     async def health(self) -> dict[str, Any]:
-        """Answer that we are alive, and how the service is if it says so quickly."""
+        """Answer that the backend is up, with the state of the service if that is known quickly."""
         try:
             async with asyncio.timeout(STATUS_LIMIT_S):
                 return {"status": "UP", "service": await self.service.status()}
@@ -86,11 +86,11 @@ class _Backend:
             return {"status": "UP", "service": {"status": "busy"}}
 
     async def setup(self) -> dict[str, Any]:
-        """Answer the current model version; a new one makes Label Studio ask for new predictions."""
+        """Return the current model version; a new one makes Label Studio request new predictions."""
         return {"model_version": await self.service.model_version()}
 
     async def versions(self) -> dict[str, Any]:
-        """Answer the model versions that the service knows."""
+        """Return the model versions that the service knows."""
         status = await self.service.status()
         return {
             "versions": status.get("versions") or [await self.service.model_version()],
@@ -106,7 +106,7 @@ class _Backend:
         return {"results": results}
 
     async def _predict_all(self, tasks: list[Task]) -> list[dict[str, Any]]:
-        """Return one entry for each task, always: with fewer, Label Studio drops them all."""
+        """Return one entry per task, always: with fewer, Label Studio drops them all."""
         turns = asyncio.Semaphore(MAX_PARALLEL_PREDICTIONS)
 
         async def predict_in_turn(task: Task) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class _Backend:
             return await self._apply_edit(request)
         except Exception as error:
             self.on_failure(error)
-            _log_failure("the pose stays as it is", request.tasks[0], error)
+            _log_failure("the pose was not changed", request.tasks[0], error)
             return {"result": unchanged_result(request), "score": 0.0}
 
     async def _apply_edit(self, request: PredictRequest) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class _Backend:
 
 
 def _log_failure(consequence: str, task: Task, error: Exception) -> None:
-    """Log one line for what is expected to happen, and where it came from for what is not."""
+    """Log one line for an expected error, and a traceback for any other."""
     expected = isinstance(error, ClickPoseError)
     logger.log(
         logging.WARNING if expected else logging.ERROR,

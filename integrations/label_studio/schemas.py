@@ -1,6 +1,6 @@
 """What Label Studio sends: regions of an annotation, and the bodies of the ML-backend protocol.
 
-Only what is used is named; everything else is let through, because Label Studio adds fields from version to version.
+Only fields that are used are named; all others are accepted, because new versions of Label Studio add fields.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-MAX_PERSONS = 10_000  # enough for one picture
+MAX_PERSONS = 10_000  # in one image
 MAX_SIDE_PX = 10**6
 MAX_TASKS = 10_000  # of one request; Label Studio sends a hundred
 
 RawRegion = dict[str, Any]
-Number = Annotated[float, Field(ge=-1e6, le=1e6)]  # of percent, or a score: nothing real comes near
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]  # a percentage or a score: no real value comes near
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
 
 
@@ -28,7 +28,7 @@ Regions = Annotated[list[RawRegion], BeforeValidator(clean_regions)]
 
 
 class RegionValue(BaseModel):
-    """Where a region is, in percent of the picture's width and height, and what it is called.
+    """The place of a region, in percent of the image's width and height, and its label.
 
     A box may be turned: by ``rotation`` degrees, clockwise around its first corner.
     """
@@ -43,13 +43,13 @@ class RegionValue(BaseModel):
 
 
 class RegionMeta(BaseModel):
-    """What we keep with a region; it survives drafts, submission and export.
+    """Our data in a region; it survives drafts, submission and export.
 
     Attributes:
         person: the person's number.
         held: a human placed this keypoint.
-        at: x and y in percent and the visibility that we answered with; a region elsewhere was moved by hand.
-        skeleton: on a box, the schema of which every keypoint was shown; one that is missing was deleted by hand.
+        at: x and y in percent and the visibility of our answer; a region elsewhere was moved by hand.
+        skeleton: on a box, the skeleton whose keypoints were shown; a missing one was deleted by hand.
         model: on a box, the model version that placed this person's keypoints.
     """
 
@@ -90,7 +90,7 @@ Saved = Annotated[list[SavedResult], BeforeValidator(lambda value: value or [])]
 
 
 class Task(BaseModel):
-    """A task as the backend gets to see it."""
+    """A task as the backend receives it."""
 
     id: int | None = None
     data: dict[str, Any] = {}
@@ -100,7 +100,7 @@ class Task(BaseModel):
 
 
 class Context(BaseModel):
-    """The annotator's screen: the regions that matter, which one a page script saw move, and who is in focus."""
+    """The annotator's screen: regions, the one that a page script saw move, and the person in focus."""
 
     result: Regions = []
     moved: str | None = None
@@ -109,7 +109,7 @@ class Context(BaseModel):
 
 
 class Params(BaseModel):
-    """The parameters of a prediction; without a context, nobody is waiting at a screen."""
+    """The parameters of a prediction; without a context it is a batch, and no annotator is waiting."""
 
     context: Context | None = None
 
@@ -123,7 +123,7 @@ class PredictRequest(BaseModel):
 
 
 class WebhookEvent(BaseModel):
-    """The body of ``POST /webhook``: an action and whatever belongs to it."""
+    """The body of ``POST /webhook``: an action and its data."""
 
     model_config = ConfigDict(extra="allow")
 

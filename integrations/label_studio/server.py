@@ -1,6 +1,6 @@
-"""A Label Studio of one's own: started in a folder, without telemetry, and gone when the program is.
+"""A local Label Studio: started in a folder, without telemetry, and stopped when the program ends.
 
-For demonstrations and tests; SQLite and Django's threaded server are no match for a team of annotators.
+It is for one annotator, demonstrations and tests; SQLite and Django's threaded server are too slow for a team.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LabelStudioServer:
         """Start the server and wait until it answers.
 
         Raises:
-            LabelStudioError: it is not installed, died, or did not answer in time.
+            LabelStudioError: it is not installed, crashed, or did not answer in time.
         """
         self.start()
         return self
@@ -85,7 +85,7 @@ class LabelStudioServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop the server, whatever happened."""
+        """Stop the server."""
         self.stop()
 
     def start(self) -> None:
@@ -120,7 +120,7 @@ class LabelStudioServer:
             raise
 
     def stop(self) -> None:
-        """Stop the server and everything it started; a second call does nothing."""
+        """Stop the server and all its child processes; a second call does nothing."""
         if self._process is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -138,7 +138,7 @@ class LabelStudioServer:
     def environment(self) -> dict[str, str]:
         """Return the settings: one local user, local files, private backends and webhooks, no calls to the outside.
 
-        Settings of another Label Studio that this program may have inherited are left out.
+        Inherited settings of another Label Studio are removed.
         """
         ours = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         return ours | {
@@ -181,7 +181,7 @@ class LabelStudioServer:
             return False
 
     def _kept_secret(self, name: str, make: Callable[[], str]) -> str:
-        """Return the folder's secret of that name, readable by its owner only; the database keeps it, so we must."""
+        """Return the folder's secret of that name, readable by its owner only; the database contains it as well."""
         path = self.folder / f".{name}"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -191,14 +191,14 @@ class LabelStudioServer:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on just now."""
+    """Return a TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _dying_with_parent() -> Callable[[], None]:
-    """Return what a new process must do so that Linux ends it when the thread that started it ends."""
+    """Return a function for a new process that makes Linux end it when the thread that started it ends."""
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
 
     def ask_linux() -> None:

@@ -1,4 +1,4 @@
-"""What the Label Studio routes need from a pose service, whoever hosts it."""
+"""The interface of the pose service behind the Label Studio routes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from clickpose.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class SeenKeypoint:
-    """A keypoint as the annotator's screen shows it now: fresher than any draft.
+    """A keypoint as the annotator's screen shows it now: newer than any draft.
 
-    ``held`` is True where the screen itself says that a human placed it.
+    ``held`` is True if the screen itself says that a human placed it.
     """
 
     person: int
@@ -28,17 +28,17 @@ class SeenKeypoint:
 
 @dataclass(frozen=True)
 class Screen:
-    """What is known of the annotator's screen.
+    """The known state of the annotator's screen.
 
     Attributes:
         session: names (project, task, user); edits of one session build on each other.
-        image_url: the picture, as the task names it.
+        image_url: the image, as the task names it.
         saved: the poses last saved (draft, else annotation, else prediction); they may lag, or be empty. The
-            index of a pose is its person's number everywhere; ``gap`` stands where a person was deleted.
-        fresh: keypoints known to be on the screen at this very moment. They tell which of a session's states
-            is the current one, so that an undo in the browser is noticed.
-        earlier_session: what this session was called before Label Studio told who the user is, which it does
-            not on the first clicks; states found under it may be this user's.
+            index of a pose is its person's number everywhere; ``gap`` takes the place of a deleted person.
+        fresh: keypoints known to be on the screen now. They show which of a session's states is the current one, so
+            that an undo in the browser is noticed.
+        earlier_session: the name of this session while the user was unknown, which is so for the first clicks; states
+            stored under it may be this user's.
     """
 
     session: str
@@ -49,7 +49,7 @@ class Screen:
 
 
 def gap(num_keypoints: int) -> Pose:
-    """Return the pose that keeps the number of a person who is no longer there: nothing visible, an empty box."""
+    """Return a pose that keeps the number of a deleted person: nothing visible, an empty box."""
     return Pose(
         np.zeros((num_keypoints, 2), np.float32),
         np.zeros(num_keypoints, np.int64),
@@ -61,7 +61,7 @@ def gap(num_keypoints: int) -> Pose:
 
 
 def is_gap(pose: Pose) -> bool:
-    """Tell whether a pose only keeps a deleted person's number; nobody should click on it, or see it."""
+    """Tell whether a pose only keeps a deleted person's number; it must not be shown."""
     return not pose.box_px.any() and not pose.held.any() and not pose.visibility.any()
 
 
@@ -69,8 +69,8 @@ def is_gap(pose: Pose) -> bool:
 class KeypointEdit:
     """The annotator placed a keypoint (visibility 1 or 2) or says that it is absent (visibility 0).
 
-    ``visibility`` is None where she says nothing of it: an occluded keypoint stays so. ``person`` is None where only
-    the place tells whose keypoint it is.
+    ``visibility`` is None if she did not set it: an occluded keypoint stays so. ``person`` is None if only the place
+    tells whose keypoint it is.
     """
 
     keypoint: int
@@ -88,9 +88,9 @@ class PersonEdit:
 
 @dataclass(frozen=True)
 class PoseAnswer:
-    """All persons of a picture, the picture's size in pixels and the model version that answered.
+    """All persons of an image, the image's size in pixels and the model version that answered.
 
-    ``edited`` is the number of the person whom an edit changed or added; None if it meant nobody.
+    ``edited`` is the number of the person that an edit changed or added; None without one.
     """
 
     poses: Sequence[Pose]
@@ -100,29 +100,29 @@ class PoseAnswer:
 
 
 class PoseService(Protocol):
-    """Predicts pictures and applies edits. Pictures are named by URL or path; every call is safe to repeat."""
+    """Predicts images and applies edits. Images are named by URL or path; every call is safe to repeat."""
 
     skeleton: Skeleton
 
     async def model_version(self) -> str:
-        """Return the version that new answers carry, without waiting for the model."""
+        """Return the version of new answers, without waiting for the model."""
         ...
 
     async def predict(self, image_url: str, *, in_batch: bool = False) -> PoseAnswer:
-        """Predict every person of a picture from scratch; ``ImageError`` if the picture cannot be had.
+        """Predict all persons of an image from scratch; ``ImageError`` if the image could not be fetched.
 
-        Nobody waits at a screen for a picture of a batch.
+        Images of a batch have low priority: no annotator waits for them.
         """
         ...
 
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
         """Apply one edit to the poses on the annotator's screen.
 
-        Persons keep their order, a new one is appended; held keypoints stay where they are to the last digit.
+        Persons keep their order, a new one is appended; held keypoints stay exactly where they are.
 
         Raises:
             InvalidClick: the edit lies outside the image; nothing was changed.
-            ImageError: the picture cannot be had.
+            ImageError: the image could not be fetched.
             NotReady: the model is still loading.
         """
         ...

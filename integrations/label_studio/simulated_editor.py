@@ -1,4 +1,4 @@
-"""Label Studio's editor as a backend knows it: what is on the screen, what a click sends, where an answer goes."""
+"""Label Studio's editor as a backend sees it: regions on the screen, requests after a click, and their answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SimulatedEditor:
         return [region for region in self.regions if region["id"] in ids]
 
     def accept(self, answer: Sequence[Region]) -> None:
-        """Write an answer's regions over those of the same id."""
+        """Replace regions by those of an answer with the same id."""
         ids = {region["id"] for region in answer}
         self.regions = [region for region in self.regions if region["id"] not in ids] + list(answer)
 

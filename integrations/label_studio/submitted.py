@@ -1,8 +1,8 @@
-"""What an annotator handed in, read as people; nothing that was drawn is lost without a word.
+"""A submitted annotation, read as people; nothing that was drawn is dropped without a message.
 
-A submitted annotation is whole, while a click brings the regions of one label only. So here a person whose box is gone
-was deleted, with all points. Points that never had a box are a person of their own, unless the picture was predicted
-on: there they are what clicks without an answer left behind.
+A submitted annotation is complete, while a click sends the regions of one label only. So here a person without a box
+was deleted, with all points. Points that never had a box are a person of their own, unless the task had a prediction:
+then they are left over from clicks without an answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_submitted(result: Any, skeleton: Skeleton, size_wh: tuple[int, int]) ->
     Args:
         result: as Label Studio or an import has it; regions may lack ids and sizes.
         skeleton: names the keypoints.
-        size_wh: of the upright picture in pixels; regions are in percent of it.
+        size_wh: of the upright image in pixels; regions are in percent of it.
     """
     flagged: list[str] = []
     regions = _complete(result, size_wh, flagged)
@@ -43,7 +43,7 @@ def read_submitted(result: Any, skeleton: Skeleton, size_wh: tuple[int, int]) ->
 
 
 def _complete(result: Any, size_wh: tuple[int, int], flagged: list[str]) -> list[RawRegion]:
-    """Return the regions, each with an id and the picture's size; flag what holds no box, point or choice."""
+    """Return the regions, each with an id and the image's size; flag those that are not a box, point or choice."""
     regions = []
     for index, item in enumerate(result if isinstance(result, list) else []):
         if not isinstance(item, dict):
@@ -95,4 +95,4 @@ def _with_person(people: People, points: Sequence[Point]) -> People:
 def _about_loose(points: Sequence[Point], skeleton: Skeleton) -> str:
     names = [skeleton.keypoints[point.keypoint] for point in points]
     shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-    return f"{len(points)} points belong to nobody ({shown}): draw a box around their person, or delete them"
+    return f"{len(points)} points belong to no person ({shown}): draw a box around their person, or delete them"

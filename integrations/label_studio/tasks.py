@@ -1,6 +1,6 @@
-"""Label Studio tasks: pictures with predictions to import, and annotations to learn from, with who did what.
+"""Label Studio tasks: images with predictions to import, and annotations to learn from, with their provenance.
 
-Only the JSON export is read: Label Studio's COCO export merges the people of a picture and loses visibility.
+Only the JSON export is read: Label Studio's COCO export merges the people of an image and loses visibility.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SizeOf = Callable[[str], tuple[int, int]]
 
 @dataclass(frozen=True)
 class TaskAnnotation:
-    """One submitted annotation: the picture with its persons, the record of each keypoint, and what was left out.
+    """One submitted annotation: the image with its persons, the record of each keypoint, and what was left out.
 
-    ``address`` is where Label Studio shows the picture.
+    ``address`` is that of the image in Label Studio.
     """
 
     image: AnnotatedImage
@@ -43,11 +43,11 @@ class TaskAnnotation:
 
 @dataclass(frozen=True)
 class Export:
-    """What was read of a project.
+    """The annotations of a project.
 
     Attributes:
         annotations: one for each annotated task that could be read.
-        left_out: a sentence for each task, and each region of the others, that could not be, by task.
+        left_out: a sentence for each task, and each region of other tasks, that could not be read.
     """
 
     annotations: tuple[TaskAnnotation, ...]
@@ -62,7 +62,7 @@ def make_task(
     predictions: Sequence[Mapping[str, Any]] = (),
     image_key: str = "image",
 ) -> dict[str, Any]:
-    """Return a task to import; its data hold the picture's size, so that a picture without people keeps one."""
+    """Return a task to import; its data contain the image's size, which is needed if there are no people."""
     data = {image_key: image_url, "file_name": file_name, "width": size_wh[0], "height": size_wh[1]}
     return {"data": data, "predictions": [dict(prediction) for prediction in predictions]}
 
@@ -78,10 +78,10 @@ def make_prediction(
     """Return a prediction to import with a task, or to answer with.
 
     Args:
-        poses: every person of the picture.
+        poses: all persons of the image.
         skeleton: names the keypoints.
-        size_wh: size in pixels of the upright picture.
-        model_version: which Label Studio groups predictions by.
+        size_wh: size in pixels of the upright image.
+        model_version: Label Studio groups predictions by it.
         score: with uncertainty sampling the lowest comes first; None means the mean confidence of the keypoints.
     """
     return {
@@ -92,7 +92,7 @@ def make_prediction(
 
 
 def mean_confidence(poses: Sequence[Pose]) -> float:
-    """Return the mean confidence of all keypoints in [0, 1]; 0 if nobody was found."""
+    """Return the mean confidence of all keypoints in [0, 1]; 0 without a person."""
     found = [pose.scores.mean() for pose in poses if not is_gap(pose)]
     return float(np.mean(found)) if found else 0.0
 
@@ -107,15 +107,15 @@ def read_export(
 ) -> Export:
     """Read every task that has been annotated, from a JSON export or from the API.
 
-    Of several annotations of one task the ground truth counts, else the one saved last; cancelled ones never do.
-    A task that cannot be read is set aside, and the others go on.
+    Of several annotations of one task the ground truth is used, else the one saved last; cancelled ones never are.
+    Tasks that cannot be read are left out.
 
     Args:
         tasks: with their annotations.
         skeleton: names the keypoints.
-        image_key: the key of a task's data that holds the picture.
-        folders: on the server's disk, whose files the project shows; names of pictures are relative to them.
-        size_of: tells a picture's size in pixels by its address, where neither regions nor task do.
+        image_key: the key of a task's data that holds the image.
+        folders: on the server's disk, whose files the project shows; names of images are relative to them.
+        size_of: returns an image's size in pixels by its address, if neither regions nor task contain it.
     """
     read, left_out = [], []
     for task in tasks:
@@ -133,7 +133,7 @@ def read_export(
 
 
 def once_per_image(export: Export) -> Export:
-    """Leave out, and tell, all but the annotation saved last where several tasks show one image."""
+    """If several tasks show one image, keep the annotation saved last, and report the others as left out."""
     newest = {one.image.file_name: one for one in sorted(export.annotations, key=lambda one: one.updated_at)}
     kept = tuple(one for one in export.annotations if newest[one.image.file_name] is one)
     told = [
@@ -145,7 +145,7 @@ def once_per_image(export: Export) -> Export:
 
 
 def choose_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the annotation of a task that counts, or None if there is none yet."""
+    """Return the annotation of a task that is used, or None if there is none yet."""
     submitted = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
     return max(submitted, key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at"))), default=None)
 
@@ -162,7 +162,7 @@ def read_annotation(
     """Read one annotation of a task; see ``read_export``.
 
     Raises:
-        InvalidAnnotation: an id, the picture or its size is missing.
+        InvalidAnnotation: an id, the image or its size is missing.
     """
     where = f"task {task.get('id')}, annotation {annotation.get('id')}"
     task_id, annotation_id = _whole(task, "id", where), _whole(annotation, "id", where)
@@ -185,7 +185,7 @@ def read_annotation(
 
 
 def to_annotation_set(annotations: Iterable[TaskAnnotation], skeleton: Skeleton) -> AnnotationSet:
-    """Return the pictures of annotations as one data set."""
+    """Return the images of annotations as one data set."""
     return AnnotationSet(skeleton, tuple(annotation.image for annotation in annotations))
 
 
@@ -207,7 +207,7 @@ def _whole(record: Mapping[str, Any], name: str, where: str) -> int:
 
 
 def _size_wh(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the picture's size as the browser saw it, else as our import noted it, else None."""
+    """Return the image's size as the browser saw it, else as noted at import, else None."""
     sizes = [(one.get("original_width"), one.get("original_height")) for one in clean_regions(annotation.get("result"))]
     data = task.get("data") or {}
     sizes.append((data.get("width"), data.get("height")))
@@ -219,7 +219,7 @@ def _is_side(value: Any) -> TypeGuard[int]:
 
 
 def _size_by_opening(task: Mapping[str, Any], image_key: str, size_of: SizeOf | None, where: str) -> tuple[int, int]:
-    unknown = f"{where}: the picture's size is in no region, and the task's data have no 'width' and 'height'"
+    unknown = f"{where}: the image's size is in no region, and the task's data have no 'width' and 'height'"
     if size_of is None:
         raise InvalidAnnotation(unknown)
     try:

@@ -1,6 +1,6 @@
-"""What annotating took, by Label Studio's clock: seconds a person and seconds for what a human did to a keypoint.
+"""The cost of annotating by Label Studio's clock: seconds per person, and seconds per click.
 
-The clock (``lead_time``) runs while a task is open: looking, finding missed persons and pauses are in it.
+The clock (``lead_time``) runs while a task is open: it includes looking, finding missed persons and pauses.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AnnotationTimes:
-    """The cost of annotations that started from the same model; None where there is nothing to divide by.
+    """The cost of annotations that started from the same model; None without anything to divide by.
 
     Attributes:
-        model_version: the model that placed the keypoints; empty where people started from nothing.
+        model_version: the model that placed the keypoints; empty without one.
         num_annotations: annotations with a time.
-        num_untimed: annotations without one; they count nowhere else.
+        num_untimed: annotations without one; they are in no other number.
         num_persons: persons in them.
         num_clicks: keypoints that a human placed, moved, judged or deleted.
         seconds: spent on them.
@@ -42,17 +42,17 @@ class AnnotationTimes:
 
     @property
     def seconds_per_person(self) -> float | None:
-        """Seconds spent on a person, clicks or not."""
+        """Seconds per person, with or without clicks."""
         return self.seconds / self.num_persons if self.num_persons else None
 
     @property
     def seconds_per_click(self) -> float | None:
-        """Seconds spent on what a human did to one keypoint; all the time, divided among them."""
+        """Seconds per click: all the time, divided by the clicks."""
         return self.seconds / self.num_clicks if self.num_clicks else None
 
     @property
     def clicks_per_person(self) -> float | None:
-        """Keypoints of a person that a human set."""
+        """Clicks per person: keypoints that a human set."""
         return self.num_clicks / self.num_persons if self.num_persons else None
 
     def to_dict(self) -> dict[str, float | str | None]:
@@ -70,12 +70,12 @@ def read_times(path: str | Path, skeleton: Skeleton) -> list[AnnotationTimes]:
     A task that cannot be read is left out, and logged.
 
     Raises:
-        InvalidAnnotation: the file is no JSON export.
+        InvalidAnnotation: the file is not a JSON export.
     """
     tasks = load_json(path)
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "annotations" in task for task in tasks):
         raise InvalidAnnotation(
-            f"{path} is no JSON export of Label Studio: a list of tasks with their 'annotations' is expected"
+            f"{path} is not a JSON export of Label Studio: a list of tasks with their 'annotations' is expected"
         )
     export = read_export(tasks, skeleton)
     for sentence in export.left_out:
@@ -86,7 +86,7 @@ def read_times(path: str | Path, skeleton: Skeleton) -> list[AnnotationTimes]:
 def annotation_times(annotations: Iterable[TaskAnnotation]) -> list[AnnotationTimes]:
     """Add up the times of annotations, for each model version that they started from, by name.
 
-    An annotation of several versions counts for the one that placed most of its keypoints; one without persons is
+    An annotation with several versions counts for the one that placed most of its keypoints; one without persons is
     left out.
     """
     by_model = sorted((_model_version(one.records), index, one) for index, one in enumerate(annotations) if one.records)

@@ -247,7 +247,7 @@ def test_nothing_is_labelled_of_a_part_that_is_not_valid(tmp_path: Path, part: s
         ({"face_kpts": triples(67)}, "field 'face_kpts' has 201 values, 204 numbers are expected"),
         ({"foot_valid": None}, "field 'foot_valid' is missing"),
         ({"foot_valid": "yes"}, "field 'foot_valid' is 'yes', true or false is expected"),
-        ({"lefthand_kpts": [float("nan")] * 63}, "field 'lefthand_kpts' holds a number that is NaN"),
+        ({"lefthand_kpts": [float("nan")] * 63}, "field 'lefthand_kpts' contains a number that is NaN"),
         ({"righthand_kpts": triples(21, 0, -1)}, "field 'righthand_kpts' has a visibility outside 0..2"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_bystander_is_a_box_without_keypoints(tmp_path: Path) -> None:
     [
         ({"keypoints": [1, 2, 1]}, "field 'keypoints' has 3 values, 57 numbers are expected"),
         ({"keypoints": [1, 2, 7] * 19}, "field 'keypoints' has a visibility 7 of no meaning"),
-        ({"keypoints": [float("nan"), 2, 1] * 19}, "field 'keypoints' holds a number that is NaN"),
+        ({"keypoints": [float("nan"), 2, 1] * 19}, "field 'keypoints' contains a number that is NaN"),
         ({"bbox": [725, 112, 250, 863]}, "field 'bbox' has a negative width or height"),
         ({"bbox": [910, 112, 950, 863]}, "field 'bbox' is x 910.0 .. 950.0, y 112.0 .. 863.0, outside the image"),
         ({"bbox": None}, "field 'bbox' is missing"),

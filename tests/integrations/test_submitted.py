@@ -67,9 +67,9 @@ def test_points_beside_their_box_belong_to_it() -> None:
     [
         (
             [*body(), *[p | {"id": f"two-{p['id']}"} for p in body(dx=40)]],
-            r"34 points belong to nobody \(nose, .*draw a box",
+            r"34 points belong to no person \(nose, .*draw a box",
         ),
-        ([point("nose")], "1 points belong to nobody"),
+        ([point("nose")], "1 points belong to no person"),
         ([point("l_eye")], "labelled l_eye, which skeleton coco17 does not have"),
         ([{"id": "e", "type": "ellipselabels", "value": {"x": 1, "y": 1}}], "region e is of type 'ellipselabels'"),
         ([{"type": "brushlabels"}], "region 0 is of type 'brushlabels'"),
@@ -85,7 +85,7 @@ def test_what_makes_no_person_is_told(result: list[Any], told: str) -> None:
 def test_what_a_failed_click_left_on_a_prediction_is_told_and_no_person(make_pose: Any) -> None:
     people = read(*predicted(make_pose()), point("nose", 90, 90), point("left_eye", 92, 90))
     assert list(people.persons) == [0]
-    assert "2 points belong to nobody" in people.flagged[0]
+    assert "2 points belong to no person" in people.flagged[0]
 
 
 @pytest.mark.parametrize("drawn", [False, True], ids=["predicted", "drawn"])
@@ -132,7 +132,7 @@ def test_a_task_that_cannot_be_read_is_set_aside_and_the_others_go_on() -> None:
     export = export_of(task(1, body(), width=640, height=480), task(2, []), task(3, body(), width=64, height=48))
     assert [read.image.id for read in export.annotations] == [1, 3]
     (sentence,) = export.left_out
-    assert sentence.startswith("task 2, annotation 2: the picture's size is in no region")
+    assert sentence.startswith("task 2, annotation 2: the image's size is in no region")
 
 
 def test_a_size_that_nothing_tells_is_that_of_the_picture() -> None:

@@ -91,7 +91,7 @@ def test_picture_without_people_keeps_its_size(skeleton: Skeleton) -> None:
 @pytest.mark.parametrize(
     ("task", "annotation", "message"),
     [
-        ({"id": 1, "data": {"image": "a.jpg"}}, {"id": 2}, "task 1, annotation 2: the picture's size is in no region"),
+        ({"id": 1, "data": {"image": "a.jpg"}}, {"id": 2}, "task 1, annotation 2: the image's size is in no region"),
         ({"id": 1, "data": {"width": 9, "height": 9}}, {"id": 2}, "task 1, annotation 2: .* no 'image'"),
         ({"data": {"image": "a.jpg"}}, {"id": 2}, "task None, annotation 2: field 'id' is None"),
         ({"id": 1, "data": {"image": "a.jpg"}}, {"id": "x"}, "task 1, annotation x: field 'id' is 'x'"),

@@ -120,13 +120,13 @@ def test_without_named_gold_what_was_held_back_before_is_gold(store, annotations
 
 
 def test_a_round_leaves_a_report(store, annotations, config, tmp_path) -> None:
-    collected = Collected(annotations, left_out=("task 7: 2 points belong to nobody",))
+    collected = Collected(annotations, left_out=("task 7: 2 points belong to no person",))
     report = retrain(store, lambda: collected, config, compare=say(True))
     folder = tmp_path / "store" / "reports" / report.round
     assert latest_report(store) == report
     assert json.loads((folder / "report.json").read_text())["reason"] == "because I say so"
     assert f"{report.challenger} was promoted" in (folder / "report.md").read_text()
-    assert "- task 7: 2 points belong to nobody" in (folder / "report.md").read_text()
+    assert "- task 7: 2 points belong to no person" in (folder / "report.md").read_text()
     assert (folder / "curve.png").read_bytes()[:4] == (folder / "clicks.png").read_bytes()[:4] == b"\x89PNG"
     assert not (tmp_path / "store" / "runs" / report.round).exists()
 
