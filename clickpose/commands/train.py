@@ -126,13 +126,14 @@ def wanted_skeleton(options: TrainOptions) -> Skeleton:
 
 
 def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights: Path | None) -> Path:
-    """Write an untrained model: with an ImageNet backbone, or, in the person's frame, behind frozen networks."""
+    """Write an untrained model: with a backbone trained on ImageNet or on poses, or behind frozen networks."""
     import torch
     from safetensors import SafetensorError
 
     from clickpose import model as models
     from clickpose.checkpoints.model_folder import save_model
-    from clickpose.model.backbone import load_imagenet
+    from clickpose.first_guess.networks import movenet_backbone
+    from clickpose.model.backbone import load_backbone, load_imagenet
     from clickpose.person_frame.config import PersonFrameConfig
     from clickpose.person_frame.network import PersonFrameNetwork
 
@@ -141,6 +142,9 @@ def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights
         card = "# Untrained\n\nPose layers for a finder and a looker that were trained on COCO.\n"
         return save_model(folder, PersonFrameNetwork(PersonFrameConfig(len(skeleton))), skeleton, metrics={}, card=card)
     network = models.ClickPose(getattr(models, preset.value)(len(skeleton)))
+    if network.config.backbone_padding == "end" and backbone_weights is None:
+        load_backbone(network.backbone, movenet_backbone(), "MoveNet Lightning")
+        return save_model(folder, network, skeleton, metrics={}, card="# Untrained\n\nMoveNet Lightning's backbone.\n")
     try:
         load_imagenet(network.backbone, network.config.backbone, backbone_weights)
     except (OSError, SafetensorError) as error:

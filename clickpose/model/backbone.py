@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model
@@ -25,9 +28,10 @@ class Backbone(nn.Module):
     """A network cut after its stride-32 stage; children keep torchvision's names below ``body``.
 
     The stem and the first stage are not trained, and no batch norm is (section 1 of the released training code).
+    ``padding`` is ``both`` or ``end``, see ``ModelConfig.backbone_padding``.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, padding: str = "both") -> None:
         super().__init__()
         network = get_model(name, weights=None, norm_layer=FrozenBatchNorm2d)
         children = network.features if name == "mobilenet_v2" else network
@@ -39,6 +43,8 @@ class Backbone(nn.Module):
                 break
         for frozen in FROZEN[name]:
             self.body[frozen].requires_grad_(False)
+        if padding == "end":
+            _pad_at_end(self.body)
         self.to(memory_format=torch.channels_last)  # convolutions take half the time
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -49,6 +55,25 @@ class Backbone(nn.Module):
             if name in self.stages:
                 features.append(x)
         return features
+
+
+class PadAtEnd(nn.Module):
+    """Pads as TensorFlow's SAME does before a 3 x 3 convolution with stride 2: of an even side, the end only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, h, w)`` to ``(B, C, h + 1, w + 1)``, or two more where a side is odd."""
+        h, w = x.shape[-2:]
+        return F.pad(x, (w % 2, 1, h % 2, 1))
+
+
+def _pad_at_end(parent: nn.Module) -> None:
+    for name, child in parent.named_children():
+        first = next(child.children(), None)
+        if isinstance(child, nn.Sequential) and isinstance(first, nn.Conv2d) and first.stride == (2, 2):
+            first.padding = (0, 0)
+            setattr(parent, name, nn.Sequential(OrderedDict([("pad", PadAtEnd()), *child.named_children()])))
+        else:
+            _pad_at_end(child)
 
 
 def load_imagenet(backbone: Backbone, name: str, path: str | Path | None = None) -> None:
@@ -67,13 +92,22 @@ def load_imagenet(backbone: Backbone, name: str, path: str | Path | None = None)
         state = get_model(name, weights="IMAGENET1K_V1").state_dict()
     else:
         state = {key: value.float() for key, value in load_file(path).items()}
+    load_backbone(backbone, state, str(path or name))
+
+
+def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> None:
+    """Load weights by torchvision's names into a backbone, in place; batch norm may be folded, see ``load_imagenet``.
+
+    Raises:
+        InvalidModel: weights are missing; the message names their ``source``.
+    """
     state = {key.removeprefix("features."): value for key, value in state.items()}
     if not any(key.endswith("running_var") for key in state):
         state = _unfold_batch_norm(backbone.body, state)
     wanted = backbone.body.state_dict()
     missing = sorted(set(wanted) - set(state))
     if missing:
-        raise InvalidModel(f"{path or name}: backbone weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
+        raise InvalidModel(f"{source}: backbone weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
     backbone.body.load_state_dict({key: state[key] for key in wanted})
 
 

@@ -37,7 +37,7 @@ class ClickPose(FeedbackLoop):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone)
+        self.backbone = Backbone(config.backbone, config.backbone_padding)
         self.projection = FeatureProjection(config)
         self.encoder = Encoder(config)
         self.proposal_head = ProposalHead(config)

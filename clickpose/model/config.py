@@ -9,7 +9,8 @@ from typing import Any
 
 from clickpose.errors import InvalidConfig
 
-BACKBONES = ("resnet50", "resnet18", "mobilenet_v2")
+PADDINGS = {"resnet50": ("both",), "resnet18": ("both",), "mobilenet_v2": ("both", "end")}
+BACKBONES = tuple(PADDINGS)
 RETIRED = {"reconsider", "min_confidence"}  # settings in older model folders, ignored since
 SIZES = (
     "num_keypoints",
@@ -36,6 +37,8 @@ class ModelConfig:
     Attributes:
         num_keypoints: K.
         backbone: a torchvision network, one of ``BACKBONES``.
+        backbone_padding: where its strided convolutions pad: on ``both`` sides, as torchvision's weights were trained,
+            or, of a MobileNetV2, at the ``end`` only, right and bottom, as TensorFlow's weights were.
         width: D, channels of every token.
         ffn_width: hidden channels of the feed-forward blocks.
         num_heads: attention heads; divides ``width``.
@@ -62,6 +65,7 @@ class ModelConfig:
 
     num_keypoints: int
     backbone: str = "resnet50"
+    backbone_padding: str = "both"
     width: int = 256
     ffn_width: int = 2048
     num_heads: int = 8
@@ -91,6 +95,9 @@ class ModelConfig:
                 raise InvalidConfig(f"{name} is {value!r}, must be a whole number of at least {least}")
         if self.backbone not in BACKBONES:
             raise InvalidConfig(f"backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}")
+        if self.backbone_padding not in PADDINGS[self.backbone]:
+            allowed = " or ".join(PADDINGS[self.backbone])
+            raise InvalidConfig(f"backbone_padding of {self.backbone} is {self.backbone_padding!r}, must be {allowed}")
         if self.width % (4 * self.num_heads) or self.width % 32:
             raise InvalidConfig(f"width {self.width} must be a multiple of 32 and of 4 x {self.num_heads} heads")
         if self.num_levels not in (3, 4):
@@ -137,6 +144,7 @@ def mobilenet_v2_demo(num_keypoints: int = 14) -> ModelConfig:
     return ModelConfig(
         num_keypoints,
         backbone="mobilenet_v2",
+        backbone_padding="end",
         width=128,
         ffn_width=256,
         num_levels=3,

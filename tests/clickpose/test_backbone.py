@@ -7,7 +7,8 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from clickpose.errors import InvalidModel
-from clickpose.model.backbone import CHANNELS, Backbone, load_imagenet
+from clickpose.first_guess.networks import make_looker, movenet_backbone
+from clickpose.model.backbone import CHANNELS, Backbone, PadAtEnd, load_backbone, load_imagenet
 from tests.clickpose.builders import build_pictures
 
 
@@ -71,3 +72,28 @@ def test_a_file_that_lacks_weights_is_refused(tmp_path) -> None:
     save_file(weights, tmp_path / "part")
     with pytest.raises(InvalidModel, match=r"part: backbone weights lack 17.conv.0.0.weight \(1 in all\)"):
         load_imagenet(Backbone("mobilenet_v2"), "mobilenet_v2", tmp_path / "part")
+
+
+def test_padding_at_the_end_is_tensorflows_for_even_and_odd_sides() -> None:
+    ramp = torch.arange(7.0).repeat(6, 1)[None, None]  # 6 rows, 7 columns
+    padded = PadAtEnd()(ramp)[0, 0]
+    assert padded.shape == (7, 9)  # (ceil(side / 2) - 1) * 2 + 3 - side more
+    assert padded[0].tolist() == [0, *range(7), 0] and padded[-1].eq(0).all()
+
+
+def test_lightnings_backbone_gives_its_own_features_under_torchvisions_names() -> None:
+    lightning = make_looker("lightning", torch.device("cpu")).network.backbone
+    backbone = Backbone("mobilenet_v2", "end")
+    load_backbone(backbone, movenet_backbone(), "MoveNet Lightning")
+    images = 2 * torch.rand(1, 3, 64, 96) - 1
+    with torch.no_grad():
+        finest, _, _ = backbone(images)
+        torch.testing.assert_close(finest, lightning(images)[1], atol=1e-4, rtol=1e-4)
+
+
+def test_where_the_backbone_pads_changes_no_weight_and_no_shape() -> None:
+    backbones = [Backbone("mobilenet_v2", padding) for padding in ("both", "end")]
+    assert backbones[0].state_dict().keys() == backbones[1].state_dict().keys()
+    images = build_pictures(1, (63, 97))
+    shapes = [[feature.shape for feature in backbone(images)] for backbone in backbones]
+    assert shapes[0] == shapes[1]

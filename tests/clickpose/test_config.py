@@ -29,6 +29,7 @@ def test_the_published_model_has_its_published_size() -> None:
     "changes, said",
     [
         ({"backbone": "vgg16"}, "backbone 'vgg16' is not one of resnet50, resnet18, mobilenet_v2"),
+        ({"backbone": "resnet50", "backbone_padding": "end"}, "backbone_padding of resnet50 is 'end', must be both"),
         ({"width": 40}, "width 40 must be a multiple"),
         ({"num_heads": 3}, "3 heads"),
         ({"num_heads": 0}, "num_heads is 0"),

@@ -72,9 +72,9 @@ def test_first_pass_equals_the_trained_networks(changes: dict, padded: bool) -> 
     assert_equal(first_pass(prepare(model), images, padding), first_pass(model, images, padding))
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_features_equal_with_norms_that_do_something(backbone: str) -> None:
-    network, images = Backbone(backbone), build_pictures(1, (64, 64))
+@pytest.mark.parametrize(("backbone", "padding"), [*((name, "both") for name in BACKBONES), ("mobilenet_v2", "end")])
+def test_features_equal_with_norms_that_do_something(backbone: str, padding: str) -> None:
+    network, images = Backbone(backbone, padding), build_pictures(1, (64, 64))
     for name, buffer in network.named_buffers():
         buffer.copy_(torch.rand(buffer.shape, generator=seeded(len(name))) * 0.5 + 0.5)
     with torch.inference_mode():

@@ -19,6 +19,7 @@ from clickpose.training.state import build_state, unwrap
 from tests.clickpose.builders import MIRROR, SKELETON, build_model, build_pictures, build_target, seeded
 
 RESNET = ModelConfig.from_dict({**tiny().to_dict(), "backbone": "resnet18"})
+END = ModelConfig.from_dict({**tiny().to_dict(), "backbone_padding": "end"})
 COARSE = ModelConfig.from_dict({**tiny().to_dict(), "encoder_first_level": 1, "mark_held": True})
 GROUP, WIDTH = 15, 32
 
@@ -64,7 +65,7 @@ def test_noised_and_real_persons_attend_as_under_the_published_mask() -> None:
 
 
 def test_folding_changes_no_feature_and_a_plain_copy_stays_plain() -> None:
-    for config in (tiny(), RESNET):
+    for config in (tiny(), RESNET, END):
         backbone, images = with_real_norms(build_model(config)).backbone, build_pictures()
         before = backbone(images)
         names = list(backbone.state_dict())

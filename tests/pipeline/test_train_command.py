@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from clickpose.__main__ import app
 from clickpose.checkpoints.model_folder import load_model
+from clickpose.commands.train import Preset, new_model
 from clickpose.errors import InvalidAnnotation, InvalidConfig
+from clickpose.first_guess.networks import movenet_backbone
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 
@@ -47,6 +49,12 @@ def test_a_new_network_may_have_other_keypoints_than_its_data(train, tmp_path: P
     save_file({name: weight.contiguous() for name, weight in weights.items()}, tmp_path / "backbone")
     out = train("--preset", "tiny", "--backbone-weights", str(tmp_path / "backbone"), "--skeleton", "crowdpose14")
     assert load_model(out).skeleton == Skeleton.load("crowdpose14")
+
+
+def test_the_small_network_starts_from_a_backbone_that_has_seen_poses(tmp_path: Path) -> None:
+    start = new_model(tmp_path / "start", COCO, Preset.mobilenet_v2_demo, None)
+    body = load_model(start).network.backbone.body
+    assert torch.equal(body["17"].conv[2].weight, movenet_backbone()["17.conv.2.weight"])
 
 
 def test_a_run_does_not_change_its_skeleton(train) -> None:
