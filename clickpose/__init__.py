@@ -2,7 +2,7 @@
 
 In reading order:
 
-annotations.py    the values that every part exchanges: a pose, a click, an annotated image
+annotations.py    the values that all parts exchange: a pose, a click, an annotated image
 skeleton.py       keypoint schemas as data; sides.py finds left and right in their names
 model/            the network, as the paper describes it
 predictor.py      encode an image once, detect its persons, refine them click by click
@@ -12,20 +12,20 @@ first_guess/      the frozen networks that find persons there, and look at each
 training/         how the network learns: the loop, losses, denoising, simulated clicks
 evaluation/       how good a model is, in average precision and in clicks
 
-What these stand on:
+What these are built on:
 
 encoded.py        what is kept of an image, whichever form a model has
 boxes.py          boxes as tensors
 image_frame.py    points and boxes carried from pixels to fractions of the image, and back
 oks.py            object keypoint similarity, in pixels
-match_costs.py    what it costs to match a prediction to a person
+match_costs.py    the cost of matching a prediction to a person
 expected_clicks.py   how many clicks an image is expected to take
-clicks.py         clicks are checked before a model sees them
+clicks.py         clicks checked and applied before a model sees them
 poses.py          operations on poses that do not need the image
 inference/        the same network, rewritten for speed, as training/fast/ is; rewriting.py says how
-checkpoints/      models on disk, also the authors' own
+checkpoints/      models on disk, and the authors' checkpoints
 images/           images from outside: decoded upright, RGB, within limits
 synthetic.py      drawn people, for tests
-errors.py         everything that can go wrong and be explained
+errors.py         the errors that this product raises
 commands/         the command line: the only place that knows the other packages
 """

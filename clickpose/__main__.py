@@ -38,7 +38,7 @@ app.add_typer(label_studio, name="label-studio")
 
 
 def main() -> None:
-    """Run a command; what can be explained is explained in one line."""
+    """Run a command; an error of this product is printed as one line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")  # read when ray.data is imported
@@ -49,7 +49,7 @@ def main() -> None:
         sys.exit(os.EX_TEMPFAIL)
     except ClickPoseError as error:
         sys.exit(f"clickpose: {error}")
-    except OSError as error:  # a file to write to, most likely: those to read are explained where they are read
+    except OSError as error:  # most likely an output file: errors of input files are explained where they are read
         sys.exit(f"clickpose: {error.filename or 'the system'}: {error.strerror or error}")
 
 

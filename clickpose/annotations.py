@@ -1,4 +1,4 @@
-"""The values every part exchanges: a pose, a click, and the annotated images of a data set.
+"""The values that all parts exchange: a pose, a click, and the annotated images of a data set.
 
 Coordinates are pixels of the upright image (EXIF orientation applied), x to the right and y down, with the
 origin at its top left corner. Visibility is COCO's: 0 not labelled or absent, 1 occluded, 2 visible.
@@ -47,13 +47,13 @@ class Pose:
 
 @dataclass(frozen=True)
 class Click:
-    """What a human says about one keypoint of one person.
+    """A human's correction of one keypoint of one person.
 
     Attributes:
         person: index into the list of poses.
         keypoint: name, or 0-based index.
         xy_px: where it belongs, in pixels.
-        visibility: 2 visible, 1 occluded, or 0 when the person does not show it ("absent": ``xy_px`` is ignored).
+        visibility: 2 visible, 1 occluded, or 0 if it cannot be seen in the image ("absent": ``xy_px`` is ignored).
     """
 
     person: int
@@ -72,7 +72,7 @@ class PersonAnnotation:
         visibility: ``(K,)`` int64 in {0, 1, 2}.
         box_px: ``(4,)`` float32 x0, y0, x1, y1.
         area_px: the OKS scale squared, in square pixels.
-        is_crowd: a region of people too many to separate; neither trained on nor counted against a model.
+        is_crowd: a region with too many people to separate; neither trained on nor counted against a model.
     """
 
     id: int
@@ -97,7 +97,7 @@ class AnnotatedImage:
         file_name: relative to the data set's image folder.
         size_wh: in pixels.
         persons: all annotated persons; may be empty.
-        crowd_index: how much persons overlap, in [0, 1]; None unless the data set has it, as CrowdPose does.
+        crowd_index: how much persons overlap, in [0, 1]; None if the data set does not have it; CrowdPose does.
     """
 
     id: int
@@ -120,7 +120,7 @@ class AnnotationSet:
 
     @property
     def num_persons(self) -> int:
-        """Number of persons with at least one labelled keypoint, crowds apart."""
+        """Number of persons with at least one labelled keypoint, without crowds."""
         return sum(p.num_labelled > 0 and not p.is_crowd for image in self.images for p in image.persons)
 
 
@@ -166,7 +166,7 @@ def split_by_crowding(annotations: AnnotationSet) -> dict[str, AnnotationSet]:
     """Return CrowdPose's easy, medium and hard images as data sets; those without a crowd index are in none.
 
     Easy is below 0.1 and hard above 0.8, as the paper has it (Li et al., CVPR 2019); its released evaluator
-    draws the first line at 0.2. An empty share is left out, so other data sets give none.
+    uses 0.2 for the first. Empty sets are left out, so other data sets have none.
     """
     shares: dict[str, list[AnnotatedImage]] = {name: [] for name in CROWDING}
     for image in annotations.images:

@@ -1,4 +1,4 @@
-"""Clicks before any model sees them: checked, and put where the human wants them."""
+"""Clicks before any model sees them: checked, and applied to the poses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = TypeVar("Array", bound=NDArray[Any])
 def apply_clicks(
     poses: Sequence[Pose], clicks: Sequence[Click], skeleton: Skeleton, size_wh: tuple[int, int], hold: str = "all"
 ) -> list[Pose]:
-    """Put clicked keypoints where a human wants them and mark them held; nothing else moves.
+    """Move clicked keypoints to where a human placed them and mark them held; nothing else moves.
 
     Raises:
         InvalidClick: a click names no person or keypoint, or lies outside the image.
@@ -48,7 +48,7 @@ def _check_click(click: Click, num_poses: int, skeleton: Skeleton, size_wh: tupl
     if not 0 <= click.person < num_poses:
         raise InvalidClick(f"person {click.person} is outside 0..{num_poses - 1}")
     if click.visibility not in (0, 1, 2):
-        raise InvalidClick(f"visibility {click.visibility} of {click.keypoint!r} is none of 0, 1, 2")
+        raise InvalidClick(f"visibility {click.visibility} of {click.keypoint!r} must be 0, 1 or 2")
     if click.visibility == ABSENT:
         return _check_keypoint(click.keypoint, skeleton)
     return check_place(click.keypoint, click.xy_px, skeleton, size_wh)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EncodedImage(ABC):
-    """What detect and refine need to know of an image.
+    """The data of an image that detect and refine need.
 
     Attributes:
         size_wh: width and height of the image in pixels.
@@ -19,4 +19,4 @@ class EncodedImage(ABC):
     @property
     @abstractmethod
     def num_bytes(self) -> int:
-        """Memory it keeps, but for some numbers per person."""
+        """Memory in use, apart from some numbers per person."""

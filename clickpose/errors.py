@@ -1,4 +1,4 @@
-"""Everything that can go wrong and be explained.
+"""The errors that this product raises.
 
     ClickPoseError
     |-- ImageError            an image is missing, broken or too large
@@ -11,11 +11,11 @@
     |   `-- StoreInUse        another process is writing to it; try again later
     |-- TrainingDiverged      a loss is not finite
     |-- NotReady              the service is still loading; try again
-    |-- Unauthorized          the request carries no, or the wrong, credentials
-    `-- LabelStudioError      Label Studio refused or did not answer
+    |-- Unauthorized          the request has no credentials, or wrong ones
+    `-- LabelStudioError      Label Studio rejected a request or did not answer
 
-Each error holds one sentence that names the file, record, field or id and says what to do. An error is made from
-that one string and nothing else, so that it can be pickled.
+Each error is one sentence that names the file, record, field or id and says what to do. An error is constructed from
+that string alone, so that it can be pickled.
 """
 
 
@@ -64,8 +64,8 @@ class NotReady(ClickPoseError):
 
 
 class Unauthorized(ClickPoseError):
-    """The request carries no credentials, or wrong ones."""
+    """The request has no credentials, or wrong ones."""
 
 
 class LabelStudioError(ClickPoseError):
-    """Label Studio refused a request or did not answer in time."""
+    """Label Studio rejected a request or did not answer in time."""

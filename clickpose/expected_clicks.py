@@ -1,4 +1,4 @@
-"""What an image is expected to cost in clicks, before anyone has corrected it."""
+"""The expected number of clicks of an image, before it is corrected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs to match a prediction to a person: in training, and in the published evaluation (section 7.3)."""
+"""The cost of matching a prediction to a person: in training, and in the published evaluation (section 7.3)."""
 
 from __future__ import annotations
 

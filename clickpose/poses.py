@@ -36,7 +36,7 @@ def keep_inside(pose: Pose, size_wh: tuple[int, int]) -> Pose:
 
 
 def keep_held(old: Pose, new: Pose) -> Pose:
-    """Return the new pose with everything a human said about the old one."""
+    """Return the new pose with everything that a human set in the old one."""
     return dataclasses.replace(
         new,
         keypoints_px=np.where(old.held[:, None], old.keypoints_px, new.keypoints_px),
@@ -65,8 +65,8 @@ def hidden_among(hypotheses: Sequence[Pose], shown: Sequence[Pose]) -> list[Pose
 def score_by_agreement(kept: Sequence[Pose], hypotheses: Sequence[Pose], sigmas: Floats) -> list[Pose]:
     """Score each pose kept by all hypotheses that agree with it, and sort best first.
 
-    Hypothesis j speaks for pose i as far as it is sure and alike, s_j OKS_ij; the score is 1 - prod_j (1 - s_j OKS_ij).
-    Duplicates that were dropped are what tells an easy person from a doubtful one.
+    Hypothesis j supports pose i by its score and similarity, s_j OKS_ij; the score is 1 - prod_j (1 - s_j OKS_ij).
+    So the dropped duplicates tell an easy person from a doubtful one.
 
     Args:
         kept: some of the hypotheses.

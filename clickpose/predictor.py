@@ -1,7 +1,7 @@
 """Pixels in, pixels out: encode an image once, detect its persons, refine them click by click.
 
-The predictor holds weights and nothing else; what belongs to an image or to an annotation is a value that the caller
-keeps, so one predictor serves any number of annotators and batch workers alike. The method comes in two forms behind
+The predictor has weights and no other state; the data of an image or an annotation are values that the caller keeps, so
+one predictor serves any number of annotators and batch workers. The method comes in two forms behind
 this one interface: the published one (``clickpose.whole_image``), and the person's frame (``clickpose.person_frame``).
 """
 
@@ -71,7 +71,7 @@ class Predictor:
     Args:
         network: on its device. Training it further changes no answer.
         skeleton: of K keypoints, in the model's order.
-        version: what every answer of this model is labelled with.
+        version: the model's name in every answer.
         keep: precision of what an ``EncodedImage`` keeps of the published form's memory; ``torch.float16`` takes half
             the memory and moves keypoints by hundredths of a pixel. Coordinates and all arithmetic stay float32.
     """
@@ -92,7 +92,7 @@ class Predictor:
         *,
         keep: torch.dtype = torch.float32,
     ) -> Predictor:
-        """Load a model folder; ``device`` "auto" takes a GPU where there is one.
+        """Load a model folder; ``device`` "auto" uses a GPU if there is one.
 
         Raises:
             InvalidModel: the folder is incomplete or its weights do not fit.
@@ -128,7 +128,7 @@ class Predictor:
 
     @torch.inference_mode()
     def hypotheses(self, encoded: EncodedImage) -> list[Pose]:
-        """Return every pose that was found, best first; several may show one person, and boxes may cross the edge."""
+        """Return every pose that was found, best first; several may show one person. Boxes may cross the edge."""
         return self.form.hypotheses(encoded)
 
     def expected_clicks(self, encoded: EncodedImage, poses: Sequence[Pose]) -> float:
@@ -171,7 +171,7 @@ class Predictor:
 
     @torch.inference_mode()
     def add_person(self, encoded: EncodedImage, poses: Sequence[Pose], box_px: Sequence[float] | Floats) -> list[Pose]:
-        """Append the person in a box ``x0, y0, x1, y1`` that a human drew around somebody the model missed.
+        """Append the person in a box ``x0, y0, x1, y1`` that a human drew around a missed person.
 
         Raises:
             InvalidClick: the box is empty, not finite, or outside the image.
@@ -185,7 +185,7 @@ class Predictor:
         """Append the person whose keypoint a human placed where no person was shown; the keypoint is held.
 
         Raises:
-            InvalidClick: there is no such keypoint, the place lies outside the image, or the model finds nobody there.
+            InvalidClick: there is no such keypoint, the place is outside the image, or the model finds no person there.
         """
         k = check_place(keypoint, xy_px, self.skeleton, encoded.size_wh)
         added = self.form.person_at(encoded, poses, k, np.asarray(xy_px, np.float32))

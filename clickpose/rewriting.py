@@ -11,7 +11,7 @@ Rewrites: TypeAlias = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
 
 
 def rewrite(module: nn.Module, rewrites: Rewrites) -> None:
-    """Replace, in place, each descendant that is exactly of a type in ``rewrites``; its own parts are left alone."""
+    """Replace, in place, each descendant that is exactly of a type in ``rewrites``, but not its own children."""
     for name, child in list(module.named_children()):
         if type(child) in rewrites:
             setattr(module, name, rewrites[type(child)](child))
@@ -20,6 +20,6 @@ def rewrite(module: nn.Module, rewrites: Rewrites) -> None:
 
 
 def take_over(new: nn.Module, old: nn.Module) -> None:
-    """Initialise a new module with the weights, buffers, parts and settings of an old one; nothing is copied."""
+    """Initialise a new module with the weights, buffers, children and settings of an old one; nothing is copied."""
     nn.Module.__init__(new)
     vars(new).update(vars(old))

@@ -1,4 +1,4 @@
-"""Left and right in the names of keypoints, however they are spelled: ``left_eye``, ``L_Eye``, ``eye.L``, ``lEye``."""
+"""Left and right in the names of keypoints, in any spelling: ``left_eye``, ``L_Eye``, ``eye.L``, ``lEye``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LETTER = re.compile(r"(?<![^\W\d_])[lL]|[lL](?![^\W\d_])|(?<=[a-z])L")  # begins
 
 
 def find_flip_pairs(keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Find the keypoints that trade places when an image is mirrored, by their names.
+    """Find, by their names, the keypoints that are swapped when an image is mirrored.
 
     A name with a word for left, or failing that an ``l`` at the start or end of a word, is paired with the name
-    that differs from it in just this. Every keypoint is in one pair at most.
+    that differs from it only in this. Every keypoint is in one pair at most.
 
     Returns:
         Pairs of 0-based indices, left and right, by the index of the left one.

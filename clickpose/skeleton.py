@@ -1,4 +1,4 @@
-"""Keypoint schemas as data: names, links, flip pairs, OKS sigmas. Nothing else in the code knows a number of joints."""
+"""Keypoint schemas as data: names, links, flip pairs, OKS sigmas. No other code depends on the number of keypoints."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Skeleton:
     """A keypoint schema of K keypoints.
 
     Attributes:
-        name: what the schema is called, e.g. ``coco17``.
+        name: of the schema, e.g. ``coco17``.
         keypoints: K distinct names, in the order of every ``(..., K, 2)`` array.
         sigmas: K OKS standard deviations; the OKS exponent uses ``(2 sigma)^2``.
         links: pairs of 0-based indices that are drawn as limbs.
-        flip_pairs: pairs of 0-based indices that trade places when the image is mirrored.
+        flip_pairs: pairs of 0-based indices that are swapped when the image is mirrored.
         parents: for a keypoint new to a model, the neighbour whose weights it starts from, by name.
 
     Raises:
@@ -44,7 +44,7 @@ class Skeleton:
     parents: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a schema that contradicts itself."""
+        """Check that the schema is consistent."""
         if not self.keypoints:
             raise InvalidSkeleton(f"skeleton {self.name!r} has no keypoints")
         if len(set(self.keypoints)) != len(self.keypoints):
@@ -96,10 +96,10 @@ class Skeleton:
         raise KeyError(keypoint)
 
     def select(self, selection: str) -> list[str]:
-        """Return the names that a selection means: names and ranges counted from 1, as in ``1-17,left_toe``.
+        """Return the names of a selection: names and ranges counted from 1, as in ``1-17,left_toe``.
 
         Raises:
-            InvalidSkeleton: a name or number is none of this skeleton's.
+            InvalidSkeleton: a name or number is not one of this skeleton's.
         """
         chosen: list[str] = []
         for part in selection.split(","):
@@ -176,7 +176,7 @@ class Skeleton:
             return cls.from_dict(json.loads(content))  # in UTF-8 or UTF-16, with a mark or without
         except UnicodeDecodeError as error:
             raise InvalidSkeleton(
-                f"skeleton file {str(name_or_path)!r} is not in UTF-8 or UTF-16: save it so"
+                f"skeleton file {str(name_or_path)!r} is not in UTF-8 or UTF-16: save it as UTF-8"
             ) from error
         except ValueError as error:
             raise InvalidSkeleton(f"skeleton file {str(name_or_path)!r} cannot be read as JSON: {error}") from error

@@ -1,4 +1,4 @@
-"""Drawn people with exact labels: unlimited, free of licences, the same for the same seed.
+"""Drawn people with exact labels: unlimited, without licences, reproducible by seed.
 
 Each person faces the viewer (the person's left is at the image's right), with limbs coloured by side, in front of
 a textured background, partly behind other persons and bars. Any skeleton works: keypoints the figure knows by name

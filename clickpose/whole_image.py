@@ -113,7 +113,7 @@ class WholeImage:
         return self._run_loop(encoded, placed, [i in clicked for i in range(len(placed))])
 
     def missed(self, encoded: EncodedWholeImage, shown: Sequence[Pose]) -> list[float]:
-        """Return the scores of the distinct hypotheses that show no one who is shown already."""
+        """Return the scores of the distinct hypotheses of persons that are not shown yet."""
         hidden = hidden_among(drop_duplicates(encoded.hypotheses_inside, HIDDEN_IOU), shown)
         return [pose.score for pose in hidden]
 
@@ -126,7 +126,7 @@ class WholeImage:
         """Return the hypothesis not shown yet whose keypoint lies nearest to a place.
 
         Raises:
-            InvalidClick: everybody who was found is shown already.
+            InvalidClick: all persons found are already shown.
         """
         hidden = hidden_among(encoded.hypotheses_inside, shown)
         if not hidden:
@@ -155,9 +155,9 @@ class WholeImage:
         return tuple(sorted(self._read(layers, ImageFrame(size_wh), first_logits), key=lambda pose: -pose.score))
 
     def _run_loop(self, encoded: EncodedWholeImage, poses: Sequence[Pose], touched: Sequence[bool]) -> list[Pose]:
-        """Refine poses together; keypoints they hold stay where they are to the last digit.
+        """Refine poses together; held keypoints stay exactly where they are.
 
-        Boxes of those a human ``touched`` are extended to their keypoints before.
+        Boxes of persons that a human ``touched`` are first extended to their keypoints.
         """
         frame = ImageFrame(encoded.size_wh)
         keypoints = frame.points_to_frame(np.stack([pose.keypoints_px for pose in poses])).clamp(0, 1)
@@ -183,7 +183,7 @@ class WholeImage:
         return [new_pose(xy, box, float(score), sure) for xy, box, score, sure in zip(*rows, strict=True)]
 
     def _similarity(self, keypoints: Tensor, others: Tensor, boxes: Tensor, frame: ImageFrame) -> Tensor:
-        """Return the OKS terms ``(N, K)`` of keypoints and others; all in pixels, a box stands for its area."""
+        """Return the OKS terms ``(N, K)`` of keypoints and others; all in pixels; the area is that of the box."""
         inside = boxes.clamp(min=0).minimum(torch.tensor((*frame.size_wh, *frame.size_wh), device=boxes.device))
         area = (inside[:, 2:] - inside[:, :2]).prod(-1).clamp(min=1.0)
         sigmas = torch.from_numpy(self.skeleton.sigma_array).to(boxes.device)

@@ -1,7 +1,7 @@
-"""A model for other keypoints: those it shares keep their weights, a new one starts as its neighbour (section 4.7).
+"""A model for other keypoints: shared ones keep their weights, a new one starts as its neighbour (section 4.7).
 
 Three weights depend on the keypoints, with one row per keypoint: content and size of their tokens, and their label in
-the loop. All others, which find persons and look at the image, serve any skeleton.
+the loop. All others, which find persons and look at the image, work for any skeleton.
 
 Persons are found as before, and a shared keypoint starts from the same weights at the same place. Where it ends
 differs, as the keypoints of a person attend to each other and there are now others; training corrects that.
@@ -44,7 +44,7 @@ def grow(network: Network, old: Skeleton, new: Skeleton) -> Network:
 
 
 def origins(old: Skeleton, new: Skeleton) -> dict[str, str]:
-    """Tell what each new keypoint starts from: the name of an old one, or ``the mean of all``; see ``grow``."""
+    """Return what each new keypoint starts from: the name of an old one, or ``the mean of all``; see ``grow``."""
     added = [name for name in new.keypoints if name not in old.keypoints]
     sources = {name: _source(name, old, new) for name in added}
     return {name: old.keypoints[of[0]] if len(of) == 1 else MEAN for name, of in sources.items()}

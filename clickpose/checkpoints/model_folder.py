@@ -41,7 +41,7 @@ class LoadedModel:
     def published_form(self) -> ClickPose:
         """Return the network of a model of the published form; InvalidModel if it has the other one."""
         if not isinstance(self.network, ClickPose):
-            raise InvalidModel("this model works in the person's frame; what was asked needs the published form")
+            raise InvalidModel("this model works in the person's frame; this operation needs the published form")
         return self.network
 
 

@@ -1,9 +1,9 @@
 """A published checkpoint: a torch file of weights under the names its authors gave them.
 
-    model        what the published numbers were measured with
+    model        the weights that the published numbers were measured with
     ema_model    its running average over training, if the file keeps one
 
-Or the file is such a table of weights itself. Names may begin with ``module.``, which parallel training adds.
+Or the file is such a dict of weights itself. Names may begin with ``module.``, which parallel training adds.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def read_checkpoint(path: str | Path, entry: str = "model") -> dict[str, Tensor]
 
     Args:
         path: the torch file.
-        entry: which weights to take, one of ``ENTRIES``; a file that is itself a table of weights has a ``model`` only.
+        entry: which weights to take, one of ``ENTRIES``; a file that is itself a dict of weights has a ``model`` only.
 
     Returns:
         Weights by published name, without ``module.`` and without the unused batch counters.
 
     Raises:
-        InvalidModel: the file cannot be read, holds something other than values, or lacks the entry.
+        InvalidModel: the file cannot be read, contains anything but values, or lacks the entry.
     """
     weights = _choose(_load(path), entry, path)
     strange = [f"{name} is a {type(value).__name__}" for name, value in weights.items() if not _is_weight(value)]
     if strange:
-        raise InvalidModel(f"{path}: {entry} holds something other than weights: {'; '.join(strange)}")
+        raise InvalidModel(f"{path}: {entry} contains entries that are not weights: {'; '.join(strange)}")
     named = {str(name).removeprefix("module.").removeprefix("module."): value for name, value in weights.items()}
     return {name: value for name, value in named.items() if not name.endswith("num_batches_tracked")}
 
@@ -61,7 +61,7 @@ def build_network(
 
     Args:
         weights: from ``read_checkpoint``.
-        name: what an error calls them.
+        name: their name in error messages.
         preset: from the number of keypoints to the network.
 
     Raises:
@@ -82,7 +82,7 @@ def write_checkpoint(
     """Write the weights of a network, under all the names that a published checkpoint has.
 
     Returns:
-        Settings that are not as published and that a checkpoint has no place for.
+        Settings that differ from the published ones and that a checkpoint cannot contain.
 
     Raises:
         InvalidModel: the network is not built as the published one is, which could not load its weights.
@@ -102,7 +102,7 @@ def write_checkpoint(
 
 def _load(path: str | Path) -> Any:
     try:
-        # published files keep the options of their training in a Namespace, which holds values and runs nothing
+        # published files contain the options of their training in a Namespace, which has values only and runs no code
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -112,21 +112,21 @@ def _load(path: str | Path) -> Any:
                 f"{path} holds a {named[1]} beside its weights, and reading that could run code. "
                 f"If you trust the file, save its weights alone: {trusting}"
             ) from error
-        raise InvalidModel(f"{path} is no torch file, or a damaged one") from error
+        raise InvalidModel(f"{path} is not a torch file, or is damaged") from error
     except DAMAGE as error:
-        raise InvalidModel(f"{path} is no torch file, or a damaged one") from error
+        raise InvalidModel(f"{path} is not a torch file, or is damaged") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise InvalidModel(f"{path} cannot be read as a torch file: {error}") from error
 
 
 def _choose(content: Any, entry: str, path: str | Path) -> Mapping[Any, Any]:
     if not isinstance(content, Mapping):
-        raise InvalidModel(f"{path} holds a {type(content).__name__}, a table of weights is expected")
+        raise InvalidModel(f"{path} contains a {type(content).__name__}, a dict of weights is expected")
     is_bare = any(_is_weight(value) for value in content.values())
     chosen = content if is_bare and entry == "model" else content.get(entry)
     if not isinstance(chosen, Mapping) or not chosen:
         there = "the weights themselves" if is_bare else ", ".join(str(name) for name in content) or "nothing"
-        raise InvalidModel(f"{path} has no weights under {entry!r}; it holds {there}")
+        raise InvalidModel(f"{path} has no weights under {entry!r}; it contains {there}")
     return chosen
 
 
@@ -143,7 +143,7 @@ def _num_keypoints(weights: Mapping[str, Tensor], name: str) -> int:
 
 
 def _problems(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield what does not fit; of several names of one weight, one is enough."""
+    """Yield the problems; of several names of one weight, one is enough."""
     first: dict[str, str] = {}
     for name, weight in weights.items():
         twin = first.setdefault(twin_name(name), name)
@@ -152,7 +152,7 @@ def _problems(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> It
         elif weight.shape != wanted[name].shape:
             yield f"{name} has shape {tuple(weight.shape)}, not {tuple(wanted[name].shape)}"
         elif not weight.isfinite().all():
-            yield f"{name} holds numbers that are not finite"
+            yield f"{name} contains numbers that are not finite"
         elif weights[twin].shape == weight.shape and not torch.equal(weight, weights[twin]):
             yield f"{name} differs from {twin}, which is the same weight"
     yield from (f"{name} is missing" for name in wanted if name == twin_name(name) and name not in first)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clickpose.errors import InvalidModel
 
-# beginnings of names, published and ours; # is the number of a layer
+# prefixes of names, published and ours; # is the number of a layer
 RENAMES = (
     ("backbone.0.body.", "backbone.body."),
     ("input_proj.", "projection.projections."),
@@ -40,7 +40,7 @@ RENAMES = (
     ("label_enc.", "person_label."),
     ("label_enc_pose.", "keypoint_label."),
 )
-DECODER = "transformer.decoder."  # its heads are there twice, the second time without this beginning
+DECODER = "transformer.decoder."  # its heads appear twice, the second time without this prefix
 HEADS = ("bbox_embed.", "class_embed.", "pose_embed.", "pose_hw_embed.")
 SIZE_HEADS = re.compile(rf"^({re.escape(DECODER)}pose_hw_embed)\.\d+\.")  # one head, registered for each pose layer
 
@@ -78,13 +78,13 @@ def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def twin_name(published_name: str) -> str:
-    """Return the first name of a published weight, which for an alias is another than its own."""
+    """Return the first name of a published weight; an alias has another name."""
     name = DECODER + published_name if published_name.startswith(HEADS) else published_name
     return SIZE_HEADS.sub(r"\1.0.", name)
 
 
 def to_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename our weights to those of a published checkpoint, which holds some of them under several names.
+    """Rename our weights to those of a published checkpoint, which contains some of them under several names.
 
     Raises:
         InvalidModel: our networks have no such weight.

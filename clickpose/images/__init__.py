@@ -2,8 +2,8 @@
 
 decoding.py      bytes or a file to an RGB image
 orientation.py   which way up it is, as browsers see it
-fitting.py       a record of another size than its image; findings.py tells so
-limits.py        small files that would cost hours or all memory, refused before they are decoded
+fitting.py       records whose size is not that of their image; findings.py logs them
+limits.py        small files that would take hours or all memory, rejected before they are decoded
 """
 
 from clickpose.images.decoding import FORMATS, decode_image, read_image

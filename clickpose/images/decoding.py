@@ -19,7 +19,7 @@ from clickpose.images.limits import (
 )
 from clickpose.images.orientation import read_orientation, turn_upright
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # Pillow knows fifty more; some run other programs
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # Pillow supports fifty more; some run other programs
 MALFORMED = (ValueError, TypeError, OverflowError, struct.error, Image.DecompressionBombError)  # as Pillow has it
 
 
@@ -29,8 +29,8 @@ def decode_image(
     """Decode an encoded image to RGB, turned upright as browsers do; ``info`` keeps the orientation it had.
 
     Args:
-        data: the encoded image, in one of ``FORMATS``; of several frames the first counts.
-        name: what to call it in an error.
+        data: the encoded image, in one of ``FORMATS``; of several frames the first is used.
+        name: its name in error messages.
         max_bytes: limit on the encoded size; None stands for that of ``limits.py``.
         max_pixels: limit on width times height, likewise; checked, as are its other limits, before anything is decoded.
 
@@ -49,7 +49,10 @@ def decode_image(
         raise ImageError(f"{name} cannot be decoded as an image: it is none of {', '.join(FORMATS)}") from error
     except (OSError, RuntimeError, SyntaxError, *MALFORMED) as error:
         raise ImageError(f"{name} cannot be decoded as an image: {error}") from error
-    upright.info = {ORIENTATION: orientation, NAME: name}  # what else the file tells is not of this image any more
+    upright.info = {
+        ORIENTATION: orientation,
+        NAME: name,
+    }  # other metadata of the file does not apply to the upright image
     return upright
 
 
@@ -68,6 +71,6 @@ def read_image(path: str | Path) -> Image.Image:
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, which leaves little but white
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, which makes nearly everything white
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     return picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""What was found out about images while they were opened: each is told once, and not more than anyone reads."""
+"""Log messages about images while they are opened: each once, and not more than can be read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Findings:
-    """Logs sentences, each once; of many the first ``MAX_TOLD``."""
+    """Logs each sentence once, and at most ``MAX_TOLD`` of them."""
 
     told: set[str] = field(default_factory=set)
 
     def tell(self, sentence: str) -> None:
-        """Log a sentence that was not told yet."""
+        """Log a sentence that was not logged yet."""
         if sentence in self.told or len(self.told) > MAX_TOLD:
             return
         self.told.add(sentence)

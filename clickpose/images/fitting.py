@@ -1,4 +1,4 @@
-"""A record made to fit its image: some tools ignore EXIF, and images are resized after they were annotated."""
+"""Records that fit their images: some tools ignore EXIF, and some images were resized after annotation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from clickpose.annotations import AnnotatedImage, Floats, PersonAnnotation
 from clickpose.errors import ImageError
 from clickpose.images.findings import Findings
 
-ORIENTATION, NAME = "orientation", "name"  # keys of an image's ``info``: how it was turned, and what it is called
+ORIENTATION, NAME = "orientation", "name"  # keys of an image's ``info``: how it was turned, and its name
 QUARTER_TURNS = (6, 8)  # clockwise and back
 
 
 def fit_record(record: AnnotatedImage, picture: Image.Image) -> AnnotatedImage:
     """Return a record whose size and places are those of the upright image.
 
-    A record of another size with the same aspect is scaled. One whose size is that of the image before it was turned
-    upright, by a quarter, is turned.
+    A record of another size with the same aspect ratio is scaled. One with the size of the image before it was turned
+    upright by 90 degrees is turned.
 
     Raises:
         ImageError: neither explains the difference.
@@ -35,15 +35,14 @@ def fit_record(record: AnnotatedImage, picture: Image.Image) -> AnnotatedImage:
         return _scaled(_turned(record, clockwise=orientation == QUARTER_TURNS[0]), picture.size)
     name, (told, found) = picture.info.get(NAME, record.file_name), _sizes(record.size_wh, picture.size)
     raise ImageError(
-        f"{name} has {found} pixels, and its record says {told}: annotate this very image, or use the one that was"
-        " annotated"
+        f"{name} has {found} pixels, and its record says {told}: annotate this image, or use the one that was annotated"
     )
 
 
 def open_fitted(
     record: AnnotatedImage, load_image: Callable[[AnnotatedImage], Image.Image], findings: Findings
 ) -> tuple[Image.Image, AnnotatedImage]:
-    """Open the image of a record and make the record fit it, which is told.
+    """Open the image of a record and make the record fit it; changes are logged.
 
     Raises:
         ImageError: it cannot be opened, or is another image than the one that was annotated.
@@ -62,7 +61,7 @@ def _sizes(*sizes_wh: tuple[int, int]) -> list[str]:
 
 
 def _same_aspect(record_wh: tuple[int, int], picture_wh: tuple[int, int]) -> bool:
-    """Tell whether one size is the other scaled, up to what rounding to whole pixels may change."""
+    """Tell whether one size is the other scaled, up to rounding to whole pixels."""
     scale = picture_wh[0] / record_wh[0]
     return abs(record_wh[1] * scale - picture_wh[1]) <= max(1.0, scale)
 
@@ -78,7 +77,7 @@ def _scaled(record: AnnotatedImage, size_wh: tuple[int, int]) -> AnnotatedImage:
 
 
 def _turned(record: AnnotatedImage, *, clockwise: bool) -> AnnotatedImage:
-    """Turn a record by a quarter: keypoints name a pixel, 0 .. w - 1, and boxes lie between pixels."""
+    """Turn a record by 90 degrees: keypoints are pixels, 0 .. w - 1, and boxes lie between pixels."""
     width, height = record.size_wh
 
     def turn(places: Floats, last: float) -> Floats:
@@ -94,7 +93,7 @@ def _turned(record: AnnotatedImage, *, clockwise: bool) -> AnnotatedImage:
 def _moved(
     person: PersonAnnotation, move_points: Callable[[Floats], Floats], move_corners: Callable[[Floats], Floats]
 ) -> PersonAnnotation:
-    """Move a person; what is not labelled stays at (0, 0)."""
+    """Move a person; unlabelled keypoints stay at (0, 0)."""
     points = np.where(person.visibility[:, None] > 0, move_points(person.keypoints_px), 0)
     corners = move_corners(person.box_px.reshape(2, 2))
     box = np.concatenate((corners.min(0), corners.max(0)))

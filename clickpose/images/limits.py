@@ -1,9 +1,9 @@
-"""Images that cost far more than they show: small files that would keep a decoder busy for hours, or fill the memory.
+"""Limits on images: small files may keep a decoder busy for hours, or fill the memory.
 
-pixels     a header may promise any size
+pixels     a header may state any size
 tiles      a TIFF of 16 x 16 pixels may be cut into one tile of a billion, which is decoded as a whole
-scans      a progressive JPEG goes over all its pixels once per scan; a scan that changes nothing takes 40 bytes
-text       a compressed text of a PNG may unfold to anything; Pillow itself stops at ``PngImagePlugin.MAX_TEXT_CHUNK``
+scans      a progressive JPEG processes all its pixels once per scan; a scan that changes nothing takes 40 bytes
+text       a compressed text in a PNG may expand to any size; Pillow stops at ``PngImagePlugin.MAX_TEXT_CHUNK``
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from PIL import Image, TiffImagePlugin
 from clickpose.errors import ImageError, InvalidConfig
 
 MAX_BYTES = 128 * 2**20
-MAX_PIXELS = 250_000_000  # telephones take 200 million
+MAX_PIXELS = 250_000_000  # phones take up to 200 million
 BYTES_SETTING, PIXELS_SETTING = "CLICKPOSE_MAX_BYTES", "CLICKPOSE_MAX_PIXELS"
-MAX_SCANS = 50  # encoders write ten or so; of the largest images that are let in, 50 take some seconds
+MAX_SCANS = 50  # encoders write about ten; for the largest images allowed, 50 take some seconds
 MAX_SEGMENTS = 10_000
 
 JPEG = b"\xff\xd8\xff"
@@ -30,7 +30,7 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
 
 def refuse_large_file(num_bytes: int, name: str, max_bytes: int | None = None) -> None:
-    """Refuse an encoded image that is too long to be read; ``max_bytes`` None stands for the setting.
+    """Reject an encoded image with too many bytes; ``max_bytes`` None stands for the setting.
 
     Raises:
         ImageError: it has more bytes than allowed.
@@ -45,7 +45,7 @@ def refuse_large_file(num_bytes: int, name: str, max_bytes: int | None = None) -
 
 
 def allow_pixels(max_pixels: int | None = None) -> int:
-    """Return the limit on pixels, None standing for the setting, and keep Pillow's own limit out of its way."""
+    """Return the limit on pixels, None standing for the setting, and disable Pillow's own limit."""
     limit = _setting(PIXELS_SETTING, MAX_PIXELS) if max_pixels is None else max_pixels
     if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)
@@ -60,7 +60,7 @@ def _setting(name: str, default: int) -> int:
 
 
 def refuse_long_work(data: bytes, name: str) -> None:
-    """Refuse a JPEG that goes over its pixels again and again; everything else passes.
+    """Reject a JPEG with too many scans; other formats pass.
 
     Raises:
         ImageError: it has too many scans, or segments.
@@ -73,10 +73,10 @@ def refuse_long_work(data: bytes, name: str) -> None:
 
 
 def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
-    """Refuse an image that is opened, but not decoded yet, if that would take too much memory.
+    """Reject an image that is opened, but not decoded yet, if decoding would take too much memory.
 
     Raises:
-        ImageError: its size or that of its tiles is beyond the limit.
+        ImageError: its size or that of its tiles exceeds the limit.
     """
     if picture.width * picture.height > max_pixels:
         raise ImageError(
@@ -91,7 +91,7 @@ def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
 
 
 def _segments(data: bytes) -> Iterator[int]:
-    """Yield the kind of each segment of a JPEG up to its end; what follows that is never decoded."""
+    """Yield the kind of each segment of a JPEG up to its end; data after that is never decoded."""
     at = 2
     while (marker := MARKER.search(data, at)) is not None:
         kind, at = data[marker.start() + 1], marker.end()

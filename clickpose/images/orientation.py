@@ -1,7 +1,7 @@
 """Images turned exactly as browsers turn them, so that a model sees the pixels that an annotator sees.
 
-Browsers look for EXIF in JPEG, PNG and AVIF files, nowhere else, and never at XMP. Of the EXIF block they read one
-number, however malformed the rest is; a PNG's counts only if it comes before the pixels.
+Browsers read EXIF in JPEG, PNG and AVIF files only, and never XMP. They read one number of the EXIF block, even if the
+rest is malformed; in a PNG only if the block comes before the pixels.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def read_orientation(picture: Image.Image) -> int:
 
 
 def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
-    """Return an image as its orientation says that it is shown."""
+    """Return an image turned upright according to its orientation."""
     return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
 
 
 def _exif_block(picture: Image.Image) -> bytes:
     """Return the TIFF block of an image, empty if it has none.
 
-    In a JPEG it follows ``Exif``, a zero and a byte that browsers skip and Pillow expects to be zero.
+    In a JPEG it follows ``Exif``, a zero, and a byte that browsers skip and Pillow expects to be zero.
     """
     for kind, segment in getattr(picture, "applist", ()):
         if kind == "APP1" and segment.startswith(b"Exif\0"):

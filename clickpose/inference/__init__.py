@@ -8,7 +8,7 @@ what can be computed faster when no gradient is needed:
     sampling.py    bilinear sampling as one weighted gather
     attention.py   one product for places and weights, no masks
     decoder.py     outputs that inference does not use are not computed
-    choices.py     what is faster on this machine, tried once
+    choices.py     which variant is faster on this machine, measured once
     layers.py      encoder layers a few thousand tokens at a time, ReLU inside products
 """
 

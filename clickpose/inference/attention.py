@@ -1,4 +1,4 @@
-"""Both kinds of attention, in as few operations as they take."""
+"""Both kinds of attention, in as few operations as possible."""
 
 from __future__ import annotations
 

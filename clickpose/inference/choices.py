@@ -1,4 +1,4 @@
-"""Which of two ways is faster on this machine: tried once per process, when a network is prepared."""
+"""Which of two variants is faster on this machine: measured once per process, when a network is prepared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose_kernels(network: nn.Module) -> None:
-    """Let each part of a rewritten network run in the way that is faster on its device."""
+    """Let each part of a rewritten network use the variant that is faster on its device."""
     for part in network.modules():
         if isinstance(part, Product | Convolution) and part.weight.device.type == "cpu" and packed_products_pay():
             part.pack()
@@ -32,7 +32,7 @@ def choose_kernels(network: nn.Module) -> None:
 
 @cache
 def packed_products_pay() -> bool:
-    """Try which way of multiplying is faster on this processor; a few milliseconds, once per process."""
+    """Measure which product is faster on this processor; a few milliseconds, once per process."""
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((1024, 256), (512, 256), (512,)))
     try:
@@ -51,7 +51,7 @@ def packed_products_pay() -> bool:
 
 @cache
 def gathering_pays(device: torch.device) -> bool:
-    """Whether gathering samples is faster than ``grid_sample``: always on a CPU; tried once on other devices."""
+    """Whether gathering samples is faster than ``grid_sample``: always on a CPU; measured once on other devices."""
     if device.type == "cpu":
         return True
     shapes = ((100, 136), (50, 68), (25, 34), (13, 17))
@@ -67,7 +67,7 @@ def gathering_pays(device: torch.device) -> bool:
 
 
 def fastest(ways: Mapping[str, Callable[[], object]], repeats: int = 9) -> str:
-    """Name the way whose best run is the fastest; they take turns, so that a busy machine slows all alike."""
+    """Name the variant whose best run is the fastest; they alternate, so that a busy machine slows all alike."""
     best_s = dict.fromkeys(ways, math.inf)
     for _ in range(repeats):
         for name, way in ways.items():

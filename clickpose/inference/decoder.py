@@ -34,7 +34,7 @@ class InferenceDecoder(Decoder):
         *,
         free: Tensor | None = None,
     ) -> list[LayerOutput]:
-        """Refine persons and keypoints as ``Decoder`` does; the list holds the last layers' outputs, two at most."""
+        """Refine persons and keypoints as ``Decoder`` does; the list has the outputs of the last one or two layers."""
         people, group = references.shape[1:3]
         attend = self.pose_attention(group)
         freedom = 1.0 if free is None else free[..., None]

@@ -1,4 +1,4 @@
-"""oneDNN as torch's own compiler calls it: one node with its activation, weights in the order that oneDNN likes."""
+"""oneDNN as torch's own compiler calls it: one node with its activation, weights in oneDNN's layout."""
 
 from __future__ import annotations
 

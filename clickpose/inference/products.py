@@ -1,7 +1,7 @@
-"""Matrix products and convolutions as fast as this processor can: weights laid out once for oneDNN where that pays.
+"""Fast matrix products and convolutions: weights laid out once for oneDNN, if that is faster.
 
-PyTorch multiplies through MKL, which is slower than oneDNN on some processors, and hands small convolutions of one
-thread to a plain loop. ``choices.py`` tries which is faster; results differ by rounding only.
+PyTorch multiplies through MKL, which is slower than oneDNN on some processors, and computes small convolutions of one
+thread in a plain loop. ``choices.py`` measures which is faster; results differ by rounding only.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Product(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution with whatever norm is folded into it and the activation after it, channels last.
+    """A convolution with its norm folded in and the activation after it, channels last.
 
     Args:
         conv: its shape; its weights unless others are given.

@@ -108,6 +108,6 @@ def _sum_bags(table: Tensor, rows: Tensor, shares: Tensor) -> Tensor:
     """Sum ``rows (M, R)`` of ``table (T, C)`` by ``shares (M, R)``; ``(M, C)``."""
     if table.dtype == shares.dtype:
         return F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares)
-    if rows.numel() < len(table):  # a person or two: widen only what they look at
+    if rows.numel() < len(table):  # one or two persons: widen only the rows they read
         return torch.bmm(shares[:, None], table[rows].to(shares.dtype))[:, 0]
     return _sum_bags(table.to(shares.dtype), rows, shares)

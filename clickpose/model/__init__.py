@@ -1,6 +1,6 @@
 """The network. In reading order:
 
-click_pose.py   the whole of it: encode, find persons, estimate poses, refine them by clicks
+click_pose.py   the whole network: encode, find persons, estimate poses, refine them by clicks
 config.py       its sizes; presets are functions
 backbone.py     torchvision features of stride 8, 16 and 32
 encoder.py      features become memory
@@ -8,7 +8,7 @@ proposals.py    the tokens of memory that look most like a person
 decoder.py      persons as boxes, then with their keypoints
 attention.py    deformable attention, with sampling.py, its inner loop
 positions.py    sine encodings
-layers.py       small blocks that several parts are made of
+layers.py       small blocks used by several parts
 inputs.py       images as the network takes them
 
 Letters in shapes:

@@ -29,7 +29,7 @@ class DeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start with equal weights on compass directions, one more step out for each point."""
+        """Start with equal weights on the compass directions, each point one step further out."""
         angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
         compass = torch.stack((angle.cos(), angle.sin()), -1)
         compass = compass / compass.abs().amax(-1, keepdim=True)

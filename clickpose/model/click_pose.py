@@ -1,4 +1,4 @@
-"""The whole model: encode a picture, find persons, estimate poses, refine them by clicks."""
+"""The whole model: encode an image, find persons, estimate poses, refine them by clicks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clickpose.model.proposals import ProposalHead, Proposals, take
 
 @dataclass(frozen=True)
 class Persons:
-    """Persons found in a picture, before their keypoints are known.
+    """Persons found in an image, before their keypoints are known.
 
     Attributes:
         content: ``(B, N, D)``, best first.

@@ -56,10 +56,10 @@ class ModelConfig:
         long_side_px: limit on the longer side.
         pixel_mean: subtracted from RGB in [0, 1].
         pixel_std: divided by afterwards.
-        silent_rounds: rounds of the feedback loop, without any click, that follow detection; 0 as published. One round
-            of a small model corrects its own first guess; persons keep their first score, which ranks them better.
-        mark_held: held keypoints of the loop wear a learned mark, so that the others know whom to follow; False as
-            published, where a keypoint set by a human looks like any guess.
+        silent_rounds: rounds of the feedback loop, without any click, after detection; 0 as published. One round of a
+            small model corrects its own first guess; persons keep their first score, which ranks them better.
+        mark_held: held keypoints of the loop carry a learned embedding that marks them as fixed; False as published,
+            where a keypoint set by a human looks like any other.
         min_score: persons scored lower are not shown to an annotator.
     """
 
@@ -87,7 +87,7 @@ class ModelConfig:
     min_score: float = 0.3
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Check the sizes."""
         for name in SIZES:
             value = getattr(self, name)
             least = 0 if name == "person_layers" else 1

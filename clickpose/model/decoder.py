@@ -28,13 +28,13 @@ Attend: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """What one decoder layer says about N persons.
+    """The output of one decoder layer for N persons.
 
     Attributes:
         logits: ``(B, N, 2)``.
         boxes: ``(B, N, 4)`` ``cxcywh`` in [0, 1].
         keypoints: ``(B, N, K, 2)`` x, y in [0, 1]; None from layers that see boxes only.
-        tokens: ``(B, N, G, D)`` what a pose layer read both off, for further read-outs; None from other layers.
+        tokens: ``(B, N, G, D)`` a pose layer's tokens behind both, for further read-outs; None from other layers.
     """
 
     logits: Tensor
@@ -135,7 +135,7 @@ class Decoder(nn.Module):
         return self._values(memory, range(self.config.person_layers))
 
     def pose_values(self, memory: Tokens) -> LayerValues:
-        """Project memory for the pose layers; all that a refine needs to know of an image."""
+        """Project memory for the pose layers; a refine needs nothing else of an image."""
         return self._values(memory, range(self.config.person_layers, len(self.layers)))
 
     def _values(self, memory: Tokens, layers: range) -> LayerValues:

@@ -18,7 +18,7 @@ PERSON_LABEL = 1
 
 
 class FeedbackLoop(nn.Module):
-    """What both forms of the method share: a decoder, and the learned content of tokens that enter it again."""
+    """The part that both forms of the method share: a decoder, and the learned content of tokens that re-enter it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class FeedbackLoop(nn.Module):
         )
         content = content.expand(*boxes.shape[:2], -1, -1)
         if self.held_mark is not None and free is not None:
-            content = content + F.pad(1 - free, (1, 0))[..., None] * self.held_mark  # the person's token wears none
+            content = content + F.pad(1 - free, (1, 0))[..., None] * self.held_mark  # the person's token has none
         return self.decoder.decode_poses(content, references, values, free=free)
 
 

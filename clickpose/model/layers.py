@@ -1,4 +1,4 @@
-"""Small blocks that several parts are made of."""
+"""Small blocks used by several parts."""
 
 from __future__ import annotations
 

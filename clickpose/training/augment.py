@@ -1,4 +1,4 @@
-"""What every way to vary images shares: annotated images go in, samples to train on come out."""
+"""The interface of image augmentations: annotated images go in, training samples come out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clickpose.images import Findings, open_fitted
 from clickpose.model.config import ModelConfig
 from clickpose.skeleton import Skeleton
 
-MAX_IN_A_ROW = 100  # images that cannot be used: more are no accident
+MAX_IN_A_ROW = 100  # unusable images: more indicate a wrong folder
 
 LoadImage = Callable[[AnnotatedImage], Image.Image]
 
@@ -32,7 +32,7 @@ class Sample:
 class TrainingImages:
     """Annotated images that share one skeleton, each opened upright when it is asked for.
 
-    With ``skip_bad``, the next one takes the place of one that cannot be used, and a log line tells so.
+    With ``skip_bad``, an image that cannot be used is logged and replaced by the next one.
     """
 
     images: Sequence[AnnotatedImage]
@@ -46,7 +46,7 @@ class TrainingImages:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        """Open an image; ImageError if it cannot be used, or none of those that follow it either."""
+        """Open an image; ImageError if it, and with ``skip_bad`` the images after it, cannot be used."""
         for tried in range(1, 1 + min(len(self), MAX_IN_A_ROW)):
             try:
                 picture, record = open_fitted(self.images[index], self.load_image, self.findings)
@@ -60,16 +60,16 @@ class TrainingImages:
 
 
 class Augment(Protocol):
-    """A way to vary images: a frozen dataclass whose fields are its settings."""
+    """An image augmentation: a frozen dataclass whose fields are its settings."""
 
     def fit_to(self, model: ModelConfig) -> Augment:
-        """Fill in what is left to the network to say, such as the size of what it sees."""
+        """Fill in settings that depend on the network, such as its input size."""
 
     def draw_batch(self, wanted: Sequence[int], pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
-        """Make a sample of each image wanted, perhaps with others in it.
+        """Make a sample of each image wanted; it may contain others, too.
 
         Args:
             wanted: indices into the images.
-            pictures: all there are.
+            pictures: all images.
             rng: random generator.
         """

@@ -1,4 +1,4 @@
-"""Batches to train on, each a function of (seed, epoch, step): a resumed run sees what an unbroken one would."""
+"""Training batches, each a function of (seed, epoch, step): a resumed run sees the same as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Batch:
 
     @property
     def persons_per_image(self) -> list[int]:
-        """How many persons each image has who are trained on."""
+        """The number of persons per image that are trained on."""
         return [len(target) for target in self.targets]
 
     def to(self, device: torch.device) -> Batch:
@@ -47,7 +47,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class EpochShare:
-    """What one of several workers sees of an epoch.
+    """A worker's share of an epoch.
 
     Attributes:
         epoch: which one.
@@ -64,12 +64,12 @@ class TrainingBatches(Dataset[Batch]):
     """All batches of one epoch for one worker; item i is batch i.
 
     Args:
-        annotations: images to draw from; those without a labelled person, crowds apart, are left out.
+        annotations: images to draw from; those without a labelled person (crowds do not count) are left out.
         load_image: opens an image upright.
-        model: how pixels are normalised, and how large scenes are.
-        config: how images vary, how many there are per batch and epoch, and the seed.
+        model: normalisation of pixels, and size of scenes.
+        config: augmentation, images per batch and epoch, and the seed.
         share: which epoch, and which worker's part of it.
-        skip_bad: leave images out that cannot be used, and log each.
+        skip_bad: skip and log images that cannot be used.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class TrainingBatches(Dataset[Batch]):
         return make_batch(samples, self.model, len(self.pictures.skeleton))
 
     def names_in(self, step: int) -> list[str]:
-        """Return the file names of all images that batch ``step`` is made of, by drawing it again."""
+        """Return the file names of all images in batch ``step``, by drawing it again."""
         names: list[str] = []
         drawn, load_image = self.pictures, self.pictures.load_image
 
@@ -143,6 +143,6 @@ def pad_together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
 
 
 def load_batches(batches: Dataset[Any], num_workers: int = 0, first: int = 0) -> Iterator[Any]:
-    """Iterate over an epoch's batches in order from number ``first``, drawing ahead in ``num_workers`` processes."""
+    """Iterate over an epoch's batches in order from number ``first``; ``num_workers`` processes prepare them."""
     remaining = Subset(batches, range(first, len(batches)))  # type: ignore[arg-type]
     return iter(DataLoader(remaining, batch_size=None, num_workers=num_workers))

@@ -16,7 +16,7 @@ from clickpose.training.losses import LossConfig
 from clickpose.training.person_frame.settings import DrawConfig, LoopConfig
 from clickpose.training.scenes import SceneConfig
 
-# The published denoising losses grow with the batch and the others do not: at 16 images they would drown them.
+# The published denoising losses grow with the batch and the others do not: at 16 images they would dominate.
 LIGHT_DENOISING = {"class": 0.04, "box": 0.3, "giou": 0.125, "keypoints": 0.6}
 
 SCHEDULES = ("step", "cosine", "constant")
@@ -31,7 +31,7 @@ class TrainConfig:
         epochs: passes over the data.
         batch_size: images per batch and worker.
         accumulate: batches per step, for a larger batch than fits into memory: their losses are divided by the persons
-            of all of them, so that one step is that of the large batch; only noise and clicks are drawn for each.
+            of all of them, so that a step equals that of the large batch, apart from noise and clicks.
         scenes_per_epoch: images or scenes per epoch; None for one per image of the data.
         learning_rate: of AdamW.
         backbone_learning_rate: of the backbone's weights.
@@ -42,15 +42,15 @@ class TrainConfig:
         warmup_steps: steps over which the rates rise linearly.
         ema_decay: of the moving average that is saved and evaluated.
         precision: "float32", or "bfloat16" for matrix products and convolutions; coordinates and losses stay float32.
-        checkpoint_activations: run backbone, encoder and decoder layers twice, for memory.
+        checkpoint_activations: run backbone, encoder and decoder layers twice, to save memory.
         num_denoised: noised queries per image; 0 for none.
-        frozen: beginnings of the names of weights that stay as they are.
+        frozen: prefixes of the names of weights that are not trained.
         seed: of images, noise and clicks.
-        denoising: how far noised queries are from the truth.
+        denoising: distance of noised queries from the truth.
         feedback: the annotator of the training loop.
         losses: weights of the losses.
-        augment: how images vary: one by one as published, several composed into a scene, or, in the person's frame,
-            drawn as crops.
+        augment: the image augmentation: single images as published, several composed into a scene, or, in the person's
+            frame, crops.
         loop: the annotator of training in the person's frame.
     """
 
@@ -78,7 +78,7 @@ class TrainConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run."""
+        """Check the ranges."""
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")
@@ -127,7 +127,7 @@ def published(**changes: Any) -> TrainConfig:
 
 
 def demo_training(**changes: Any) -> TrainConfig:
-    """Return how the small demo model is trained from scratch on a laptop's processor."""
+    """Return the settings to train the small demo model from scratch on a laptop's processor."""
     config = TrainConfig(
         epochs=8,
         batch_size=16,
@@ -146,7 +146,7 @@ def demo_training(**changes: Any) -> TrainConfig:
 
 
 def demo_finishing(**changes: Any) -> TrainConfig:
-    """Return how the demo model is finished: fewer people per scene and milder changes, from half the rate down."""
+    """Return the settings to finish the demo model: fewer people per scene and weaker augmentation, at a lower rate."""
     config = demo_training(
         epochs=3,
         learning_rate=4e-4,
@@ -159,7 +159,7 @@ def demo_finishing(**changes: Any) -> TrainConfig:
 
 
 def demo_clicks(**changes: Any) -> TrainConfig:
-    """Return how the finished demo model learns to follow clicks: many loops per step, and only pose layers change."""
+    """Return the settings to teach the finished demo model to follow clicks: many loops per step, pose layers only."""
     config = demo_finishing(
         epochs=2,
         learning_rate=3e-4,
@@ -180,7 +180,7 @@ def demo_clicks(**changes: Any) -> TrainConfig:
 
 
 def fine_tuning(**changes: Any) -> TrainConfig:
-    """Return how a trained model learns from some dozen newly annotated images, in a minute on a CPU."""
+    """Return the settings to fine-tune a model on some dozen newly annotated images, in a minute on a CPU."""
     config = demo_training(
         epochs=4,
         batch_size=8,
@@ -194,7 +194,7 @@ def fine_tuning(**changes: Any) -> TrainConfig:
 
 
 def person_frame_training(**changes: Any) -> TrainConfig:
-    """Return how the pose layers of the demo model learn in the person's frame, in some hours on one core."""
+    """Return the settings to train the demo model's pose layers in the person's frame, in some hours on one core."""
     config = TrainConfig(
         epochs=40,
         batch_size=64,
@@ -210,7 +210,7 @@ def person_frame_training(**changes: Any) -> TrainConfig:
 
 
 def person_frame_tuning(**changes: Any) -> TrainConfig:
-    """Return how trained pose layers learn from some dozen newly annotated images, in minutes without a GPU."""
+    """Return the settings to fine-tune pose layers on some dozen newly annotated images, in minutes without a GPU."""
     config = person_frame_training(
         epochs=2, batch_size=32, scenes_per_epoch=1600, learning_rate=1e-4, warmup_steps=10, ema_decay=0.95
     )
@@ -218,23 +218,23 @@ def person_frame_tuning(**changes: Any) -> TrainConfig:
 
 
 def training_for(model_config: Mapping[str, Any]) -> TrainConfig:
-    """Return how a model learns from scratch, given the content of its ``config.json``."""
+    """Return the settings to train a model from scratch, given the content of its ``config.json``."""
     return person_frame_training() if model_config.get("form") == FORM else published()
 
 
 def fine_tuning_for(model_config: Mapping[str, Any]) -> TrainConfig:
-    """Return how a model learns from new annotations, given the content of its ``config.json``."""
+    """Return the settings to fine-tune a model, given the content of its ``config.json``."""
     return person_frame_tuning() if model_config.get("form") == FORM else fine_tuning()
 
 
 def _augment_of(values: Any) -> type:
-    """Find the way to vary images that has these settings."""
+    """Find the augmentation that has these settings."""
     if isinstance(values, CropConfig | SceneConfig | DrawConfig):
         return type(values)
     for part in (CropConfig, SceneConfig, DrawConfig):
         if set(values) <= {setting.name for setting in dataclasses.fields(part)}:
             return part
-    raise InvalidConfig(f"augment: no way to vary images has all of {', '.join(values)}")
+    raise InvalidConfig(f"augment: no augmentation has all of {', '.join(values)}")
 
 
 def _build(part: type, values: Any) -> Any:

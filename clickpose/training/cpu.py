@@ -12,8 +12,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 def tune_for_cpu(num_threads: int) -> None:
     """Set this process up to train on a CPU: matrix products by oneDNN.
 
-    These are bf16 inside on processors with AMX and float32 elsewhere; coordinates stay float32. Fused attention is
-    switched off, as its backward pass is the slower one. Large buffers are reused.
+    These use bf16 internally on processors with AMX and float32 elsewhere; coordinates stay float32. Fused attention is
+    disabled, as its backward pass is slower. Large buffers are reused.
     """
     torch.set_num_threads(num_threads)
     torch.set_float32_matmul_precision("medium")

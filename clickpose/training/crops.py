@@ -1,4 +1,4 @@
-"""Images varied as published: mirrored, resized, and half of them cropped before (section 7.5 of the method)."""
+"""Images augmented as published: mirrored, resized, and half of them cropped before (section 7.5 of the method)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NO_LIMIT = sys.maxsize
 
 @dataclass(frozen=True)
 class CropConfig:
-    """How single images vary; the defaults are the published ones.
+    """The augmentation of single images; the defaults are the published ones.
 
     Attributes:
-        short_sides_px: one of these becomes the shorter side of what the model sees.
+        short_sides_px: one of these becomes the shorter side of the input.
         long_side_px: limit on the longer side.
         crop: probability of a crop before that.
-        crop_from_px: one of these becomes the shorter side of an image to be cropped, however long the other is.
-        crop_sides_px: range of the width and of the height of a crop, as far as the image reaches.
+        crop_from_px: one of these becomes the shorter side of an image to be cropped, without a limit on the other.
+        crop_sides_px: range of the width and of the height of a crop, within the image.
         flip: probability of mirroring.
     """
 
@@ -42,7 +42,7 @@ class CropConfig:
     flip: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Check the ranges."""
         for name in ("crop", "flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be a probability")
@@ -55,11 +55,11 @@ class CropConfig:
             raise InvalidConfig(f"crop_sides_px {self.crop_sides_px} must ascend, from at most those of crop_from_px")
 
     def fit_to(self, model: ModelConfig) -> CropConfig:
-        """Stay as it is: sizes are the published ones, whatever the network."""
+        """Return itself: sizes are the published ones for any network."""
         return self
 
     def draw_batch(self, wanted: Sequence[int], pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
-        """Vary each image wanted; they come in sizes of their own."""
+        """Augment each image wanted; their sizes differ."""
         return [self._vary(pictures[i], pictures.skeleton, rng) for i in wanted]
 
     def _vary(self, sample: Sample, skeleton: Skeleton, rng: np.random.Generator) -> Sample:
@@ -74,10 +74,10 @@ class CropConfig:
 
 
 def mirror(sample: Sample, skeleton: Skeleton) -> Sample:
-    """Trade left and right, in the image and in the names of keypoints.
+    """Swap left and right, in the image and in the names of keypoints.
 
-    A keypoint names a column of pixels, 0..w - 1, and a box lies between columns: the one goes to w - 1 - x as
-    published, the other to w - x.
+    A keypoint is a column of pixels, 0..w - 1, and a box lies between columns: x of a keypoint becomes w - 1 - x, as
+    published, and that of a box w - x.
     """
     width, order = sample.image.width, skeleton.flip_permutation
 
@@ -106,8 +106,8 @@ def resize(sample: Sample, size_wh: tuple[int, int]) -> Sample:
 def crop(sample: Sample, window: tuple[int, int, int, int]) -> Sample:
     """Cut out a window: left, top, right, bottom.
 
-    Boxes are clipped to it, persons whose box lies outside are dropped, and the area of the others is that of what is
-    left of their box. Keypoints outside move to its nearest edge and, as published, keep their visibility.
+    Boxes are clipped to it, persons whose box lies outside are dropped, and the area of the others becomes that of
+    their clipped box. Keypoints outside move to the nearest edge and, as published, keep their visibility.
     """
     corner, size = np.array(window[:2]), np.array(window[2:]) - window[:2]
     persons = []
@@ -131,6 +131,6 @@ def draw_window(
 
 
 def _move(person: PersonAnnotation, keypoints_px: NDArray[Any], box_px: NDArray[Any]) -> PersonAnnotation:
-    """Give a person new places; what is not labelled stays at (0, 0)."""
+    """Move a person; unlabelled keypoints stay at (0, 0)."""
     labelled_px = np.where(person.visibility[:, None] > 0, keypoints_px, 0)
     return replace(person, keypoints_px=labelled_px.astype(np.float32), box_px=box_px.astype(np.float32))

@@ -18,12 +18,12 @@ NO_PERSON_LABEL = 2
 
 @dataclass(frozen=True)
 class DenoisingConfig:
-    """How far noised persons are from the truth; the defaults are those of the published code.
+    """The noise of denoising queries; the defaults are those of the published code.
 
     Attributes:
-        label_noise: probability that the label of a person or keypoint is drawn anew.
-        inversion: probability that a left and a right keypoint trade labels. The paper has 0.4 in place of drawing
-            labels anew, the published code none.
+        label_noise: probability that the label of a person or keypoint is replaced by a random one.
+        inversion: probability that a left and a right keypoint swap labels. The paper uses 0.4 instead of random
+            labels, the published code none.
         box_noise: largest move of a box in halves of its size, and largest change of its size.
         keypoint_noise: largest move of a keypoint in halves of its noised box.
     """
@@ -34,7 +34,7 @@ class DenoisingConfig:
     keypoint_noise: float = 0.4
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Check the ranges."""
         for name in ("label_noise", "inversion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}, must be a probability")
@@ -117,7 +117,7 @@ def make_denoising_queries(
     Args:
         targets: the truth, one per image.
         count: M.
-        config: how far from it the copies are.
+        config: the noise.
         mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself.
         keep_clean: n keypoints of each copy, P(n) ~ 1/n^2, keep their true place, as if an annotator had set them.
         generator: random generator; None uses the global one.
@@ -191,14 +191,14 @@ def _draw_clean(shape: torch.Size, generator: torch.Generator | None) -> Tensor:
 
 
 def _invert(labels: Tensor, mirror: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Let pairs of left and right trade their labels ``(B, M, K)``; both or neither."""
+    """Swap the labels ``(B, M, K)`` of some pairs of left and right; both or neither."""
     draws = torch.rand(labels.shape, generator=generator)
     of_pair = draws[..., torch.minimum(mirror, torch.arange(len(mirror)))]
     return torch.where(of_pair < probability, labels[..., mirror], labels)
 
 
 def _randomise(labels: Tensor, last: int, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Draw labels anew from [0, last); of keypoints never the highest label K, as published."""
+    """Draw random labels from [0, last); of keypoints never the highest label K, as published."""
     random = torch.randint(last, labels.shape, generator=generator)
     return torch.where(torch.rand(labels.shape, generator=generator) < probability, random, labels)
 

@@ -23,16 +23,16 @@ ORDERS = ("worst", "random")
 
 @dataclass(frozen=True)
 class FeedbackConfig:
-    """How the annotator of the training loop behaves; the defaults are the published ones.
+    """The annotator of the training loop; the defaults are the published ones.
 
     Attributes:
         probability: share of training steps that run the loop at all.
-        repeats: loops of a step, each with clicks of its own; all but the first cost pose layers only.
+        repeats: loops per step, each with clicks of its own; all but the first run the pose layers only.
         max_rounds: rounds r are drawn from 1..max_rounds with P(r) ~ 1/r^2; None stands for K.
         min_clicks: clicks per person and round are drawn uniformly from min_clicks..max_clicks.
         max_clicks: see min_clicks.
-        inversion: share of persons some of whose limbs trade left and right before the first click: models confuse
-            them, and a click should correct that.
+        inversion: share of persons some of whose limbs have left and right swapped before the first click: models
+            confuse them, and a click should correct that.
         order: which keypoints are clicked first: the "worst" as published, or any in "random" order.
         click_noise: standard deviation of clicks, in units of COCO's own annotators (sigma times the person's size).
         hold: which clicked keypoints may not move: "none" as published, those of the "current" round, or "all".
@@ -49,7 +49,7 @@ class FeedbackConfig:
     hold: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run."""
+        """Check the ranges."""
         for name, known in (("hold", HOLDS), ("order", ORDERS)):
             if getattr(self, name) not in known:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")
@@ -81,7 +81,7 @@ class Clicker:
 
     Attributes:
         sigmas: ``(K,)``.
-        config: which keypoints are clicked, how well, and which are held.
+        config: which keypoints are clicked, with what noise, and which are held.
         mirror: ``(K,)`` each keypoint's counterpart on the other side, or itself; needed for ``config.inversion``.
         generator: random generator; None uses the global one.
     """
@@ -126,7 +126,7 @@ def run_feedback(
         model: whose pose layers refine.
         output: of the last pose layer, ``(B, N, ...)``.
         values: from ``decoder.pose_values``.
-        targets: what the annotator knows; each person is matched once, before the first click.
+        targets: the truth; each person is matched once, before the first click.
         clicker: the annotator.
         clicks: number of clicks per person for each round.
 

@@ -30,7 +30,7 @@ def training_forward(
         model: in training mode.
         batch: on the model's device.
         skeleton: of K keypoints.
-        config: tells which noise is repaired and who clicks.
+        config: noise and annotator.
         generator: random generator; None uses the global one.
     """
     loops = [config.feedback.draw_loop(len(skeleton), generator) for _ in range(config.feedback.repeats)]

@@ -27,15 +27,15 @@ DENOISING_LOSSES = ("class", "box", "giou", "keypoints")
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses, and what a score means.
+    """Weights of the losses, and the meaning of a score.
 
     Attributes:
         weights: of each loss of a real layer.
         denoising_weights: of each loss of a noised layer.
         score_target: "person": a matched query is a person, as published (focal loss). "oks": its score tells how
             good its pose is, which ranks hypotheses (varifocal loss on pose layers).
-        denoising_divisor: "queries": sums over the batch are divided by M, as published, so that noise weighs the more
-            the larger the batch is. "batch": by M times the images of the batch.
+        denoising_divisor: "queries": sums over the batch are divided by M, as published, so that noise weighs more in
+            larger batches. "batch": by M times the images of the batch.
     """
 
     weights: dict[str, float] = field(
@@ -48,7 +48,7 @@ class LossConfig:
     denoising_divisor: str = "queries"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown choice, and weights that do not fit the losses."""
+        """Check the choices, and that there is a weight for each loss."""
         for name, known in (("score_target", SCORE_TARGETS), ("denoising_divisor", DENOISING_DIVISORS)):
             if getattr(self, name) not in known:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(known)}")

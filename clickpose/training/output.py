@@ -1,4 +1,4 @@
-"""What one training step predicts, before any loss."""
+"""The predictions of one training step, before any loss."""
 
 from __future__ import annotations
 

@@ -17,19 +17,19 @@ from clickpose.model.inputs import MIN_SIDE_PX
 from clickpose.skeleton import Skeleton
 from clickpose.training.augment import Sample, TrainingImages
 
-MARGIN_OF_CORNERS = 3  # with fewer keypoints left, a box follows its corners instead
+MARGIN_OF_CORNERS = 3  # with fewer keypoints left, a box is moved by its corners instead
 
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """How scenes vary.
+    """The augmentation by scenes.
 
     Attributes:
-        canvas_sizes_px: (width, height) of scenes; all images of a batch share one, so nothing is padded. None for
-            a square of the network's shorter side, and one a sixth wider or higher and a sixth less the other way.
+        canvas_sizes_px: (width, height) of scenes; all images of a batch share one, so nothing is padded. None for a
+            square of the network's shorter side, and the same a sixth wider and lower, or higher and narrower.
         max_pictures: up to this many images are pasted into the cells of one scene; n of 1, 2, 4 with P(n) ~ 1/n.
         scale: range of an image's size relative to fitting its cell.
-        rotation_deg: largest turn either way.
+        rotation_deg: largest rotation in either direction.
         shift: largest move, in fractions of the cell.
         flip: probability of mirroring.
         colour: strength of brightness, contrast and saturation changes.
@@ -44,7 +44,7 @@ class SceneConfig:
     colour: float = 0.3
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Check the ranges."""
         if self.max_pictures not in (1, 2, 4):
             raise InvalidConfig(f"max_pictures is {self.max_pictures}, must be 1, 2 or 4")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -56,7 +56,7 @@ class SceneConfig:
             raise InvalidConfig(f"canvas_sizes_px {self.canvas_sizes_px} must be pairs of {MIN_SIDE_PX} pixels or more")
 
     def fit_to(self, model: ModelConfig) -> SceneConfig:
-        """Make scenes as large as what the network sees, unless their sizes are given."""
+        """Set the sizes of scenes to the network's input size, unless they are given."""
         if self.canvas_sizes_px is not None:
             return self
         less, side, more = (round(model.short_side_px * part) for part in (5 / 6, 1, 7 / 6))
@@ -107,7 +107,7 @@ def move_person(
         person: in pixels of its image.
         matrix: takes x, y, 1 of the image to x, y of the cell.
         cell_wh: size of the cell in pixels.
-        mirrored: the skeleton whose left and right trade names, if the matrix mirrors.
+        mirrored: the skeleton whose left and right are swapped, if the matrix mirrors.
     """
     keypoints, visibility = _apply(matrix, person.keypoints_px), person.visibility
     if mirrored is not None:

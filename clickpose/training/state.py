@@ -1,4 +1,4 @@
-"""A model under training: what a resumed run needs, and how a run begins."""
+"""The state of training: what a resumed run needs, and how a run starts."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class TrainingStep(nn.Module):
 
 
 def build_state(model: ClickPose | PersonFrameNetwork, skeleton: Skeleton, config: TrainConfig) -> TrainState:
-    """Put a model under training; wrap ``state.network`` for data parallelism afterwards if need be.
+    """Prepare a model for training; wrap ``state.network`` for data parallelism afterwards if needed.
 
     Raises:
         InvalidConfig: the settings are those of the other form of the method.
@@ -120,7 +120,7 @@ def _check_form(config: TrainConfig, *, is_frame: bool) -> None:
 
 
 def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:
-    """Freeze the weights whose names start with one of some prefixes.
+    """Freeze the weights whose names start with one of these prefixes.
 
     Raises:
         InvalidConfig: no weight's name starts with a prefix.

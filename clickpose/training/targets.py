@@ -39,12 +39,12 @@ class Target:
 
 
 def is_trained_on(person: PersonAnnotation) -> bool:
-    """Return whether a person can be learned from: not a crowd, at least one label, an area above 0."""
+    """Return whether a person is trained on: not a crowd, at least one label, an area above 0."""
     return person.num_labelled > 0 and not person.is_crowd and person.area_px > 0
 
 
 def make_target(persons: Sequence[PersonAnnotation], size_wh: tuple[int, int], num_keypoints: int) -> Target:
-    """Normalise the persons of an image that are trained on."""
+    """Normalise those persons of an image that are trained on."""
     persons = [person for person in persons if is_trained_on(person)]
     frame = ImageFrame(size_wh)
     keypoints = np.stack([p.keypoints_px for p in persons]) if persons else np.zeros((0, num_keypoints, 2), np.float32)

@@ -265,7 +265,7 @@ def test_the_published_settings_are_the_defaults() -> None:
         ({"losses": {"score_target": "iou"}}, "score_target is 'iou'"),
         ({"augment": {"max_pictures": 3}}, "max_pictures is 3"),
         ({"augment": {"crop": 2}}, "crop is 2"),
-        ({"augment": {"crop": 0.5, "colour": 0}}, "augment: no way to vary images has all of crop, colour"),
+        ({"augment": {"crop": 0.5, "colour": 0}}, "augment: no augmentation has all of crop, colour"),
         ({"augment": 4}, "training settings"),
     ],
 )

@@ -99,18 +99,18 @@ def test_the_running_average_is_taken_when_asked_for(weights: dict[str, Tensor],
 
 def test_weights_that_are_not_there_are_not_replaced_by_others(save: Callable[[Any], Path]) -> None:
     weight = {"label_enc.weight": torch.ones(1)}
-    with pytest.raises(InvalidModel, match=r"no weights under 'model'; it holds ema_model, epoch"):
+    with pytest.raises(InvalidModel, match=r"no weights under 'model'; it contains ema_model, epoch"):
         read_checkpoint(save({"ema_model": weight, "epoch": 3}))
-    with pytest.raises(InvalidModel, match=r"no weights under 'ema_model'; it holds the weights themselves"):
+    with pytest.raises(InvalidModel, match=r"no weights under 'ema_model'; it contains the weights themselves"):
         read_checkpoint(save(weight), "ema_model")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1], "holds a list, a table of weights is expected"),
-        ({}, "no weights under 'model'; it holds nothing"),
-        ({"model": {"label_enc.weight": [1.0]}}, "something other than weights: label_enc.weight is a list"),
+        ([1], "contains a list, a dict of weights is expected"),
+        ({}, "no weights under 'model'; it contains nothing"),
+        ({"model": {"label_enc.weight": [1.0]}}, "entries that are not weights: label_enc.weight is a list"),
         ({"model": {}, "args": pathlib.PurePosixPath("x")}, r"holds a pathlib\.\w+ beside its weights.*torch\.save"),
     ],
 )
@@ -160,7 +160,7 @@ def test_all_that_does_not_fit_is_listed_under_published_names(weights: dict[str
         "transformer.pose_net.weight is unknown",
         "label_enc.weight has shape (7, 32), not (101, 32)",
         "bbox_embed.0.layers.0.bias differs from transformer.decoder.bbox_embed.0.layers.0.bias, which is",
-        "transformer.decoder.norm.bias holds numbers that are not finite",
+        "transformer.decoder.norm.bias contains numbers that are not finite",
     ):
         assert part in str(refusal.value)
 

@@ -153,7 +153,7 @@ def test_a_compiler_that_refuses_is_quoted(empty_cache: Path, monkeypatch, caplo
     refusing.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda name: str(refusing))
     assert samples_plainly()
-    assert "refused deformable_cpu.cpp: this is no C++" in caplog.text
+    assert "failed on deformable_cpu.cpp: this is no C++" in caplog.text
 
 
 @needs_compiler

@@ -4,7 +4,7 @@
 
     attention.py          deformable attention samples by the compiled kernel, or from values laid out once
     kernel.py             that kernel, for CPUs: deformable_cpu.cpp, compiled by compiler.py
-    person_attention.py   attention among real and noised persons without the mask
+    person_attention.py   attention among real and noised persons without a mask
     backbone.py           frozen norms folded into the convolutions before them
     heavy_parts.py        bfloat16, and activations computed again in the backward pass
 
@@ -27,7 +27,7 @@ REWRITES: Rewrites = {DeformableAttention: FastDeformableAttention, nn.Multihead
 
 
 def prepare(model: ClickPose, *, precision: str = "float32", checkpoint_activations: bool = False) -> ClickPose:
-    """Change how a network trains, not what it learns; return it.
+    """Make a network train faster, with the same results; return it.
 
     Args:
         model: changed in place. Its weights stay the same tensors under the same names.

@@ -1,4 +1,4 @@
-"""Frozen batch norms folded into the convolutions before them, in every step anew: two passes over each map less."""
+"""Frozen batch norms folded into the convolutions before them, in every step: two passes over each map less."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clickpose.rewriting import take_over
 
 
 def fold_norms(backbone: Backbone) -> None:
-    """Change how a backbone runs, in place, not what it computes or learns; weights and their names stay."""
+    """Make a backbone faster, in place, with the same results; weights and their names stay."""
     for parent in list(backbone.modules()):
         previous: tuple[str, nn.Module] = ("", parent)
         for name, child in list(parent.named_children()):
@@ -38,7 +38,7 @@ class NormedConvolution(nn.Conv2d):
 
     def __init__(self, convolution: nn.Conv2d, norm: FoldedNorm) -> None:
         take_over(self, convolution)
-        vars(self)["norm"] = norm  # not as a part: its numbers keep the names they have there
+        vars(self)["norm"] = norm  # not as a child: its numbers keep their names
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, h, w)`` to ``(B, out, h', w')``."""

@@ -30,14 +30,14 @@ FLAGS = (
 
 
 class CannotCompile(Exception):
-    """There is no compiler, or it refused; the message says which."""
+    """There is no compiler, or it failed; the message says which."""
 
 
 def compile_library(source: Path) -> Path:
     """Return the compiled form of a source file, compiling it unless the cache holds it.
 
     Several processes may call this at once: each compiles into a folder of its own, and the library appears in the
-    cache whole or not at all. Where the cache cannot be written, the library lives in a temporary folder.
+    cache whole or not at all. If the cache cannot be written, the library is kept in a temporary folder.
 
     Raises:
         CannotCompile: no ``c++`` is installed, or it failed.
@@ -57,7 +57,7 @@ def _compile(source: Path, library: Path) -> None:
     logger.info("compiling %s, once", source.name)
     done = subprocess.run([compiler, *FLAGS, str(source), "-o", str(library)], capture_output=True, text=True)
     if done.returncode:
-        raise CannotCompile(f"{compiler} refused {source.name}: {done.stderr.strip()[:500]}")
+        raise CannotCompile(f"{compiler} failed on {source.name}: {done.stderr.strip()[:500]}")
 
 
 def _keep(library: Path) -> Path:
@@ -69,7 +69,7 @@ def _keep(library: Path) -> Path:
         shutil.copy(library, partial)
         partial.replace(kept)
     except OSError as error:
-        logger.info("%s cannot be kept, so that every process compiles it anew: %s", library.name, error)
+        logger.info("%s cannot be cached, so every process compiles it again: %s", library.name, error)
         return library
     shutil.rmtree(library.parent)
     return kept
@@ -80,7 +80,7 @@ def _cache() -> Path:
 
 
 def _fingerprint(source: Path) -> str:
-    """Tell apart sources, flags and processors, which may share a home folder."""
+    """Return a hash of source, flags and processor, as several machines may share a home folder."""
     parts = (source.read_text(), *FLAGS, platform.platform(), _processor_features())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

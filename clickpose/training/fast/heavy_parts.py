@@ -1,8 +1,8 @@
-"""How the heavy parts of a network run in training: in bfloat16, or once more in the backward pass to save memory.
+"""How the heavy parts of a network run in training: in bfloat16, or again in the backward pass to save memory.
 
-Heavy are the stages of the backbone and the layers of encoder and decoder. What lies between them is light: heads,
-references, positions, matching, losses. It stays in float32, since autocast ends where a heavy part does; so do the
-places that deformable attention looks at inside one (``FastDeformableAttention``).
+Heavy are the stages of the backbone and the layers of encoder and decoder. The parts between them are light: heads,
+references, positions, matching, losses. They stay in float32, since autocast ends with each heavy part; so do the
+sampling places of deformable attention inside one (``FastDeformableAttention``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clickpose.model import ClickPose
 
 
 def apply_precision(model: ClickPose, *, precision: str, checkpoint_activations: bool) -> None:
-    """Replace the heavy parts of a model, in place, unless there is nothing to save; see ``fast.prepare``."""
+    """Replace the heavy parts of a model, in place, if a setting requires it; see ``fast.prepare``."""
     if precision == "float32" and not checkpoint_activations:
         return
     stages: tuple[Any, ...] = (model.backbone.body, model.projection.projections)
@@ -29,19 +29,19 @@ def apply_precision(model: ClickPose, *, precision: str, checkpoint_activations:
 
 
 class HeavyPart(nn.Module):
-    """A stage or layer that runs in bfloat16, or once more in the backward pass; its weights keep their names.
+    """A stage or layer that runs in bfloat16, or again in the backward pass; its weights keep their names.
 
     Args:
-        part: what runs. Its own parts and weights are this module's, too.
+        part: the stage or layer. Its children and weights are this module's, too.
         precision: "float32" or "bfloat16".
-        twice: keep the inputs only, and run once more in the backward pass.
+        twice: keep the inputs only, and run again in the backward pass.
     """
 
     def __init__(self, part: nn.Module, precision: str, twice: bool) -> None:
         super().__init__()
         self._parameters, self._buffers, self._modules = part._parameters, part._buffers, part._modules
         self.precision, self.twice = precision, twice
-        vars(self)["part"] = part  # not as a part of this one, which would lengthen the names of weights
+        vars(self)["part"] = part  # not as a child of this one, which would lengthen the names of weights
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run the part; the result is float32."""

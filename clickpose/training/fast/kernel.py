@@ -1,4 +1,4 @@
-"""Bilinear sampling and its gradients compiled for the CPU; where there is no compiler, plain PyTorch does it."""
+"""Bilinear sampling and its gradients compiled for the CPU; without a compiler, plain PyTorch is used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCE = Path(__file__).with_name("deformable_cpu.cpp")
 
 @cache
 def can_compile() -> bool:
-    """Compile the kernel, which takes seconds and is kept for later processes; False, with a warning, if that fails."""
+    """Compile the kernel, which takes seconds and is cached; False, with a warning, if that fails."""
     try:
         _kernel()
     except CannotCompile as error:

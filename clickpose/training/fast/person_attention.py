@@ -1,4 +1,4 @@
-"""Attention among persons in training: real ones keep to themselves, noised ones see all real ones, too."""
+"""Attention among persons in training: real persons see only themselves, noised ones all real ones, too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clickpose.rewriting import take_over
 
 
 class PersonAttention(nn.MultiheadAttention):
-    """``nn.MultiheadAttention`` that can attend as under ``DenoisingQueries.pose_mask``, but only where it is open."""
+    """``nn.MultiheadAttention`` under ``DenoisingQueries.pose_mask`` that computes only the unmasked pairs."""
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         take_over(self, attention)
@@ -46,7 +46,7 @@ class PersonAttention(nn.MultiheadAttention):
 def _attend_to_own_and_real(q: Tensor, own_k: Tensor, own_v: Tensor, real_k: Tensor, real_v: Tensor) -> Tensor:
     """One softmax over two kinds of keys: ``(B, H, M, G, C)`` of each one's own person, ``(B, H, R, C)`` of all.
 
-    Written out, so that the two never have to be laid side by side: the wide one is then copied twice less.
+    Written out, so that the two are not concatenated, which would copy the wide one twice.
     """
     group, q = q.shape[3], q * q.shape[-1] ** -0.5
     to_own = (q @ own_k.transpose(-1, -2)).flatten(2, 3)
