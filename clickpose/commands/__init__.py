@@ -8,8 +8,8 @@ evaluate.py            clickpose evaluate, with evaluation.py, which measures, a
 models.py convert.py   clickpose models: the registry of a store; clickpose convert: the authors' checkpoints
 predict.py             clickpose predict: skeletons of photos, without a server
 annotate/              clickpose annotate: a folder of photos, an editor, and a model that learns
-proxying.py            the proxy of Label Studio's pages, started and stopped
+proxying.py            the proxy in front of Label Studio, started and stopped
 demo/                  clickpose demo: the whole loop on one machine
 options.py             options of a command as fields of a dataclass
-output.py              what every command does with its results
+output.py              the results of a command as JSON
 """

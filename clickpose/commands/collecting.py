@@ -1,4 +1,4 @@
-"""Label Studio's side of several commands: connect to it, find a project, collect its annotations and their images."""
+"""Label Studio in several commands: connect to it, find a project, collect its annotations and their images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def find_project(client: LabelStudio, title: str) -> int:
     """Return the id of a project; LabelStudioError if there is none of that title."""
     project = client.find_project(title)
     if project is None:
-        raise LabelStudioError(f"there is no project {title!r}: make it with clickpose label-studio init")
+        raise LabelStudioError(f"there is no project {title!r}: create it with clickpose label-studio init")
     return int(project["id"])
 
 
@@ -56,8 +56,8 @@ def collect(
         url: of Label Studio.
         title: of the project.
         model: folder.
-        images: folder or URI that holds the images but those that were uploaded; None if Label Studio has them all.
-        fetch_into: store that gets the images that Label Studio has; None to leave them there.
+        images: folder or URI of the images, except those that were uploaded; None if Label Studio has them all.
+        fetch_into: store that receives the images that Label Studio has; None to leave them there.
         policy: which of several annotations of one task is used; see ``Policy``.
 
     Raises:
@@ -103,7 +103,7 @@ def _read_project(client: LabelStudio, project: int, skeleton: Skeleton, policy:
 def _fetch_images(
     client: LabelStudio, found: list[TaskAnnotation], store: Store, images: str | None
 ) -> dict[str, ClickPoseError]:
-    """Copy images from Label Studio into a store; return why those that could not be are missing, by address."""
+    """Copy images from Label Studio into a store; return the errors of those that failed, by address."""
     from integrations.label_studio.addresses import UPLOADS
     from pipeline.dataset import FETCHED
 

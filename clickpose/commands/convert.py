@@ -30,7 +30,7 @@ def convert(
         bool, typer.Option("--to-published", help="Write a checkpoint from a model folder.")
     ] = False,
     weights: Annotated[
-        Entry, typer.Option(help="Which weights: those the published numbers are of, or their running average.")
+        Entry, typer.Option(help="Which weights: those of the published numbers, or their running average.")
     ] = Entry.model,
     skeleton: Annotated[
         str | None,
@@ -42,11 +42,11 @@ def convert(
 ) -> None:
     """Turn a published checkpoint into a model folder, or, with --to-published, a model folder into a checkpoint.
 
-    A checkpoint is a torch file with the weights under 'model' (and 'ema_model'), or of nothing but weights. It is
-    read as values only: nothing in it is executed. Every weight must be there, in the shape of the published ResNet-50
-    model for as many keypoints as the file is for; all that does not fit is listed. There and back, not a bit changes.
+    A checkpoint is a torch file with the weights under 'model' (and 'ema_model'), or of weights alone. It is read as
+    values only: nothing in it is executed. All weights of the published ResNet-50 model must be there, for any number
+    of keypoints; all problems are listed. Converting back gives the same weights, bit for bit.
 
-    A model folder is then what every other command takes: clickpose evaluate, serve, prelabel, train --init.
+    Every other command takes a model folder: clickpose evaluate, serve, prelabel, train --init.
     """
     if to_published:
         if skeleton:

@@ -17,12 +17,12 @@ Where = Annotated[str, typer.Option("--store", help="Folder or URI of the store.
 def gold(
     store: Where,
     images: Annotated[list[str] | None, typer.Argument(help="File names as the annotations have them.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take IMAGES out of the gold set.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove IMAGES from the gold set.")] = False,
     json: JsonFile = None,
 ) -> None:
     """Name images whose labels are trusted: never trained on, always compared on. Without IMAGES, list them.
 
-    As long as none is named, the held-back images annotated before the newest batch are gold.
+    If none is named, the held-back images annotated before the newest batch are gold.
     """
     from pipeline.gold import forget_gold, name_gold, named_gold
     from pipeline.store import Store
@@ -39,7 +39,7 @@ def show(
     snapshot: Annotated[str | None, typer.Argument(help="Its id; the current one by default.")] = None,
     json: JsonFile = None,
 ) -> None:
-    """Show what a snapshot holds: images, persons, annotators, and how keypoints came about."""
+    """Show a snapshot: images, persons, annotators, and the origin of keypoints."""
     from pipeline.set_aside import find_set_aside
     from pipeline.snapshot import load_snapshot, read_manifest
     from pipeline.store import Store
@@ -62,7 +62,7 @@ def diff(
     new: Annotated[str | None, typer.Argument(help="Id of another; the current one by default.")] = None,
     json: JsonFile = None,
 ) -> None:
-    """Show which images were added, removed and annotated anew between two snapshots."""
+    """Show which images were added, removed and changed between two snapshots."""
     from dataclasses import asdict
 
     from pipeline.data_diff import diff_data

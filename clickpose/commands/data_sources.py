@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def data_sources(
     files: Sequence[str], images: Sequence[str] = (), weights: Sequence[float] = ()
 ) -> tuple[DataSource, ...]:
-    """Pair COCO files with folders and weights, in the order in which they were typed.
+    """Pair COCO files with folders and weights, in their order.
 
     Args:
         files: paths or URIs of COCO keypoint files.
-        images: a folder for each file, one for all, or none: then images lie beside their file.
-        weights: one for each file, or none: then all weigh the same.
+        images: a folder for each file, one for all, or none: then images are beside their file.
+        weights: one for each file, or none: then all are equal.
 
     Raises:
         InvalidConfig: there are more or fewer folders or weights than files.

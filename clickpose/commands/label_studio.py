@@ -54,9 +54,9 @@ def init(
     ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Create a project for a model's keypoints, or complete the one of that title; show images, connect the service.
+    """Create a project for a model's keypoints, or complete an existing one; show images, connect the service.
 
-    One image is loaded as an annotator would. If anything is refused, no project is left behind.
+    One image is loaded as an annotator would load it. If a step fails, no new project is left behind.
     """
     from clickpose.checkpoints.model_folder import load_model
     from integrations.label_studio.projects import LocalImages, Service, set_up_project
@@ -88,11 +88,11 @@ def push(
     min_score: Annotated[float, typer.Option(help="Leave out poses of --results scored lower.")] = 0.3,
     serve_from: Annotated[
         str | None,
-        typer.Option(help="Address of the images for browsers, up to their names; without it, the project's folders."),
+        typer.Option(help="Address of the images for browsers, up to their names; by default the project's folders."),
     ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Import pre-labelled images as tasks with predictions; those that are there get the predictions they lack.
+    """Import pre-labelled images as tasks with predictions; existing tasks get missing predictions.
 
     With --results, the first guesses are those of another model, and ours refines them.
     """
@@ -140,10 +140,10 @@ def proxy(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8081,
     skeleton: Annotated[
-        list[Path] | None, typer.Option(help="JSON file of a skeleton that is not built in; may repeat.")
+        list[Path] | None, typer.Option(help="JSON file of a skeleton that is not built in; may be repeated.")
     ] = None,
 ) -> None:
-    """Run a proxy in front of Label Studio: a dragged keypoint makes the others follow.
+    """Run a proxy in front of Label Studio: when a keypoint is dragged, the others follow.
 
     Label Studio's own setting LABEL_STUDIO_HOST must be unset, or be the address of this proxy.
     """

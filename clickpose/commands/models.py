@@ -60,7 +60,7 @@ def add(folder: Path, store: Where, json: JsonFile = None) -> None:
 
 @models.command()
 def promote(version: str, store: Where, json: JsonFile = None) -> None:
-    """Make a version the current one; the service takes it up by itself."""
+    """Make a version the current one; a running service loads it by itself."""
     with _writing(store, "promoting") as registry:
         registry.promote(version)
     typer.echo(f"{version} is current")
@@ -69,7 +69,7 @@ def promote(version: str, store: Where, json: JsonFile = None) -> None:
 
 @models.command()
 def rollback(store: Where, json: JsonFile = None) -> None:
-    """Go back to the version that was current before, also while a round is running: that one promotes nothing."""
+    """Go back to the version that was current before; a round in progress then promotes nothing."""
     version = _registry(store).rollback()
     typer.echo(f"{version} is current again")
     write_json(json, {"current": version})

@@ -1,4 +1,4 @@
-"""What every command does with its results."""
+"""The results of a command as JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")]
 
 
 def write_json(path: Path | None, values: Mapping[str, Any]) -> None:
-    """Write results to the file a user asked for, if any."""
+    """Write results to a file, if one is given."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values, indent=2, default=str) + "\n")

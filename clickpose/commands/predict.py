@@ -1,4 +1,4 @@
-"""``clickpose predict``: skeletons of photos, as pictures and as COCO results; no server, no store, no secret."""
+"""``clickpose predict``: skeletons of photos, as images and as COCO results, without a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DRAWN, RESULTS = ".poses.jpg", ".poses.json"
 
 def predict(
     photos: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; without it, beside each image.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; by default beside each image.")] = None,
     model: Annotated[Path, typer.Option(help="Model folder.")] = DEMO_MODEL,
     json: JsonFile = None,
 ) -> None:
@@ -50,10 +50,10 @@ def predict(
 
 
 def _targets(photos: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, Path]]:
-    """Yield every image, and the path without suffix of what is written about it; what was written before is no image.
+    """Yield every image, and the path of its results without suffix; earlier results are not images.
 
     Raises:
-        InvalidConfig: an image or folder is not there, or two images would be written to the same file.
+        InvalidConfig: an image or folder does not exist, or two images would be written to the same file.
         ImageError: a folder has no images.
     """
     from pipeline.pictures import find_pictures
@@ -61,7 +61,7 @@ def _targets(photos: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, P
     taken: dict[Path, Path] = {}
     for source in photos:
         if not source.exists():
-            raise InvalidConfig(f"there is no {source}")
+            raise InvalidConfig(f"{source} does not exist")
         folder = source if source.is_dir() else source.parent
         for name in find_pictures(source) if source.is_dir() else [str(source)]:
             photo = Path(name)

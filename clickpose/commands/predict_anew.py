@@ -1,4 +1,4 @@
-"""New predictions for tasks that nobody has annotated yet: the last step of a round that promoted a model."""
+"""New predictions for tasks without an annotation: the last step of a round that promoted a model."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Project:
 def predict_anew(project: Project, store: Store, version: str, *, num_workers: int = 0) -> int:
     """Predict the tasks without an annotation with a version of the store, and show these predictions.
 
-    Tasks that have predictions of that version are left alone, so that an interrupted call can be repeated. Images
-    that are not in the project's folder keep the predictions they have.
+    Tasks that already have predictions of that version are skipped, so that an interrupted call can be repeated. Images
+    that are not in the project's folder keep their predictions.
 
     Returns:
-        How many tasks got a prediction.
+        The number of tasks that got a prediction.
 
     Raises:
         LabelStudioError: there is no such project, or Label Studio does not answer.
@@ -56,7 +56,7 @@ def predict_anew(project: Project, store: Store, version: str, *, num_workers: i
         ]
         client.add_predictions(number, rows)
         client.show_predictions_of(number, version)
-    logger.info("%d tasks that wait for an annotator have predictions of %s", len(rows), version)
+    logger.info("%d tasks without an annotation have predictions of %s", len(rows), version)
     return len(rows)
 
 

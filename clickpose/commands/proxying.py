@@ -24,12 +24,12 @@ def running_proxy(label_studio_url: str, own: Iterable[Skeleton | Path], *, host
 
     Args:
         label_studio_url: of the server behind it.
-        own: skeletons, or JSON files of them, that are drawn besides those that are built in.
+        own: skeletons, or JSON files of them, that are drawn in addition to the built-in ones.
         host: address to listen on.
         port: to listen on.
 
     Raises:
-        InvalidConfig: the port is taken.
+        InvalidConfig: the port is in use.
     """
     skeletons = [one if isinstance(one, Skeleton) else Skeleton.load(one) for one in (*own, *built_in())]
     app = build_proxy(label_studio_url, skeletons)

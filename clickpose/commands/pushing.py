@@ -1,4 +1,4 @@
-"""Poses on their way into a project: each image by its name below its root, and the address that shows it."""
+"""Poses for a project: each image with its name below its root, and its address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PredictedPictures = Callable[[LabelStudio, int, str | None], Iterator[PredictedP
 
 
 def predicted_pictures(prelabels: str) -> PredictedPictures:
-    """Return what yields the images of a folder or URI of pre-labels, given client, project and address.
+    """Return a function that yields the images of a folder or URI of pre-labels, given client, project and address.
 
     Raises:
         StoreError: there are no pre-labels.
@@ -83,7 +83,7 @@ class ForeignResults:
 
 
 class Addresses:
-    """Where Label Studio shows images: below an address that was given, else from the project's own folders."""
+    """Addresses of images in Label Studio: below a given address, else in the project's own folders."""
 
     def __init__(self, client: LabelStudio, project: int, serve_from: str | None) -> None:
         self.client, self.serve_from = client, serve_from
@@ -103,10 +103,10 @@ class Addresses:
             return uri
         folder = next((one for one in self.folders if PurePosixPath(path).is_relative_to(one)), None)
         if folder is None:
-            shown = ", ".join(self.folders) or "no folder at all"
+            shown = ", ".join(self.folders) or "no folder"
             raise LabelStudioError(
                 f"the project shows {shown}, and {path} is not in it: add its folder with clickpose label-studio init"
-                " --pictures, or tell the address of the images with --serve-from"
+                " --pictures, or give the address of the images with --serve-from"
             )
         self.document_root = self.document_root or find_document_root(self.client, folder, path)
         return local_address(path, self.document_root)

@@ -1,4 +1,4 @@
-"""``clickpose report``: how a store's model got better, round by round."""
+"""``clickpose report``: how a store's model improved, round by round."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def report(
     plot: Annotated[Path | None, typer.Option(help="Picture to write, such as rounds.png.")] = None,
     json: JsonFile = None,
 ) -> None:
-    """Report every round: clicks per person, effort, drift of what comes in, and the worst images.
+    """Report every round: clicks per person, effort, drift of new images, and the worst images.
 
-    Drift is what images new in a round cost more, in clicks per person with the model that was current.
+    Drift is how many more clicks per person the new images of a round cost, with the model that was current.
     """
     from pipeline.progress_report import draw_progress, progress_lines, to_text, worst_images
     from pipeline.store import Store

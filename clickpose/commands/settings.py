@@ -20,12 +20,12 @@ def change_settings(config: Config, changes: Iterable[str]) -> Config:
     A value is a number, a word, ``true`` or ``false``, ``none``, or a JSON list.
 
     Raises:
-        InvalidConfig: a name is unknown, a value is of another kind or out of range; what would do is named.
+        InvalidConfig: a name is unknown, or a value is of the wrong type or out of range; valid names are listed.
     """
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:
-            raise InvalidConfig(f"{change!r} is no setting: write name=value")
+            raise InvalidConfig(f"{change!r} is not a setting: write name=value")
         config = _change(config, type(config), name.split("."), value, change)
     return config
 

@@ -1,4 +1,4 @@
-"""``clickpose store``: what a store takes, and what of it is not needed any more."""
+"""``clickpose store``: delete files of a store that are no longer needed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ store = typer.Typer(no_args_is_help=True, help="Look after a store.")
 @store.command()
 def prune(
     where: Annotated[str, typer.Option("--store", help="Folder or URI of the store.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     json: JsonFile = None,
 ) -> None:
-    """Delete what neither a rollback, nor the next round, nor a report needs: refused challengers above all."""
+    """Delete files that no rollback, round or report needs, mostly rejected challengers."""
     from pipeline.lease import lease
     from pipeline.prune import delete_all, find_unneeded
     from pipeline.store import Store

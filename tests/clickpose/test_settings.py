@@ -43,7 +43,7 @@ def test_the_parts_of_a_choice_are_those_of_what_is_chosen() -> None:
 @pytest.mark.parametrize(
     "change, said",
     [
-        ("epochs", "'epochs' is no setting: write name=value"),
+        ("epochs", "'epochs' is not a setting: write name=value"),
         ("epoch=3", "there is no setting 'epoch'; there are epochs, batch_size"),
         ("feedback.hodl=all", "there is no setting 'hodl'; there are probability, repeats"),
         ("losses.weights.klass=3", "there is no setting 'klass'; there are class, box"),
