@@ -1,4 +1,4 @@
-"""The small model on a laptop's two threads, a photo of three persons: ``python -m benchmarks.demo``. Seconds."""
+"""The demo model on two threads, with a photo of three persons: ``python -m benchmarks.demo``. Takes seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full inference of one picture, 800 x 1088: ``python -m benchmarks.full``. Two to four minutes on two cores."""
+"""Full inference of one image, 800 x 1088: ``python -m benchmarks.full``. Two to four minutes on two cores."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Inference on a GPU, and memory in training: ``sh benchmarks/gpu.sh``.
 
-Each step writes what it found, and one that fails says why.
+Each step writes its result, and one that fails the reason.
 Precisions: "float32" is exact (no TF32 anywhere), "tf32" lets products and convolutions round to 10 bits, "float16"
-keeps pictures and multiplies in half precision (autocast). Coordinates are float32 in all of them.
+keeps images and multiplies in half precision (autocast). Coordinates are float32 in all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BUDGET_S = 420  # after this long no further step begins
 
 
 class Study:
-    """One network on one device, and what has been found out so far."""
+    """One network on one device, and the results so far."""
 
     def __init__(self, model: ClickPose, device: str, repeats: int, path: Path) -> None:
         self.repeats, self.path, self.started = repeats, path, time.monotonic()
@@ -49,7 +49,7 @@ class Study:
         self.images = to_tensor(photo.resize(size), config)[None].to(device)
 
     def step(self, name: str, measure: Callable[[], Any]) -> None:
-        """Measure something, unless time is up; whatever happens, keep what is known."""
+        """Measure something, unless time is up, and save the results so far, also after an error."""
         if time.monotonic() - self.started > BUDGET_S:
             self.found[name] = "not measured: no time left"
         else:
@@ -69,7 +69,7 @@ class Study:
     # -- steps
 
     def sampling(self) -> dict[str, Any]:
-        """Which way of sampling the first try found faster."""
+        """Return the variant of sampling that was chosen."""
         return {"gather": gathering_pays(self.predictor.device)}
 
     def precision(self, name: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Study:
 
     @torch.no_grad()
     def values(self, keep: torch.dtype = torch.float32) -> LayerValues:
-        """What is kept of the picture."""
+        """The data that are kept of the image."""
         network = self.predictor.network
         return network.decoder.pose_values(network.encode(self.images)).kept_as(keep)
 

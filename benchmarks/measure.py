@@ -1,4 +1,4 @@
-"""Times of several forms of one thing, taken in turns, so that what else the machine does meets all of them."""
+"""Times of several variants, measured alternately, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def machine() -> dict[str, Any]:
 
 
 def write_result(name: str, result: Mapping[str, Any]) -> Path:
-    """Keep a benchmark's numbers as ``results/NAME.json``, with the machine they come from."""
+    """Write a benchmark's numbers to ``results/NAME.json``, with the machine that they come from."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({**result, "machine": machine()}, indent=2) + "\n")

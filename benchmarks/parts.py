@@ -1,4 +1,4 @@
-"""What pays and what does not, part by part: ``python -m benchmarks.parts``. A minute or two on two cores.
+"""Variants of each part compared: ``python -m benchmarks.parts``. A minute or two on two cores.
 
 Tokens are those of 800 x 1088 unless a name says otherwise.
 """
@@ -75,7 +75,7 @@ def tokens(model: ClickPose) -> Tokens:
 
 
 def sampling(model: ClickPose) -> Forms:
-    """Two ways to read the picture at learned places."""
+    """Two variants of sampling at learned places."""
     memory, attention = tokens(model), model.encoder.layers[0].attention
     values = attention.project_values(memory.content, None)
     places = (model.config.num_heads, model.config.num_levels, model.config.num_points)
@@ -127,7 +127,7 @@ def query_attention(model: ClickPose, network: ClickPose) -> Forms:
 
 
 def refine(model: ClickPose, network: ClickPose) -> Forms:
-    """A round for one person, its values at hand."""
+    """A round for one person, with projected values."""
     values = draw_encoded(model.config, SIZE_WH).values
     boxes, keypoints = torch.full((1, 1, 4), 0.4), torch.rand(1, 1, model.config.num_keypoints, 2)
     return {

@@ -1,8 +1,8 @@
-"""Training in its plain form, for comparison: the published arithmetic, in the words in which papers write it.
+"""Training in its plain form, for comparison: the published arithmetic, as papers write it.
 
 Sampling by ``grid_sample``, attention weights written out under a mask over all persons, box heads on every token,
-values projected anew in each round of the loop, batch norms as a product and a sum, an optimiser and a moving average
-that go through the weights one by one. The numbers are those of ``clickpose.training``, up to rounding.
+values projected again in each round of the loop, batch norms as a product and a sum, an optimiser and a moving average
+that process the weights one by one. The numbers are those of ``clickpose.training``, up to rounding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from clickpose.training.state import TrainingStep, TrainState, build_optimizer
 
 
 def build_plain_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
-    """Put a model under training as ``clickpose.training.state.build_state`` does, but plainly."""
+    """Prepare a model for training as ``clickpose.training.state.build_state`` does, in the plain form."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
     model = make_plain(model)
     optimizer = build_optimizer(model, config)
@@ -45,7 +45,7 @@ def make_plain(model: ClickPose) -> ClickPose:
 
 
 class PlainClickPose(ClickPose):
-    """Keeps the picture's tokens, and projects them for every round of the loop."""
+    """Keeps the image's tokens, and projects them for every round of the loop."""
 
     def __init__(self, model: ClickPose) -> None:
         take_over(self, model)
@@ -91,7 +91,7 @@ class PlainDeformableAttention(DeformableAttention):
 
 
 class PlainAttention(nn.MultiheadAttention):
-    """Writes out how much every query looks at every other."""
+    """Writes out the attention of every query to every other."""
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         take_over(self, attention)

@@ -1,6 +1,6 @@
 """A click on one person, against a round of the published loop: ``python -m benchmarks.refine``. About two minutes.
 
-What is timed of ours is all of ``Predictor.refine``, pixels in and pixels out; of the plain form the network alone.
+Of ours, all of ``Predictor.refine`` is timed, from pixels to pixels; of the plain form the network alone.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def clicks(model: ClickPose, predictor: Predictor, repeats: int) -> dict[str, An
 
 
 def full_ms(predictor: Predictor, repeats: int) -> list[float]:
-    """Time encode and detect of one picture."""
+    """Time encode and detect of one image."""
     photo = draw_photo()
     return interleaved({"full": lambda: predictor.detect(predictor.encode(photo))}, repeats, warm_up=0)["full"]
 
 
 def kept_memory(predictor: Predictor) -> dict[str, Any]:
-    """Weigh an ``EncodedImage`` of 800 x 1333 in both precisions, and tell how far half precision moves keypoints."""
+    """Measure the memory of an ``EncodedImage`` of 800 x 1333, and how far half precision moves keypoints."""
     encoded = predictor.encode(draw_photo(MAX_SIZE_WH))
     half = dataclasses.replace(encoded, values=encoded.values.kept_as(torch.float16))
     poses = predictor.hypotheses(encoded)

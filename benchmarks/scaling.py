@@ -1,6 +1,6 @@
 """How costs grow: ``python -m benchmarks.scaling``. Three minutes on two cores; draws docs/scaling.png.
 
-A refine against the picture's size (flat), the persons touched (linear) and the keypoints of a skeleton; encoding
+A refine against the image's size (flat), the persons touched (linear) and the keypoints of a skeleton; encoding
 against pixels (linear).
 """
 
@@ -64,7 +64,7 @@ def curve(forms: Forms, repeats: int) -> Curve:
 
 
 def draw_encoded(config: ModelConfig, size_wh: tuple[int, int]) -> EncodedImage:
-    """Draw what is kept of a picture; how long a refine takes does not depend on what is in it."""
+    """Draw random data in place of an encoded image; the time of a refine does not depend on its content."""
     shapes, generator = level_shapes(size_wh, config.num_levels), torch.Generator().manual_seed(0)
     rows = (1, sum(h * w for h, w in shapes), config.num_heads, config.width // config.num_heads)
     values = tuple(torch.randn(rows, generator=generator) for _ in range(config.pose_layers))
@@ -97,7 +97,7 @@ def refine_by_keypoints(config: ModelConfig) -> Iterator[tuple[int, Callable[[],
 
 
 def encode_of(predictor: Predictor, width: int, height: int) -> Callable[[], object]:
-    """Encode a picture in its own size."""
+    """Encode an image in its own size."""
     images = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What is measured: the published network with weights at which everything matters, and a picture for it."""
+"""The subject of measurements: the published network with random weights of realistic size, and an image for it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ QUICK = {
 
 
 def arguments(description: str | None, **more: str) -> argparse.Namespace:
-    """Read what every benchmark takes: ``--threads``, ``--repeats``, ``--quick``; and ``more`` with their defaults."""
+    """Parse the options that benchmarks share, and ``more`` of them with their defaults."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=0, help="0 for as many as there are cores")
-    parser.add_argument("--repeats", type=int, default=0, help="0 for as many as this benchmark finds enough")
+    parser.add_argument("--repeats", type=int, default=0, help="0 for this benchmark's default")
     parser.add_argument("--quick", action="store_true", help="a small network: tries the script, measures nothing")
     for name, default in more.items():
         parser.add_argument(f"--{name}", default=default)

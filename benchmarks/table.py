@@ -67,7 +67,7 @@ def times(result: Result, *names: str) -> str:
 
 
 def largest(result: Result) -> str:
-    """How far answers are from the plain form's."""
+    """The difference of answers from the plain form's."""
     apart = result["largest_difference"]
     return f"plain form {result['plain_gflop']:.1f} GFLOP; logits {apart['logits']:.1e}"
 
@@ -199,7 +199,7 @@ ROWS = (
 
 
 def main() -> None:
-    """Rewrite what stands between the marks."""
+    """Rewrite the text between the marks."""
     head = ["| what | bar | measured | met | beside it | command |", "|---|---|---|---|---|---|"]
     page = PAGE.read_text()
     page = between(page, "table", "\n".join([*head, *(row.line() for row in ROWS)]))
@@ -218,7 +218,7 @@ def parts() -> list[str]:
 
 
 def machines() -> list[str]:
-    """On what each benchmark ran."""
+    """The machine of each benchmark."""
     lines = []
     for name in sorted({row.source for row in ROWS} | {"parts", "scaling"}):
         result = read(name)

@@ -1,10 +1,10 @@
 """What a training step keeps in memory at 800 x 1333: ``python -m benchmarks.training_memory``.
 
-The published recipe trains the published network on pictures of the largest published size, with as many rounds of
-clicks as it may ever draw. On a GPU the step runs as it would there and the allocator tells its peak. Without one it
-runs on the processor along the same paths (sampling by ``grid_sample``, no compiled kernel), and every tensor is
-counted while it lives: weights, gradients, AdamW's moments, moving average, activations. What a GPU's libraries take
-for themselves, and the gaps between tensors, come on top.
+The published recipe trains the published network on images of the largest published size, with the largest number of
+rounds of clicks. On a GPU the peak is the allocator's. Without one, the step runs on the processor along the same paths
+(sampling by ``grid_sample``, no compiled kernel), and the bytes of all live tensors are counted: weights, gradients,
+AdamW's moments, moving average, activations. The memory of a GPU's libraries, and gaps between tensors, are not
+included.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GIB = 2**30
 
 
 class LongestLoop(FeedbackConfig):
-    """Draws as many rounds of clicks as the published recipe may ever draw."""
+    """Draws the largest number of rounds that the published recipe may draw."""
 
     def draw_loop(self, num_keypoints: int, generator: torch.Generator | None = None) -> list[int]:
         """K rounds of one click."""
@@ -58,13 +58,13 @@ class LiveTensors(TorchDispatchMode):
     """Counts the bytes of all storages that live within its context, and the most there were."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start at zero."""
         super().__init__()
         self.live, self.peak = 0, 0
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator and note what it made."""
+        """Run an operator and count its result."""
         result = func(*args, **(kwargs or {}))
         self.note(result)
         return result
@@ -101,7 +101,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
-    parser.add_argument("--quick", action="store_true", help="one small picture, to try the script; keeps no result")
+    parser.add_argument("--quick", action="store_true", help="one small image, to try the script; writes no result")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     return options

@@ -1,8 +1,8 @@
 """Time and memory of a training step against the plain form: ``python -m benchmarks.training_step``.
 
 Each form trains the same model on the same batch in a process of its own, and the processes take steps in turns.
-Memory is what a process needs at its peak beyond what Python and the imports take: weights, gradients, optimiser,
-moving average, activations.
+Memory is the peak of a process minus that of Python and the imports: weights, gradients, optimiser, moving average,
+activations.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one step of the small model, to try the script")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--all", action="store_true", help="with checkpointed activations and bfloat16, too")
-    parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)  # what a child process is told
+    parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)  # for child processes
     options = parser.parse_args(arguments)
     options.setups = options.setups or (["demo"] if options.quick else list(SETUPS))
     options.repeats = options.repeats or (1 if options.quick else 5)
@@ -122,7 +122,7 @@ def ask_for_step(child: subprocess.Popen[str]) -> dict[str, float]:
 
 
 def take_steps(options: argparse.Namespace) -> None:
-    """What a child does: one training step, and one line about it, for each line that it reads."""
+    """Run in a child process: one training step, and one line about it, for each line read."""
     imported_mib = peak_memory_mib()
     state, batch, config = prepare(options.setups[0], options.form, options.threads)
     for _ in sys.stdin:
@@ -147,7 +147,7 @@ def prepare(setup: str, form: str, num_threads: int) -> tuple[TrainState, Batch,
         people = DrawnPeople(skeleton, num_images=16, size_wh=(192, 192), max_persons=4)
     torch.set_num_threads(num_threads)
     if form == "plain":
-        keep_large_buffers()  # a setting of the allocator is no part of any form
+        keep_large_buffers()  # the allocator's setting is not part of any form
     else:
         tune_for_cpu(num_threads)
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ from clickpose.skeleton import Skeleton
 
 NUM_PICTURES = 200
 CACHE_MIB = 512
-SESSIONS = 100  # so few that this bound is met early, as others are after a long day: memory can be flat only then
+SESSIONS = 100  # so few that the limit is reached early: only then can memory stay flat
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def time_model(folder: Path, files: list[Path]) -> dict[str, float]:
 
 
 def read_encoded(stand: Stand) -> dict[str, float]:
-    """Return the service's own count of requests that found their picture encoded, and that did not."""
+    """Return the service's counts of requests whose image was encoded already, and of the others."""
     text = httpx.get(f"{stand.url}/metrics", auth=("clickpose", stand.secret)).raise_for_status().text
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("clickpose_encoded_total"))
     found = {found: float(lines.get(f'clickpose_encoded_total{{found="{found}"}}', 0)) for found in ("yes", "no")}
@@ -89,7 +89,7 @@ def read_encoded(stand: Stand) -> dict[str, float]:
 
 @contextmanager
 def _progress() -> Iterator[Tell]:
-    """Show what is going on."""
+    """Show progress."""
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         task = progress.add_task("starting")
 
@@ -101,7 +101,7 @@ def _progress() -> Iterator[Tell]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks.serve_load", description="Lean on the service.")
+    parser = argparse.ArgumentParser("python -m benchmarks.serve_load", description="Test the service under load.")
     parser.add_argument("--model", type=Path, default=Path("models/demo"))
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--annotators", type=int, default=Plan.annotators)

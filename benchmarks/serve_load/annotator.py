@@ -1,7 +1,7 @@
 """An annotator as the service sees her: Label Studio's requests, with drafts that lag behind her screen.
 
-She opens a task, corrects one keypoint a second, and looks at every answer: what she placed must be where she placed
-it. She clicks (the request tells the points of the same name) or drags (a page script tells the whole screen).
+She opens a task, corrects one keypoint per second, and checks every answer: placed keypoints must be where she placed
+them. She clicks (the request contains the points of the same name) or drags (a page script sends the whole screen).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import parse_id
 from integrations.label_studio.simulated_editor import Region, SimulatedEditor
 
-DRAFT_EVERY_S = 5.0  # Label Studio's front end saves no oftener
+DRAFT_EVERY_S = 5.0  # Label Studio's front end does not save more often
 ATTEMPTS = 6
 RETRY_AFTER_S = 1.0
-SAME_PX = 0.05  # pixels to percent and back costs less
+SAME_PX = 0.05  # larger than the rounding from pixels to percent and back
 RECLICKS = 0.1  # share of clicks that correct a keypoint placed before
 STEP = 0.04  # how far keypoints are moved, as a share of the picture's size
 
@@ -29,18 +29,18 @@ Placed = dict[tuple[int, str], tuple[float, float]]
 
 
 class LoadAnnotator:
-    """Works on one picture after the other.
+    """Works on one image after the other.
 
     Args:
-        number: hers; she is annotator ``number`` of all.
-        client: asks the service.
+        number: of this annotator.
+        client: sends the requests.
         skeleton: of the labelling interface.
-        log: gets every request.
-        every_s: seconds from click to click; 0 asks again as soon as an answer is there.
+        log: records every request.
+        every_s: seconds between clicks; 0 clicks again as soon as the answer arrives.
         drags: she drags points with the page script instead of clicking.
 
     Attributes:
-        home: once it is set, she goes home after her next click.
+        stop: once it is set, she stops after her next click.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LoadAnnotator:
         self.number, self.client, self.skeleton, self.log = number, client, skeleton, log
         self.every_s, self.drags = every_s, drags
         self.rng = np.random.default_rng([1, number])
-        self.home = asyncio.Event()
+        self.stop = asyncio.Event()
 
     async def annotate(self, task: int, picture: str, size_wh: tuple[int, int], clicks: int) -> None:
         """Open a task and correct its poses, click by click."""
@@ -59,14 +59,14 @@ class LoadAnnotator:
             return
         desk.open(answer, size_wh, self.skeleton)
         for _ in range(clicks):
-            if self.home.is_set():
+            if self.stop.is_set():
                 return
             began = time.monotonic()
             await self._correct(desk)
             await asyncio.sleep(max(0.0, self.every_s - (time.monotonic() - began)))
 
     async def _correct(self, desk: _Desk) -> None:
-        """Place one keypoint, or draw a box around somebody if nobody was found."""
+        """Place one keypoint, or draw a box if no person was found."""
         points = [r for r in desk.editor.regions if r["type"] == "keypointlabels"]
         if not points:
             return await self._add_person(desk)
@@ -86,7 +86,7 @@ class LoadAnnotator:
         self._look(desk, label, xy_px)
 
     def _choose(self, points: list[Region], desk: _Desk) -> tuple[Region, tuple[float, float]]:
-        """Return a point, mostly one that was not placed yet, and where it should rather be."""
+        """Return a point, mostly one that was not placed yet, and its new place."""
         untouched = [point for point in points if not point["meta"].get("held")]
         pool = points if not untouched or self.rng.random() < RECLICKS else untouched
         point = pool[self.rng.integers(len(pool))]
@@ -103,7 +103,7 @@ class LoadAnnotator:
             desk.accept(answer)
 
     def _look(self, desk: _Desk, label: str, xy_px: tuple[float, float]) -> None:
-        """Note what was placed now; check what was placed before."""
+        """Record the keypoint placed now; check those placed before."""
         shown = {region["id"]: region for region in desk.editor.regions if region["type"] == "keypointlabels"}
         for region_id, region in shown.items():
             person, name = parse_id(region_id) or (-1, None)
@@ -119,7 +119,7 @@ class LoadAnnotator:
                 del desk.placed[person, name]
 
     async def _ask(self, kind: str, desk: _Desk, context: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Send what Label Studio sends; once more, a little later, where that fails."""
+        """Send what Label Studio sends; retry a little later if that fails."""
         for attempt in range(ATTEMPTS):
             with self.log.request(kind, retry=attempt > 0) as request:
                 found, outcome = await self._send(desk, context)
@@ -131,7 +131,7 @@ class LoadAnnotator:
         return None
 
     async def _send(self, desk: _Desk, context: dict[str, Any] | None) -> tuple[dict[str, Any], str]:
-        """Return an answer and the outcome; an answer without a model version says that nothing was done."""
+        """Return an answer and the outcome; an answer without a model version means that the edit failed."""
         try:
             answer = await self.client.post("/predict", json=desk.body(context))
         except httpx.HTTPError as error:
@@ -143,7 +143,7 @@ class LoadAnnotator:
 
 
 class _Desk:
-    """A task on her screen, and what Label Studio has saved of it."""
+    """A task on her screen, and the draft that Label Studio has saved."""
 
     def __init__(self, task: int, picture: str, user: int) -> None:
         self.task, self.picture, self.user = task, picture, user
@@ -158,7 +158,7 @@ class _Desk:
         self.editor = SimulatedEditor(prediction["result"], size_wh, skeleton)
 
     def accept(self, answer: dict[str, Any]) -> None:
-        """Take over an answer; a draft will be saved some seconds later."""
+        """Apply an answer; a draft will be saved some seconds later."""
         self.editor.accept(answer["result"])
         if not self.saving:
             self.saving = True

@@ -1,7 +1,7 @@
-"""More requests than the service can answer, sent whether it answers or not, through the REST interface.
+"""More requests than the service can answer, sent at a steady rate through the REST interface.
 
-The annotators' client takes longer for a request the more of them are open; this one does not, or it would be its own
-queue that is measured.
+The annotators' client gets slower with the number of open requests; this one does not, so that its own queue is not
+measured.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ PATIENCE_S = 60
 
 
 async def flood(
-    client: httpx.AsyncClient, pictures: Sequence[str], log: Log, *, a_second: float, seconds: float
+    client: httpx.AsyncClient, pictures: Sequence[str], log: Log, *, per_second: float, seconds: float
 ) -> int:
-    """Send refinements at a steady rate; return how many were turned away without being told when to come back."""
+    """Send refinements at a steady rate; return how many were rejected without a Retry-After header."""
     bodies = [await _body(client, name) for name in pictures]
     headers = {"Content-Type": "application/json", "Authorization": _authorization(client)}
     url = str(client.base_url.join("/v1/refine"))
@@ -29,21 +29,21 @@ async def flood(
     async with aiohttp.ClientSession(connector=connections, timeout=patience, headers=headers) as session:
 
         async def ask(number: int) -> int:
-            await asyncio.sleep(number / a_second)
+            await asyncio.sleep(number / per_second)
             with log.request("flood") as request:
                 return await _send(session, url, bodies[number % len(bodies)], request)
 
-        return sum(await asyncio.gather(*(ask(number) for number in range(int(a_second * seconds)))))
+        return sum(await asyncio.gather(*(ask(number) for number in range(int(per_second * seconds)))))
 
 
 def _authorization(client: httpx.AsyncClient) -> str:
-    """Return what the annotators' client shows."""
+    """Return the credentials of the annotators' client."""
     request = next(client.auth.sync_auth_flow(client.build_request("GET", "/")))  # type: ignore[union-attr]
     return request.headers["Authorization"]
 
 
 async def _body(client: httpx.AsyncClient, name: str) -> bytes:
-    """Return a click on the first person of a picture, ready to be sent: the flood shares the machine."""
+    """Return a click on the first person of an image, encoded in advance, as the flood shares the machine."""
     found = (await client.post("/v1/detect", json={"image": name})).raise_for_status().json()
     if not found["poses"]:
         return json.dumps({"image": name, "poses": [], "clicks": []}).encode()
@@ -53,7 +53,7 @@ async def _body(client: httpx.AsyncClient, name: str) -> bytes:
 
 
 async def _send(session: aiohttp.ClientSession, url: str, body: bytes, request: Request) -> int:
-    """Send one; return 1 if it was turned away without Retry-After."""
+    """Send one; return 1 if it was rejected without Retry-After."""
     try:
         async with session.post(url, data=body) as answer:
             await answer.read()

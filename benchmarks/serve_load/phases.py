@@ -1,10 +1,10 @@
-"""The story: a day's work in some minutes, with everything that can go wrong."""
+"""The phases of the load test: a day's work in some minutes, with everything that can go wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -16,22 +16,22 @@ from benchmarks.serve_load.records import CLICKS, Log, failed, percentile_ms
 from benchmarks.serve_load.stand import Stand
 from clickpose.skeleton import Skeleton
 
-CLICKS_A_TASK = (6, 14)
+CLICKS_PER_TASK = (6, 14)
 FLOOD_FACTOR = 10
 NORMAL_WINDOW_S = 2.0
 RECOVERY_LIMIT_S = 60.0
 
 ENDURING = 4  # annotators who do not pause keep the replicas busy
 
-Tell = Callable[[str], None]  # told what is going on
+Tell = Callable[[str], None]  # receives progress messages
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything.
+    """The sizes of all phases.
 
     Attributes:
-        annotators: at work at the same time, one click a second each.
+        annotators: at work at the same time, each with one click per second.
         seconds: of work, with a fault in each fifth.
         flood_seconds: of ten times as many requests.
         endurance_clicks: clicks in all, from the start, over which memory is watched.
@@ -45,24 +45,24 @@ class Plan:
 
 @dataclass
 class LoadRecord:
-    """What happened, beside the requests.
+    """What happened during the load test.
 
     Attributes:
         log: every request.
         marks: when each phase began, in seconds since the start.
         memory: resident memory in MiB by replica: (clicks so far, MiB).
         recovered_s: seconds from the end of the flood until answers were as fast as before it.
-        impolite: requests turned away without being told when to come back.
+        without_retry_after: requests rejected without a Retry-After header.
     """
 
     log: Log = field(default_factory=Log)
     marks: dict[str, float] = field(default_factory=dict)
     memory: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     recovered_s: float | None = None
-    impolite: int = 0
+    without_retry_after: int = 0
 
     def begin(self, phase: str) -> None:
-        """Note that a phase begins."""
+        """Record the start of a phase."""
         self.marks[phase] = round(self.log.now(), 2)
 
     def clicks(self) -> int:
@@ -71,111 +71,123 @@ class LoadRecord:
 
 
 async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> LoadRecord:
-    """Play the story."""
-    story, tasks = LoadRecord(), itertools.count(1)
+    """Run all phases."""
     async with stand.client() as client:
-        watcher = asyncio.create_task(_watch(stand, story))
-        team = [
-            LoadAnnotator(number, client, skeleton, story.log, every_s=1.0, drags=number % 4 == 0)
-            for number in range(plan.annotators)
-        ]
-        async with _working(team, stand.pictures, tasks):
-            await _hurt(stand, story, plan, tell)
-            await _flood(client, stand, story, plan, tell)
-        await _endure(client, skeleton, stand, story, plan, tasks, tell)
-        story.begin("end")
+        test = LoadTest(stand, skeleton, plan, tell, client)
+        watcher = asyncio.create_task(test.watch())
+        async with test.working(test.team(plan.annotators)):
+            await test.inject_faults()
+            await test.flood()
+        await test.endure()
+        test.record.begin("end")
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
-    return story
+    return test.record
 
 
-@asynccontextmanager
-async def _working(
-    team: Sequence[LoadAnnotator], pictures: Mapping[str, tuple[int, int]], tasks: Iterator[int]
-) -> AsyncIterator[None]:
-    """Let a team annotate one task after the other until the block ends."""
-    names = list(pictures)
+@dataclass
+class LoadTest:
+    """The phases; each writes to ``record``.
 
-    async def work(annotator: LoadAnnotator) -> None:
-        await asyncio.sleep(annotator.every_s * float(annotator.rng.random()))  # nobody clicks in step
-        while not annotator.home.is_set():
-            task = next(tasks)
-            name, clicks = names[task % len(names)], int(annotator.rng.integers(*CLICKS_A_TASK))
-            await annotator.annotate(task, name, pictures[name], clicks)
+    Attributes:
+        stand: the service under test.
+        skeleton: of the labelling interface.
+        plan: sizes of all phases.
+        tell: receives a line about each phase.
+        client: sends the requests.
+        record: what happened.
+        tasks: numbers of tasks, each used once.
+    """
 
-    async with asyncio.TaskGroup() as group:
-        for annotator in team:
-            group.create_task(work(annotator))
-        try:
-            yield
-        finally:
+    stand: Stand
+    skeleton: Skeleton
+    plan: Plan
+    tell: Tell
+    client: httpx.AsyncClient
+    record: LoadRecord = field(default_factory=LoadRecord)
+    tasks: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def team(self, size: int, *, first: int = 0, every_s: float = 1.0, drags: bool = True) -> list[LoadAnnotator]:
+        """Return annotators; with ``drags``, every fourth drags points instead of clicking."""
+        return [
+            LoadAnnotator(
+                first + i, self.client, self.skeleton, self.record.log, every_s=every_s, drags=drags and i % 4 == 0
+            )
+            for i in range(size)
+        ]
+
+    @asynccontextmanager
+    async def working(self, team: Sequence[LoadAnnotator]) -> AsyncIterator[None]:
+        """Let a team annotate one task after the other until the block ends."""
+        names = list(self.stand.pictures)
+
+        async def work(annotator: LoadAnnotator) -> None:
+            await asyncio.sleep(annotator.every_s * float(annotator.rng.random()))  # they do not click in step
+            while not annotator.stop.is_set():
+                task = next(self.tasks)
+                name, clicks = names[task % len(names)], int(annotator.rng.integers(*CLICKS_PER_TASK))
+                await annotator.annotate(task, name, self.stand.pictures[name], clicks)
+
+        async with asyncio.TaskGroup() as group:
             for annotator in team:
-                annotator.home.set()
+                group.create_task(work(annotator))
+            try:
+                yield
+            finally:
+                for annotator in team:
+                    annotator.stop.set()
 
+    async def inject_faults(self) -> None:
+        """Disturb the service four times while all annotators work."""
+        faults = (
+            ("a replica is killed", self.stand.kill_replica),
+            ("the model is swapped", self.stand.swap),
+            ("the controller is killed", self.stand.kill_controller),
+            ("the model is swapped again", self.stand.swap),
+        )
+        self.record.begin("work")
+        for name, do in faults:
+            await asyncio.sleep(self.plan.seconds / (len(faults) + 1))
+            self.tell(name)
+            await asyncio.to_thread(self.record.log.fault, name, do)
+        await asyncio.sleep(self.plan.seconds / (len(faults) + 1))
 
-async def _hurt(stand: Stand, story: LoadRecord, plan: Plan, tell: Tell) -> None:
-    """Do something to the service four times while everybody works."""
-    faults = (
-        ("a replica is killed", stand.kill_replica),
-        ("the model is swapped", stand.swap),
-        ("the controller is killed", stand.kill_controller),
-        ("the model is swapped again", stand.swap),
-    )
-    story.begin("work")
-    for name, do in faults:
-        await asyncio.sleep(plan.seconds / (len(faults) + 1))
-        tell(name)
-        await asyncio.to_thread(story.log.fault, name, do)
-    await asyncio.sleep(plan.seconds / (len(faults) + 1))
+    async def flood(self) -> None:
+        """Send ten times the requests for some seconds, and measure how long the service takes to recover."""
+        record, annotators = self.record, self.plan.annotators
+        usual_ms = percentile_ms(record.log.of(CLICKS), 95)
+        self.tell(f"{FLOOD_FACTOR} times the requests")
+        record.begin("flood")
+        pictures = list(self.stand.pictures)[:annotators]
+        record.without_retry_after = await flood(
+            self.client, pictures, record.log, per_second=FLOOD_FACTOR * annotators, seconds=self.plan.flood_seconds
+        )
+        self.tell("recovery")
+        record.begin("recovery")
+        ended_s = record.log.now()
+        while record.recovered_s is None and record.log.now() < ended_s + RECOVERY_LIMIT_S:
+            await asyncio.sleep(0.25)
+            latest = record.log.of(CLICKS, since_s=max(ended_s, record.log.now() - NORMAL_WINDOW_S))
+            if len(latest) >= annotators and not failed(latest) and percentile_ms(latest, 95) <= 2 * usual_ms:
+                record.recovered_s = round(min(request.at_s for request in latest) - ended_s, 2)
 
+    async def endure(self) -> None:
+        """Click without a pause until there are enough clicks to see whether memory grows."""
+        if self.record.clicks() >= self.plan.endurance_clicks:
+            return
+        self.tell("endurance")
+        self.record.begin("endurance")
+        async with self.working(self.team(ENDURING, first=1000, every_s=0.0, drags=False)):
+            while self.record.clicks() < self.plan.endurance_clicks:
+                await asyncio.sleep(0.5)
 
-async def _flood(client: httpx.AsyncClient, stand: Stand, story: LoadRecord, plan: Plan, tell: Tell) -> None:
-    """Send ten times the requests for some seconds, and see how long it takes until all is as before."""
-    usual_ms = percentile_ms(story.log.of(CLICKS), 95)
-    tell(f"{FLOOD_FACTOR} times the requests")
-    story.begin("flood")
-    rate, pictures = FLOOD_FACTOR * plan.annotators, list(stand.pictures)[: plan.annotators]
-    story.impolite = await flood(client, pictures, story.log, a_second=rate, seconds=plan.flood_seconds)
-    tell("recovery")
-    story.begin("recovery")
-    ended_s = story.log.now()
-    while story.recovered_s is None and story.log.now() < ended_s + RECOVERY_LIMIT_S:
-        await asyncio.sleep(0.25)
-        now_s = story.log.now()
-        latest = story.log.of(CLICKS, since_s=max(ended_s, now_s - NORMAL_WINDOW_S))
-        if len(latest) >= plan.annotators and not failed(latest) and percentile_ms(latest, 95) <= 2 * usual_ms:
-            story.recovered_s = round(min(request.at_s for request in latest) - ended_s, 2)
-
-
-async def _endure(
-    client: httpx.AsyncClient,
-    skeleton: Skeleton,
-    stand: Stand,
-    story: LoadRecord,
-    plan: Plan,
-    tasks: Iterator[int],
-    tell: Tell,
-) -> None:
-    """Click without a pause until there were enough clicks to tell whether memory grows."""
-    if story.clicks() >= plan.endurance_clicks:
-        return
-    tell("endurance")
-    story.begin("endurance")
-    team = [
-        LoadAnnotator(1000 + number, client, skeleton, story.log, every_s=0.0, drags=False)
-        for number in range(ENDURING)
-    ]
-    async with _working(team, stand.pictures, tasks):
-        while story.clicks() < plan.endurance_clicks:
-            await asyncio.sleep(0.5)
-
-
-async def _watch(stand: Stand, story: LoadRecord) -> None:
-    """Look at the replicas every second."""
-    while True:
-        with suppress(httpx.HTTPError):
-            for replica in await asyncio.to_thread(stand.replicas):
-                name = replica["replica"]
-                story.memory.setdefault(name, []).append((story.clicks(), replica["memory_bytes"] / 2**20))
-        await asyncio.sleep(1.0)
+    async def watch(self) -> None:
+        """Record the memory of the replicas every second."""
+        while True:
+            with suppress(httpx.HTTPError):
+                for replica in await asyncio.to_thread(self.stand.replicas):
+                    name = replica["replica"]
+                    sample = (self.record.clicks(), replica["memory_bytes"] / 2**20)
+                    self.record.memory.setdefault(name, []).append(sample)
+            await asyncio.sleep(1.0)

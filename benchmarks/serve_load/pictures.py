@@ -1,4 +1,4 @@
-"""Different pictures in any number, made of those that ship with the examples: mirrored, cropped, brightened."""
+"""Any number of different images, made from those of the examples: mirrored, cropped, brightened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_CUT = 0.12  # of a side, off each edge
 
 
 def write_pictures(folder: Path, count: int) -> dict[str, tuple[int, int]]:
-    """Write pictures into a folder; return their sizes by name. The same count gives the same pictures."""
+    """Write images into a folder; return their sizes by name. The same count gives the same images."""
     folder.mkdir(parents=True, exist_ok=True)
     sources, rng = sorted(SOURCE.glob("*.jpg")), np.random.default_rng(0)
     sizes = {}

@@ -1,4 +1,4 @@
-"""What was asked and what came back, and the numbers made of it."""
+"""Requests and their answers, and numbers about them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Request:
         kind: "open", "click", "drag" or "box" of an annotator, "flood".
         at_s: when it was sent, in seconds since the start.
         ms: until the answer was read.
-        outcome: "ok", a status code, the name of an error, or "swallowed": answered, but nothing was done.
-        retry: whether the annotator asked once more for what had failed.
+        outcome: "ok", a status code, the name of an error, or "swallowed": answered, but the edit was not applied.
+        retry: whether it repeats a failed request.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Fault:
-    """What was done to the service, and when."""
+    """A fault of the service, and its time."""
 
     name: str
     at_s: float
@@ -47,7 +47,7 @@ class Log:
     Attributes:
         placed: keypoints that annotators placed.
         lost: those that an answer did not show where they were placed, as held.
-        seen: pictures that were looked at, by name and model version.
+        seen: images that were opened, by name and model version.
     """
 
     requests: list[Request] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Log:
 
     @contextmanager
     def request(self, kind: str, *, retry: bool = False) -> Iterator[Request]:
-        """Time a request; whoever sends it tells the outcome."""
+        """Time a request; the block sets its outcome."""
         request = Request(kind, self.now(), retry=retry)
         try:
             yield request
@@ -72,7 +72,7 @@ class Log:
             self.requests.append(request)
 
     def fault(self, name: str, do: Callable[[], None]) -> None:
-        """Do something to the service, and remember when."""
+        """Disturb the service, and record the time."""
         self.faults.append(Fault(name, round(self.now(), 2)))
         do()
 
@@ -82,7 +82,7 @@ class Log:
 
 
 def failed(requests: Sequence[Request]) -> list[Request]:
-    """Return the requests that were not answered as they should be."""
+    """Return the requests that failed."""
     return [request for request in requests if request.outcome != "ok"]
 
 

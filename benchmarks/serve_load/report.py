@@ -1,4 +1,4 @@
-"""What a story comes to: numbers beside their bars, and a picture of every answer's time."""
+"""The result of a load test: numbers beside their bars, and a figure with the time of every answer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.serve_load.phases import LoadRecord, Plan
 from benchmarks.serve_load.records import CLICKS, Request, failed, outcomes, percentile_ms
 
 NEEDS_ENCODING = (*CLICKS, "open", "box")
-Row: TypeAlias = tuple[str, Any, str, bool]  # what, its value, its bar if it has one, whether that is met
+Row: TypeAlias = tuple[str, Any, str, bool]  # name, value, bar or "", whether the bar is met
 
 REPAIR_S = 15.0  # a new replica starts, a new model is loaded
 FLAT = 1.05  # memory at the end, as a share of that at half time
-SOON_MS = 1000  # after which a program that is turned away is told to come back
+SOON_MS = 1000  # the Retry-After of rejected programs
 
 
 def summarise(
@@ -27,9 +27,9 @@ def summarise(
 
     Args:
         story: what happened.
-        plan: what was meant to happen.
+        plan: of the test.
         model_ms: times of the predictor alone, on the quiet machine.
-        encoded: how many requests found their picture encoded ("hits"), and how many did not ("misses").
+        encoded: the number of requests whose image was encoded already ("hits"), and of the others ("misses").
     """
     log, flood_s = story.log, story.marks["flood"]
     work = [request for request in log.of(NEEDS_ENCODING) if request.at_s < flood_s]
@@ -61,13 +61,13 @@ def summarise(
         "refine_p95_over_model_ms": round(percentile_ms(clicks, 95) - model_ms["refine"], 1),
         "faults": [{"fault": fault.name, "at_s": fault.at_s, **_around(story, fault.at_s)} for fault in log.faults],
         "flood": {
-            "a_second": 10 * plan.annotators,
+            "per_second": 10 * plan.annotators,
             "seconds": plan.flood_seconds,
             "outcomes": outcomes(flooded),
             "answered_p95_ms": percentile_ms(flooded, 95),
             "refused_p50_ms": _percentile(refused, 50),
             "refused_p95_ms": _percentile(refused, 95),
-            "refused_without_retry_after": story.impolite,
+            "refused_without_retry_after": story.without_retry_after,
             "annotators": outcomes([r for r in log.of(CLICKS, flood_s) if r.at_s < story.marks["recovery"]]),
             "recovered_after_s": story.recovered_s,
         },
@@ -78,13 +78,13 @@ def summarise(
 
 
 def _around(story: LoadRecord, at_s: float) -> dict[str, Any]:
-    """Return how it went in the five seconds after a fault."""
+    """Return the numbers of the five seconds after a fault."""
     after = [request for request in story.log.of(NEEDS_ENCODING, at_s) if request.at_s < at_s + 5]
     return {"slowest_ms": percentile_ms(after, 100), "failed": len(failed(after))}
 
 
 def _between_faults(story: LoadRecord, requests: Sequence[Request]) -> list[Request]:
-    """Return the requests sent while nothing was being repaired."""
+    """Return the requests sent while the service was not recovering from a fault."""
     faults = [fault.at_s for fault in story.log.faults]
     return [one for one in requests if not any(at_s <= one.at_s < at_s + REPAIR_S for at_s in faults)]
 
@@ -112,7 +112,7 @@ def _memory(story: LoadRecord) -> dict[str, dict[str, Any]]:
 
 
 def make_table(result: Mapping[str, Any]) -> Table:
-    """Return the numbers, beside the bar where there is one."""
+    """Return the numbers, each beside its bar."""
     table = Table("measured", "value", "bar", "", title="The service under load")
     for name, value, bar, good in [*_work_rows(result), *_flood_rows(result["flood"]), *_memory_rows(result)]:
         table.add_row(name, str(value), bar, "" if not bar else "[green]yes" if good else "[red]no")
@@ -137,11 +137,11 @@ def _flood_rows(flood: Mapping[str, Any]) -> list[Row]:
     counts, recovered_s = flood["outcomes"], flood["recovered_after_s"]
     others = {outcome: count for outcome, count in counts.items() if outcome not in ("ok", "429")}
     return [
-        ("flood: answered, refused with 429", f"{counts.get('ok', 0)}, {counts.get('429', 0)}", "", True),
-        ("flood: refused, not told when to come back", flood["refused_without_retry_after"], "0",
+        ("flood: answered, rejected with 429", f"{counts.get('ok', 0)}, {counts.get('429', 0)}", "", True),
+        ("flood: rejected without Retry-After", flood["refused_without_retry_after"], "0",
          flood["refused_without_retry_after"] == 0),
         ("flood: anything else", others or 0, "0", not others),
-        ("flood: refused within, p50, p95 ms", f"{flood['refused_p50_ms']}, {flood['refused_p95_ms']}", "<= 1000",
+        ("flood: rejected within, p50, p95 ms", f"{flood['refused_p50_ms']}, {flood['refused_p95_ms']}", "<= 1000",
          flood["refused_p95_ms"] is None or flood["refused_p95_ms"] <= SOON_MS),
         ("flood: annotators meanwhile", flood["annotators"], "", True),
         ("recovered after the flood, s", recovered_s, "by itself", recovered_s is not None),
@@ -154,7 +154,7 @@ def _memory_rows(result: Mapping[str, Any]) -> list[Row]:
 
 
 def draw(story: LoadRecord, path: Path) -> None:
-    """Draw the time of every answer, what failed, and what was done to the service when."""
+    """Draw the time of every answer, failed requests, and faults."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -174,7 +174,7 @@ def draw(story: LoadRecord, path: Path) -> None:
         axes.axvline(fault.at_s, color="0.4", linewidth=0.8)
         axes.text(fault.at_s, 0.99, f" {fault.name}", transform=axes.get_xaxis_transform(), va="top", fontsize=7)
     axes.axvspan(story.marks["flood"], story.marks["recovery"], color="tab:red", alpha=0.08)
-    axes.set(yscale="log", xlabel="seconds", ylabel="ms until the annotator has her answer")
+    axes.set(yscale="log", xlabel="seconds", ylabel="ms until the answer")
     axes.legend(markerscale=3, fontsize=8, loc="lower right")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""The service under test, as users run it, on a Ray of its own; and what can happen to it."""
+"""The service under test, as users run it, on a Ray of its own; and the faults it is exposed to."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Stand:
     """A running service.
 
     Attributes:
-        url: where it answers.
-        secret: what it wants to be shown.
-        store: whose pointer it follows.
-        pictures: those it can read: their sizes by name.
+        url: of the service.
+        secret: of the service.
+        store: with the models.
+        pictures: sizes of the images it can read, by name.
     """
 
     url: str
@@ -47,7 +47,7 @@ class Stand:
     pictures: Mapping[str, tuple[int, int]]
 
     def client(self) -> httpx.AsyncClient:
-        """Return a client that may ask anything, any number of times at once."""
+        """Return a client without a limit on connections."""
         return httpx.AsyncClient(
             base_url=self.url,
             auth=("clickpose", self.secret),
@@ -56,20 +56,20 @@ class Stand:
         )
 
     def replicas(self) -> list[dict[str, Any]]:
-        """Return what each replica says of itself."""
+        """Return the status of each replica."""
         return list(self._watcher.get("/v1/status").raise_for_status().json()["replicas"])
 
     @cached_property
     def _watcher(self) -> httpx.Client:
-        """One for all looks: to make one takes so long that the annotators, in the same process, would feel it."""
+        """One client for all requests: creating one takes long enough to delay the annotators in the same process."""
         return httpx.Client(base_url=self.url, auth=("clickpose", self.secret), timeout=10)
 
     def kill_replica(self) -> None:
-        """Kill the process of one replica; nobody is told."""
+        """Kill the process of one replica."""
         os.kill(self.replicas()[0]["pid"], signal.SIGKILL)
 
     def kill_controller(self) -> None:
-        """Kill the one who starts and watches everything else."""
+        """Kill Serve's controller, which starts and watches the replicas."""
         import ray
 
         ray.kill(ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve"), no_restart=False)
@@ -85,7 +85,7 @@ class Stand:
 
 @contextmanager
 def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]], **settings: Any) -> Iterator[Stand]:
-    """Serve a model until the block ends; ``scratch`` holds the pictures in ``pictures/``."""
+    """Serve a model until the block ends; ``scratch`` contains the images in ``pictures/``."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SURROUNDINGS.items()})
     enable_haproxy()
     import ray

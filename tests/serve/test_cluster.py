@@ -157,10 +157,10 @@ def test_excess_requests_are_rejected_with_retry_after_and_the_service_recovers(
 
     async def ask_all() -> int:
         async with httpx.AsyncClient(base_url=client.base_url, auth=("clickpose", SECRET), timeout=60) as crowd:
-            return await flood(crowd, ["0.png"], log, a_second=1000, seconds=0.5)
+            return await flood(crowd, ["0.png"], log, per_second=1000, seconds=0.5)
 
-    impolite = asyncio.run(ask_all())
-    assert set(outcomes(log.requests)) == {"ok", "429"} and impolite == 0, outcomes(log.requests)
+    without_retry_after = asyncio.run(ask_all())
+    assert set(outcomes(log.requests)) == {"ok", "429"} and without_retry_after == 0, outcomes(log.requests)
     assert client.post("/v1/detect", json={"image": "0.png"}).status_code == 200
     assert 'clickpose_rejected_total{reason="busy"}' in client.get("/metrics").text
 
