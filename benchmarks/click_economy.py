@@ -26,9 +26,10 @@ from clickpose.evaluation.click_cost import ClickCost, CostMeter, clicks_per_per
 from clickpose.evaluation.click_curve import ClickCurve, CurveMeter
 from clickpose.evaluation.click_style import ClickStyle
 from clickpose.evaluation.plots import reliability_plot
-from clickpose.evaluation.predictors import NamedImage, StartedFrom
+from clickpose.evaluation.predictors import ManualCorrection, NamedImage, PosePredictor, StartedFrom
 from clickpose.evaluation.reliability import Bin, ReliabilityMeter, bins, expected_calibration_error
 from clickpose.evaluation.visits import Visit, visit_images
+from clickpose.first_guess.looker import WIDTHS
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.predictor import Predictor
 from integrations.coco import read_coco
@@ -77,10 +78,27 @@ def measure_arms(model: Path, data: DataSet) -> Iterator[tuple[str, Row]]:
     loaded = load_model(model)
     network = loaded.network
     if isinstance(network, PersonFrameNetwork):  # nothing held, everything moves, no round before the first click
-        published = PersonFrameNetwork(replace(network.frame_config, silent_rounds=0, keep_above=1.0))
-        published.load_state_dict(network.state_dict())
+        published = with_config(network, silent_rounds=0, keep_above=1.0)
         yield from measure(Predictor(published, loaded.skeleton), data, PUBLISHED)
     yield from measure(Predictor(network, loaded.skeleton), data, OURS)
+    if isinstance(network, PersonFrameNetwork):
+        for looker in WIDTHS:
+            alone = Predictor(with_config(network, looker=looker, silent_rounds=0), loaded.skeleton)
+            yield f"what MoveNet {looker.title()} sees, by hand", cost_by_hand(ManualCorrection(alone), data)
+
+
+def cost_by_hand(predictor: PosePredictor, data: DataSet) -> Row:
+    """Return the numbers of a predictor that ignores clicks."""
+    annotations = convert_set(data.annotations, predictor.skeleton)
+    costs = [clicks_per_person(predictor, annotations, data.images, oks_threshold=goal) for goal in GOALS]
+    return numbers(costs, len(annotations))
+
+
+def with_config(network: PersonFrameNetwork, **changes: Any) -> PersonFrameNetwork:
+    """Return a copy of the network with some settings changed."""
+    copy = PersonFrameNetwork(replace(network.frame_config, **changes))
+    copy.load_state_dict(network.state_dict())
+    return copy
 
 
 class ShownMeter:
