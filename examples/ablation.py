@@ -1,4 +1,4 @@
-"""What each part of training brings: the same network trained briefly without it, or with another.
+"""The effect of each part of training: the same network trained briefly without it, or with another variant.
 
     python examples/ablation.py runs/ablation
     python examples/ablation.py runs/ablation --data lspet14/train.json --images lspet14/images \
@@ -8,17 +8,17 @@
         --set warmup_steps=30 --set ema_decay=0.99 \
         --set 'frozen=["backbone.","projection.","encoder.","proposal_head."]'
 
-Without data it draws its people, so that it runs anywhere, in a minute or two a row; what a tiny network learns from
-drawn people in that time says little about the method. Weights whose names begin as ``--anew`` says are forgotten and
-learned again: noised poses and the loop teach the decoder, and on a trained encoder little time is enough to see it.
+Without data it draws people, so that it runs anywhere, in a minute or two per row; but a tiny network and drawn people
+say little about the method. Weights with a prefix in ``--anew`` start at random: noised poses and the loop train the
+decoder, and on a trained encoder a short training is enough to see their effect.
 
 Each row changes settings of training, or with ``model.`` those of the network. It is the mean over seeds, with the
-standard deviation if there are more than one; all rows of a seed begin with the same weights and see the same scenes.
-``--only NAME`` trains some of the rows; what ``numbers.json`` already has is not trained again.
+standard deviation if there are several; all rows of a seed start from the same weights and see the same scenes.
+``--only NAME`` trains some of the rows; rows that are in ``numbers.json`` are not trained again.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated
@@ -31,6 +31,7 @@ from rich.table import Table
 
 from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.checkpoints.model_folder import load_model
+from clickpose.commands.options import takes
 from clickpose.commands.settings import change_settings
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose, tiny
@@ -56,10 +57,10 @@ VARIANTS = {
     "noise weighed by the batch": ["losses.denoising_divisor=batch"],
     "clicks are held": ["feedback.hold=all"],
     "a human's clicks, held": ["feedback.hold=all", "feedback.click_noise=1", "feedback.order=random"],
-    "held keypoints wear a mark": ["feedback.hold=all", "model.mark_held=true"],
-    "scores tell the quality": ["losses.score_target=oks"],
+    "held keypoints are marked": ["feedback.hold=all", "model.mark_held=true"],
+    "scores are the quality": ["losses.score_target=oks"],
     "a silent round": ["model.silent_rounds=1"],
-    "one to three clicks a round, held": ["feedback.hold=all", "feedback.max_clicks=3"],
+    "one to three clicks per round, held": ["feedback.hold=all", "feedback.max_clicks=3"],
     "a rate that drops": ["schedule=step"],
     "a constant rate": ["schedule=constant"],
     "without a moving average": ["ema_decay=0"],
@@ -70,51 +71,63 @@ PUBLISHED_NETWORK = ("mark_held=false", "silent_rounds=0")
 SHOWN = ("AP", "AP@C1", "AP@C2", "AP@C4", "clicks@85", "manual_clicks@85", "harm@85")
 
 
-def main(
-    out: Path,
-    data: Annotated[Path | None, typer.Option(help="COCO keypoint file to learn from.")] = None,
-    measure_on: Annotated[Path | None, typer.Option(help="COCO keypoint file to measure on.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures of both.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Model folder to start from; else a tiny new one.")] = None,
-    anew: Annotated[list[str], typer.Option(help="Beginning of weights of it that start at random.")] = [],  # noqa: B006
-    steps: Annotated[int, typer.Option(help="Training steps of each row and seed.")] = 300,
-    seeds: Annotated[int, typer.Option(help="Trainings of each row.")] = 1,
-    only: Annotated[list[str], typer.Option(help="Rows to train.")] = list(VARIANTS),  # noqa: B006
-    changes: Annotated[list[str], typer.Option("--set", help="Setting of all rows: name=value.")] = [],  # noqa: B006
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What is trained, and what is measured on."""
+
+    out: Path
+    data: Annotated[Path | None, typer.Option(help="COCO keypoint file to train on.")] = None
+    measure_on: Annotated[Path | None, typer.Option(help="COCO keypoint file to measure on.")] = None
+    images: Annotated[Path | None, typer.Option(help="Folder of the images of both.")] = None
+    init: Annotated[Path | None, typer.Option(help="Model folder to start from; by default a tiny new model.")] = None
+    anew: Annotated[list[str] | None, typer.Option(help="Prefix of weights that start at random; repeatable.")] = None
+    steps: Annotated[int, typer.Option(help="Training steps of each row and seed.")] = 300
+    seeds: Annotated[int, typer.Option(help="Trainings of each row.")] = 1
+    only: Annotated[list[str] | None, typer.Option(help="Row to train; repeatable; by default all.")] = None
+    changes: Annotated[list[str] | None, typer.Option("--set", help="Setting of all rows, name=value; repeatable.")] = (
+        None
+    )
+
+    def base(self) -> TrainConfig:
+        """Return the settings of all rows."""
+        config = TrainConfig(
+            epochs=1,
+            batch_size=4,
+            learning_rate=1e-3,
+            backbone_learning_rate=1e-3,
+            schedule="cosine",
+            clip_norm=1.0,
+            augment=SceneConfig() if self.data else SceneConfig(canvas_sizes_px=((96, 96),), max_pictures=1),
+        )
+        return change_settings(replace(config, scenes_per_epoch=self.steps * config.batch_size), self.changes or ())
+
+
+@takes(Options)
+def main(options: Options) -> None:
     tune_for_cpu(1)
-    if data and measure_on and images:
-        known, held_back, load = read_coco(data), read_coco(measure_on), PictureFolder(str(images))
+    if options.data and options.measure_on and options.images:
+        known, held_back = read_coco(options.data), read_coco(options.measure_on)
+        load = PictureFolder(str(options.images))
     else:
         known, held_back, load = drawn()
-    scenes = SceneConfig() if data else SceneConfig(canvas_sizes_px=((96, 96),), max_pictures=1)
-    base = TrainConfig(
-        batch_size=4,
-        learning_rate=1e-3,
-        backbone_learning_rate=1e-3,
-        schedule="cosine",
-        clip_norm=1.0,
-        augment=scenes,
-    )
-    base = change_settings(replace(base, epochs=1, scenes_per_epoch=steps * base.batch_size), changes)
-
-    out.mkdir(parents=True, exist_ok=True)
-    rows = measured(out)
-    for seed in range(seeds):
-        for name in track([name for name in only if len(rows.get(name, ())) <= seed], f"seed {seed}"):
+    options.out.mkdir(parents=True, exist_ok=True)
+    base, rows, names = options.base(), measured(options.out), options.only or list(VARIANTS)
+    for seed in range(options.seeds):
+        for name in track([name for name in names if len(rows.get(name, ())) <= seed], f"seed {seed}"):
             of_network = [change.removeprefix("model.") for change in VARIANTS[name] if change.startswith("model.")]
             of_training = [change for change in VARIANTS[name] if not change.startswith("model.")]
-            network, skeleton = start(init, anew, known.skeleton, of_network, seed)
+            network, skeleton = start(options.init, options.anew or [], known.skeleton, of_network, seed)
             config = change_settings(replace(base, seed=seed), of_training)
             trained = train(network, skeleton, convert_set(known, skeleton), load, config)
             metrics = evaluate(Predictor(trained, skeleton), convert_set(held_back, skeleton), load, goals=(0.85,))
             rows.setdefault(name, []).append({key: metrics[key] for key in SHOWN})
-            (out / "numbers.json").write_text(json.dumps(rows, indent=2) + "\n")
-    show(rows, f"{steps} steps of {base.batch_size * base.accumulate} scenes, {len(held_back)} pictures to measure on")
+            (options.out / "numbers.json").write_text(json.dumps(rows, indent=2) + "\n")
+    scenes = base.batch_size * base.accumulate
+    show(rows, f"{options.steps} steps of {scenes} scenes, {len(held_back)} images to measure on")
 
 
 def drawn() -> tuple[AnnotationSet, AnnotationSet, LoadImage]:
-    """Draw people to learn from, and others to measure on; their file names tell which is which."""
+    """Draw people to train on, and others to measure on, with different file names."""
     skeleton = Skeleton.load("crowdpose14")
     known, others = (DrawnPeople(skeleton, n, (96, 96), 2, seed) for n, seed in ((64, 0), (8, 1)))
     ours = {image.file_name: people for people in (known, others) for image in people.annotations.images}
@@ -122,7 +135,7 @@ def drawn() -> tuple[AnnotationSet, AnnotationSet, LoadImage]:
 
 
 def measured(out: Path) -> dict[str, list[dict[str, float | None]]]:
-    """Read what an earlier call has measured: the trainings of a row, by its name."""
+    """Read the results of earlier calls: the trainings of each row, by its name."""
     numbers = out / "numbers.json"
     return json.loads(numbers.read_text()) if numbers.is_file() else {}
 
@@ -130,7 +143,7 @@ def measured(out: Path) -> dict[str, list[dict[str, float | None]]]:
 def start(
     init: Path | None, anew: list[str], skeleton: Skeleton, changes: list[str], seed: int
 ) -> tuple[ClickPose, Skeleton]:
-    """Build the published network with ``changes``; weights are those of ``init``, if given, but what is ``anew``."""
+    """Build the published network with ``changes``; weights are those of ``init``, if given, except ``anew``."""
     model = load_model(init) if init else None
     skeleton = model.skeleton if model else skeleton
     config = change_settings(model.network.config if model else tiny(len(skeleton)), PUBLISHED_NETWORK)

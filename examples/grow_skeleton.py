@@ -1,24 +1,24 @@
-"""Teach a trained model other keypoints from few pictures, and see what its old ones are worth (section 4.7).
+"""Teach a trained model other keypoints from few images, and measure how much its old ones help (section 4.7).
 
-From 14 keypoints to COCO's 17, whose face begins as the head:
+From 14 keypoints to COCO's 17, whose face starts as the head:
 
     python examples/grow_skeleton.py models/demo coco_small/coco_small_train.json coco_small/coco_small_val.json \
         coco_small/images runs/coco17 --parent nose=head --parent left_eye=head --parent right_eye=head \
         --parent left_ear=head --parent right_ear=head
 
-To an animal, of which the model knows no keypoint: 30 frames to learn from, the others to measure on:
+To an animal that shares no keypoint with the model: 30 frames to train on, the others to measure on:
 
     python examples/grow_skeleton.py models/demo mirror_mouse/mirror_mouse.json mirror_mouse/mirror_mouse.json \
         mirror_mouse/images runs/mouse --pictures 30 --limit 60 --epochs 150 --set learning_rate=5e-4
 
-Three models are trained alike: the grown one; one that keeps all but the weights of keypoints, which begin at random;
-and one that keeps its backbone only. Average precision and clicks are measured on all keypoints, on those that the
-old model knew, and on the new ones: a keypoint that is not asked for loses its label, so it is neither scored nor
-clicked. One run of each is one sample; ``--set seed=1`` makes another.
+Three models are trained under the same conditions: the grown one; one that keeps everything except the weights of
+keypoints, which start at random; and one that keeps its backbone only. Average precision and clicks are measured on all
+keypoints, on those that the old model knew, and on the new ones; the others lose their labels, so they are neither
+scored nor clicked. Each number is from a single run; ``--set seed=1`` makes another.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +31,7 @@ from rich.table import Table
 from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
 from clickpose.checkpoints.growing import grow
 from clickpose.checkpoints.model_folder import LoadedModel, load_model, save_model
+from clickpose.commands.options import takes
 from clickpose.commands.settings import change_settings
 from clickpose.evaluation import evaluate
 from clickpose.model import ClickPose
@@ -47,46 +48,65 @@ SHOWN = ("AP", "AP50", "AP@C1", "AP@C4", "clicks@85", "manual_clicks@85")
 OF_KEYPOINTS = ("decoder.keypoint_content.weight", "decoder.keypoint_size.weight", "keypoint_label.weight")
 
 
-def main(
-    model: Path,
-    learn_from: Path,
-    measure_on: Path,
-    images: Path,
-    out: Path,
-    parent: Annotated[list[str], typer.Option(help="new=old: the keypoint that a new one starts from.")] = [],  # noqa: B006
-    pictures: Annotated[int | None, typer.Option(help="Pictures to learn from; None takes all.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Pictures to measure on; None takes all.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 40,
-    changes: Annotated[list[str], typer.Option("--set", help="Any training setting: name=value.")] = [],  # noqa: B006
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What is grown, what it is trained on, and what is measured."""
+
+    model: Path
+    learn_from: Path
+    measure_on: Path
+    images: Path
+    out: Path
+    parent: Annotated[
+        list[str] | None, typer.Option(help="new=old: the keypoint that a new one starts from; repeatable.")
+    ] = None
+    pictures: Annotated[int | None, typer.Option(help="Images to train on; by default all.")] = None
+    limit: Annotated[int | None, typer.Option(help="Images to measure on; by default all.")] = None
+    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 40
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Any training setting, name=value; repeatable.")
+    ] = None
+
+
+@takes(Options)
+def main(options: Options) -> None:
     tune_for_cpu(1)
-    old = load_model(model)
-    known, held_back = split(read_coco(learn_from), read_coco(measure_on), pictures, limit)
-    skeleton = replace(known.skeleton, parents=known.skeleton.parents | dict(pair.split("=") for pair in parent))
-    shared = {name for name in skeleton.keypoints if name in old.skeleton.keypoints}
-    groups = {"all": set(skeleton.keypoints)}
-    if shared:
-        groups |= {"old": shared, "new": groups["all"] - shared}
-    config = change_settings(fine_tuning(epochs=epochs, scenes_per_epoch=None, warmup_steps=20), changes)
+    old, out = load_model(options.model), options.out
+    known, held_back = split(
+        read_coco(options.learn_from), read_coco(options.measure_on), options.pictures, options.limit
+    )
+    parents = dict(pair.split("=") for pair in options.parent or ())
+    skeleton = replace(known.skeleton, parents=known.skeleton.parents | parents)
+    config = fine_tuning(epochs=options.epochs, scenes_per_epoch=None, warmup_steps=20)
+    config = change_settings(config, options.changes or ())
 
     out.mkdir(parents=True, exist_ok=True)
     write_coco(known, out / "learn.json")
+    images = PictureFolder(str(options.images))
     numbers: dict[str, dict[str, dict[str, float | None]]] = {}
     for name, network in starts(old, skeleton).items():
-        predictor = Predictor.load(train_from(out / name, network, skeleton, out / "learn.json", images, config))
-        for group, keypoints in groups.items():
+        trained = train_from(out / name, network, skeleton, DataSource(str(out / "learn.json"), images.root), config)
+        predictor = Predictor.load(trained)
+        for group, keypoints in groups_of(old.skeleton, skeleton).items():
             truth = only_keypoints(convert_set(held_back, skeleton), keypoints)
             if truth.num_persons:
-                metrics = evaluate(predictor, truth, PictureFolder(str(images)), goals=(0.85,))
+                metrics = evaluate(predictor, truth, images, goals=(0.85,))
                 numbers.setdefault(name, {})[group] = {key: metrics[key] for key in SHOWN}
     (out / "numbers.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    show(numbers, f"{len(known)} pictures to learn {skeleton.name} from, {len(held_back)} to measure on")
+    show(numbers, f"{len(known)} images to train {skeleton.name} on, {len(held_back)} to measure on")
+
+
+def groups_of(old: Skeleton, new: Skeleton) -> dict[str, set[str]]:
+    """Return the names of all keypoints and, if some are shared, of the old and of the new ones."""
+    every = set(new.keypoints)
+    shared = every & set(old.keypoints)
+    return {"all": every} | ({"old": shared, "new": every - shared} if shared else {})
 
 
 def split(
     known: AnnotationSet, held_back: AnnotationSet, pictures: int | None, limit: int | None
 ) -> tuple[AnnotationSet, AnnotationSet]:
-    """Choose the pictures to learn from; never measure on one of them."""
+    """Choose the images to train on; never measure on one of them."""
     order = np.random.default_rng(0).permutation(len(known))[:pictures]
     chosen = tuple(known.images[i] for i in order)
     seen = {image.file_name for image in chosen}
@@ -95,7 +115,7 @@ def split(
 
 
 def starts(old: LoadedModel, skeleton: Skeleton) -> dict[str, ClickPose]:
-    """Where training may start from; weights that are not taken over are drawn at random."""
+    """The models that training starts from; weights that are not copied are random."""
     grown = grow(old.network, old.skeleton, skeleton)
     taken = {
         "grown": lambda name: True,
@@ -111,12 +131,10 @@ def starts(old: LoadedModel, skeleton: Skeleton) -> dict[str, ClickPose]:
     return networks
 
 
-def train_from(
-    folder: Path, network: ClickPose, skeleton: Skeleton, data: Path, images: Path, config: TrainConfig
-) -> Path:
-    """Train for a while; interrupted, it goes on where it was."""
+def train_from(folder: Path, network: ClickPose, skeleton: Skeleton, data: DataSource, config: TrainConfig) -> Path:
+    """Train for a while; an interrupted training resumes."""
     start = save_model(folder / "start", network, skeleton, metrics={}, card="")
-    train(TrainJob(str(start), (DataSource(str(data), str(images)),), config), folder / "model", run=folder / "run")
+    train(TrainJob(str(start), (data,), config), folder / "model", run=folder / "run")
     return folder / "model"
 
 
