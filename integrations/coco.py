@@ -92,7 +92,7 @@ def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
     document = {
         "images": [_image_record(image) for image in annotations.images],
         "annotations": [_person_record(person, image.id) for image in annotations.images for person in image.persons],
-        "categories": [_category_record(annotations.skeleton)],
+        "categories": [category_record(annotations.skeleton)],
     }
     partial = Path(f"{path}.partial")
     partial.write_text(json.dumps(document, allow_nan=False))
@@ -105,8 +105,8 @@ def results_to_coco(poses: Mapping[int, Sequence[Pose]]) -> list[dict[str, Any]]
         {
             "image_id": image_id,
             "category_id": PERSON_CATEGORY,
-            "keypoints": _flat(pose.keypoints_px, pose.scores),
-            "bbox": _xywh(pose.box_px),
+            "keypoints": flat(pose.keypoints_px, pose.scores),
+            "bbox": xywh(pose.box_px),
             "score": float(pose.score),
         }
         for image_id, found in poses.items()
@@ -197,15 +197,15 @@ def _person_record(person: PersonAnnotation, image_id: int) -> dict[str, Any]:
         "id": person.id,
         "image_id": image_id,
         "category_id": PERSON_CATEGORY,
-        "keypoints": _flat(person.keypoints_px, person.visibility),
+        "keypoints": flat(person.keypoints_px, person.visibility),
         "num_keypoints": person.num_labelled,
-        "bbox": _xywh(person.box_px),
+        "bbox": xywh(person.box_px),
         "area": float(person.area_px),
         "iscrowd": int(person.is_crowd),
     }
 
 
-def _category_record(skeleton: Skeleton) -> dict[str, Any]:
+def category_record(skeleton: Skeleton) -> dict[str, Any]:
     """Describe the skeleton for COCO's readers and, where it is not built in, in full for ours."""
     record = {
         "id": PERSON_CATEGORY,
@@ -218,10 +218,12 @@ def _category_record(skeleton: Skeleton) -> dict[str, Any]:
     return record
 
 
-def _flat(keypoints_px: Floats, third: NDArray[Any]) -> list[float | int]:
+def flat(keypoints_px: Floats, third: NDArray[Any]) -> list[float | int]:
+    """Return places ``(K, 2)`` and a third number of each, one after the other."""
     return [value for (x, y), v in zip(keypoints_px.tolist(), third.tolist(), strict=True) for value in (x, y, v)]
 
 
-def _xywh(box_px: Floats) -> list[float]:
+def xywh(box_px: Floats) -> list[float]:
+    """Return a box x0, y0, x1, y1 as x, y, width, height."""
     x0, y0, x1, y1 = (float(edge) for edge in box_px)
     return [x0, y0, x1 - x0, y1 - y0]

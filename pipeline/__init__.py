@@ -6,10 +6,15 @@ mixture.py        several data sets trained on together, by weight
 run_log.py        the progress of training, in a file beside its checkpoints
 
 prelabel.py       label images by the million: shards, actors, resumable
+listing.py        find images, here or in a bucket
+name_files.py     files that list images
+planning.py       what was asked for, listed on disk and cut into shards
+inventory.py      what is labelled already; known.py keeps that small
 labeller.py       label one shard
-shards.py         predictions on disk: one Parquet file per shard
-breadcrumbs.py    which image was open when a worker crashed
+shards.py         predictions on disk: Parquet data sets of persons and images
+breadcrumbs.py    which image was open when a worker died
 pictures.py       images by name, here or in a bucket
+roots.py          what an image is called: its path below its root
 
 retrain.py        one round: collect, snapshot, train, compare, promote if better, report
 watch.py          unattended rounds

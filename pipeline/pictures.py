@@ -1,17 +1,14 @@
-"""Pictures by name, here or in a bucket: found from a folder, a pattern or a list, and read by whoever needs them.
+"""Pictures by name, here or in a bucket.
 
 A picture on this machine goes by its absolute path, any other by a URI in which odd characters are percent-encoded.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 import pyarrow
@@ -22,55 +19,7 @@ from clickpose.errors import ClickPoseError, ImageError
 from clickpose.images import decode_image, read_image, refuse_large_file
 from integrations.store import open_filesystem
 
-logger = logging.getLogger(__name__)
-
-SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in [
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "pjpeg",
-        "pjp",
-        "png",
-        "webp",
-        "bmp",
-        "dib",
-        "gif",
-        "tif",
-        "tiff",
-        "avif",
-        "mpo",
-        "jp2",
-        "heic",
-        "heif",
-    ]
-)
-TOOLS_FOLDERS = frozenset({"@eadir", "__macosx"})  # copies and thumbnails, as are folders with a dot in front
 WILDCARDS = re.compile(r"[*?\[]")
-
-
-def find_pictures(source: str | Path | Iterable[str | Path]) -> list[str]:
-    """Return the names of pictures, sorted and each once.
-
-    Args:
-        source: a folder (searched to the bottom), a pattern such as ``data/*.jpg`` (``*`` crosses folders), a
-            picture, a text file with one name a line, or the names themselves. Only a folder or pattern is
-            looked into: a name that leads nowhere is kept, and is found out when somebody reads it.
-
-    Raises:
-        ImageError: there is nothing there, or no picture in it.
-    """
-    if not isinstance(source, str | Path):
-        names = [full_name(name) for name in source]
-    elif str(source).endswith(".txt"):
-        names = _listed_in(Path(source))
-    else:
-        names = _found_at(full_name(source))
-    if not names:
-        raise ImageError(f"there are no pictures in {source if isinstance(source, str | Path) else 'an empty list'}")
-    return sorted(set(names))
 
 
 def read_picture(name: str) -> Image.Image:
@@ -83,16 +32,24 @@ def read_picture(name: str) -> Image.Image:
         return read_image(name)
     if name.startswith("file://"):
         return read_image(os.fsdecode(unquote_to_bytes(urlsplit(name).path)))
+    return decode_image(read_bytes(name), name)
+
+
+def read_bytes(name: str) -> bytes:
+    """Return the content of the file of that full name.
+
+    Raises:
+        ImageError: it is missing, unreadable or too long.
+    """
     try:
-        filesystem, path = _locate(name)
+        filesystem, path = locate(name)
         refuse_large_file(filesystem.get_file_info(path).size or 0, name)
         with filesystem.open_input_stream(path) as stream:
-            data = stream.read()
+            return bytes(stream.read())
     except FileNotFoundError as error:
-        raise ImageError(f"{name} cannot be read: there is no such picture") from error
+        raise ImageError(f"{name} cannot be read: there is no such file") from error
     except (OSError, pyarrow.ArrowException, ClickPoseError) as error:
         raise ImageError(f"{name} cannot be read: {error}") from error
-    return decode_image(bytes(data), name)
 
 
 def full_name(name: str | Path) -> str:
@@ -102,79 +59,17 @@ def full_name(name: str | Path) -> str:
 
 def is_folder(name: str) -> bool:
     """Tell whether a full name is that of a folder."""
-    filesystem, path = _locate(name)
+    filesystem, path = locate(name)
     return bool(filesystem.get_file_info(path.rstrip("/")).type == fs.FileType.Directory)
 
 
 def picture_exists(name: str) -> bool:
     """Tell whether there is a file of that full name."""
-    filesystem, path = _locate(name)
+    filesystem, path = locate(name)
     return bool(filesystem.get_file_info(path).type == fs.FileType.File)
 
 
-def _listed_in(file: Path) -> list[str]:
-    """Names from a text file; relative ones are relative to the file. Empty lines and ``#`` lines are passed over."""
-    try:
-        lines = [line.strip() for line in _read_text(file).splitlines()]
-    except OSError as error:
-        raise ImageError(f"{file} cannot be read: {error.strerror}") from error
-    names = [line for line in lines if line and not line.startswith("#")]
-    return [name if "://" in name else str((file.parent / name).absolute()) for name in names]
-
-
-def _read_text(file: Path) -> str:
-    """Read UTF-8, with or without a mark, or UTF-16 with one; ImageError if it is neither."""
-    data = file.read_bytes()
-    try:
-        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ImageError(f"{file} is neither UTF-8 nor UTF-16 text: save it as UTF-8") from error
-
-
-def _found_at(name: str) -> list[str]:
-    """Names of the pictures that a folder, a pattern or a single picture stands for."""
-    filesystem, path = _locate(name)
-    kind = filesystem.get_file_info(path).type
-    if kind == fs.FileType.File:
-        return [name]
-    if kind == fs.FileType.Directory:
-        return [_name_like(name, found) for found in _pictures_below(filesystem, path)]
-    wildcard = WILDCARDS.search(path)
-    if wildcard is None:
-        raise ImageError(f"there is no picture or folder {name}")
-    folder = path[: wildcard.start()].rpartition("/")[0]
-    return [_name_like(name, found) for found in _pictures_below(filesystem, folder) if fnmatchcase(found, path)]
-
-
-def _pictures_below(filesystem: fs.FileSystem, folder: str) -> list[str]:
-    """Paths of the pictures in a folder and its folders, but those that tools keep for themselves."""
-    if isinstance(filesystem, fs.LocalFileSystem):
-        paths = [PurePosixPath(path) for path in _files_below(folder)]
-    else:
-        infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
-        paths = [PurePosixPath(info.path) for info in infos if info.type == fs.FileType.File]
-    wanted = [path for path in paths if path.suffix.lower() in SUFFIXES and not _is_a_tools(path, folder)]
-    if passed_over := len(paths) - len(wanted):
-        logger.info("%s: %d files are no pictures, or belong to tools", folder, passed_over)
-    return [str(path) for path in wanted]
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    """Paths of all files in a folder on this machine; linked folders are followed, but never in a circle."""
-    visited: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        visited.add(os.path.realpath(parent))
-        folders[:] = sorted(f for f in folders if os.path.realpath(os.path.join(parent, f)) not in visited)
-        yield from (os.path.join(parent, file) for file in files)
-
-
-def _is_a_tools(path: PurePosixPath, folder: str) -> bool:
-    """Tell whether a file, or a folder between ``folder`` and it, is hidden or a tool's own."""
-    below = path.parts[len(PurePosixPath(folder).parts) :]
-    return any(part.startswith(".") or part.lower() in TOOLS_FOLDERS for part in below)
-
-
-def _locate(name: str) -> tuple[fs.FileSystem, str]:
+def locate(name: str) -> tuple[fs.FileSystem, str]:
     """File system of a picture or folder, and the path that it knows it by."""
     if "://" not in name:
         return fs.LocalFileSystem(), name
@@ -186,7 +81,7 @@ def _locate(name: str) -> tuple[fs.FileSystem, str]:
     return filesystem, path if parts.scheme == "file" else f"{netloc}{path}".strip("/")
 
 
-def _name_like(name: str, path: str) -> str:
+def name_like(name: str, path: str) -> str:
     """Name of another path on the file system that ``name`` is on."""
     if "://" not in name:
         return path if _is_utf8(path) else f"file://{quote(os.fsencode(path))}"

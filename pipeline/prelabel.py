@@ -1,70 +1,103 @@
 """Label pictures by the million: Ray Data hands out shards, actors label them, a second run does what is missing.
 
 Every picture ends labelled once or listed with the reason. What crosses between processes is names and counts: the
-pictures are read, and the poses written, by the actors.
+pictures are read, and the poses written, by the actors. The driver keeps sixteen bytes per picture, and the failures.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from clickpose.errors import ClickPoseError, InvalidConfig, StoreError
+from clickpose.errors import ClickPoseError, InvalidConfig
 from pipeline.breadcrumbs import sweep
 from pipeline.cluster import connect, free_workers, has_gpu
-from pipeline.labeller import Labeller, LoadPredictor, ShardResult, load_predictor
-from pipeline.pictures import find_pictures
-from pipeline.progress import progress
-from pipeline.registry import folder_digest
-from pipeline.roots import remember_root, root_of
+from pipeline.inventory import Inventory, SortedOut
+from pipeline.labeller import Labeller, LoadPredictor, ShardResult, describe_model, load_predictor, shard_to_row
+from pipeline.lease import lease
+from pipeline.planning import Listing, list_to_disk, plan_shards
+from pipeline.progress import Advance, progress
+from pipeline.roots import read_roots, remember_root
 from pipeline.shards import (
     FAILED,
     MANIFEST,
     Failure,
     Model,
-    Part,
     Shard,
-    plan_shards,
+    delete_prelabels,
+    drop_halves,
     read_failures,
-    read_parts,
+    read_pictures,
     read_prelabels,
+    refuse_old,
+    shard_names,
     write_failures,
 )
-from pipeline.store import Store, local_folder
+from pipeline.store import Store
 
-__all__ = ["PrelabelSummary", "prelabel", "read_failures", "read_prelabels"]
+__all__ = ["PrelabelOptions", "PrelabelSummary", "count_missing", "prelabel", "read_failures", "read_prelabels"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class PrelabelOptions:
+    """How a run goes.
+
+    Attributes:
+        shard_size: pictures per shard at most; a crash loses at most one shard per worker.
+        num_workers: actors; None means what the cluster has room for, 0 this process and no Ray.
+        limit: pictures to label at most.
+        retry_failed: try those again that could not be labelled, although they have not changed.
+        max_failed: share of pictures that may fail; a run that has to exceed it stops.
+        fresh: delete what earlier runs wrote to the folder.
+    """
+
+    shard_size: int = 64
+    num_workers: int | None = None
+    limit: int | None = None
+    retry_failed: bool = False
+    max_failed: float = 1.0
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        if self.shard_size < 1 or (self.num_workers or 0) < 0:
+            raise InvalidConfig(
+                f"shard_size {self.shard_size} must be at least 1 and num_workers {self.num_workers} at least 0"
+            )
+        if (self.limit or 0) < 0 or not 0 <= self.max_failed <= 1:
+            raise InvalidConfig(f"limit {self.limit} must be at least 0 and max_failed {self.max_failed} in 0..1")
+
+
+@dataclass
 class PrelabelSummary:
-    """How a run ended. Counts are of pictures: ``num_labelled + num_kept + num_failed == num_pictures``.
+    """How a run ended. Counts are of pictures: ``num_pictures`` is the sum of the others.
 
     Attributes:
         out: the folder or URI of the pre-labels.
         model_version: the model that labelled.
-        num_pictures: asked for.
+        num_pictures: asked for, each once.
         num_labelled: labelled by this run.
         num_kept: labelled by an earlier run.
         num_failed: listed in ``failed.parquet`` with the reason.
+        num_left: neither, because of a limit, or because too many failed.
         seconds: how long this run took.
     """
 
     out: str
     model_version: str
-    num_pictures: int
-    num_labelled: int
-    num_kept: int
-    num_failed: int
-    seconds: float
+    num_pictures: int = 0
+    num_labelled: int = 0
+    num_kept: int = 0
+    num_failed: int = 0
+    num_left: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,87 +113,157 @@ def prelabel(
     images: str | Path | Iterable[str | Path],
     out: str | Path,
     model_folder: str | Path,
+    options: PrelabelOptions | None = None,
     *,
-    shard_size: int = 64,
-    num_workers: int | None = None,
     load: LoadPredictor = load_predictor,
 ) -> PrelabelSummary:
     """Label every picture that ``out`` does not hold yet.
 
     Args:
-        images: folder, pattern, list or text file of pictures; see ``find_pictures``.
+        images: folder, pattern, list or file of pictures; see ``list_pictures``.
         out: the folder or URI of the pre-labels, e.g. ``<store>/prelabels/<run>``; one model each.
         model_folder: path or URI of the model. Its last name is the version.
-        shard_size: pictures in a part at most; what a death costs.
-        num_workers: actors; None means what the cluster has room for, 0 this process and no Ray.
+        options: None stands for the defaults.
         load: makes the predictor inside a worker.
 
     Raises:
         ImageError: there are no pictures.
-        InvalidConfig: a number is out of range.
+        StoreInUse: somebody else labels into ``out``.
         StoreError: ``out`` holds the pre-labels of another model, or cannot be written.
-        ClickPoseError: the workers cannot start; the message says why.
+        ClickPoseError: the workers cannot start, or more failed than allowed; the message says why.
     """
-    if shard_size < 1 or (num_workers or 0) < 0:
-        raise InvalidConfig(f"shard_size {shard_size} must be at least 1 and num_workers {num_workers} at least 0")
-    began = time.monotonic()
-    store, model, uris = Store(out), describe_model(model_folder), find_pictures(images)
-    parts = _parts_of(store, model)
-    remember_root(store, root_of(images if isinstance(images, str | Path) else uris, uris))
-    sweep(store)
-
-    labelled = {uri for part in parts for uri in part.uris}
-    missing = [uri for uri in uris if uri not in labelled]
-    results = _label_all(missing, Job(model, store.uri, load), shard_size, num_workers)
-    sweep(store)
-
-    failures = _account_for(missing, results, store)
-    write_failures(store, [*_failed_elsewhere(store, uris, labelled), *failures])
-    summary = PrelabelSummary(
-        out=store.uri,
-        model_version=model.version,
-        num_pictures=len(uris),
-        num_labelled=len(missing) - len(failures),
-        num_kept=len(uris) - len(missing),
-        num_failed=len(failures),
-        seconds=round(time.monotonic() - began, 3),
-    )
-    store.write_json(MANIFEST, _manifest(summary, model, parts, results))
-    logger.info("%s", summary)
+    began, options = time.monotonic(), options or PrelabelOptions()
+    store, model = Store(out), describe_model(model_folder)
+    with list_to_disk(images) as listing, lease(store, "pre-labelling"):
+        if options.fresh:
+            delete_prelabels(store)
+        run = _Run(listing, Job(model, store.uri, load), options)
+        remember_root(store, listing.root)
+        drop_halves(store)
+        sweep(store)
+        run.label()
+        sweep(store)
+        run.finish(began)
+    summary = run.summary
+    if run.is_hopeless:
+        failed = f"{summary.num_failed} of {summary.num_pictures} images failed"
+        raise ClickPoseError(f"{failed}, more than the {options.max_failed:.0%} allowed: see {store.uri_of(FAILED)}")
     return summary
 
 
-def describe_model(folder: str | Path) -> Model:
-    """Name the model in a folder or URI by its last part, and take the hash of its content."""
-    uri = str(folder) if "://" in str(folder) else str(Path(folder).absolute())
-    version = PurePosixPath(urlsplit(uri).path if "://" in uri else uri).name
-    return Model(version, uri, folder_digest(local_folder(uri)))
+def count_missing(
+    images: str | Path | Iterable[str | Path],
+    out: str | Path,
+    model_folder: str | Path,
+    options: PrelabelOptions | None = None,
+) -> PrelabelSummary:
+    """Count what ``prelabel`` would do, and write nothing: ``num_left`` is what it would label, without a limit."""
+    job = Job(describe_model(model_folder), Store(out).uri, load_predictor)
+    with list_to_disk(images) as listing:
+        run = _Run(listing, job, options or PrelabelOptions())
+        for _ in run.sorted_out():
+            pass
+    return run.summary
 
 
-def _parts_of(store: Store, model: Model) -> list[Part]:
-    """Parts of earlier runs, all by the same model."""
-    parts = read_parts(store)
-    if any(part.model_digest != model.digest for part in parts):
-        raise StoreError(f"{store.uri} holds pre-labels of another model than {model.version}; choose another folder")
-    return parts
+class _Run:
+    """One run over a listing: what there is, what is done, and which pictures failed."""
+
+    def __init__(self, listing: Listing, job: Job, options: PrelabelOptions) -> None:
+        self.listing, self.job, self.options, self.store = listing, job, options, Store(job.out)
+        self.failures: list[Failure] = []
+        self.summary = PrelabelSummary(job.out, job.model.version)
+        refuse_old(self.store)
+        earlier = read_failures(job.out) if self.store.exists(FAILED) else []
+        self.inventory = Inventory(self.store, job.model, earlier)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether more failed than allowed, however the rest would go."""
+        return self.summary.num_failed > self.options.max_failed * self.listing.num_pictures
+
+    def sorted_out(self) -> Iterator[SortedOut]:
+        """Yield what is to be labelled of each chunk of the listing, and count it as left."""
+        summary = self.summary
+        for chunk in self.listing.chunks(read_roots(self.store, self.listing.root)):
+            found = self.inventory.sort_out(chunk, retry_failed=self.options.retry_failed)
+            summary.num_pictures += len(found.missing) + found.num_kept + found.num_failed
+            summary.num_kept += found.num_kept
+            summary.num_failed += found.num_failed
+            summary.num_left += len(found.missing)
+            yield found
+
+    def label(self) -> None:
+        """Label what is missing, up to the limit, as long as not too much fails."""
+        num_shards, remaining = 0, self.options.limit
+        with progress(f"labelling with {self.job.model.version}", self.listing.num_pictures) as advance:
+            for found in self.sorted_out():
+                advance(0, skipped=found.num_kept + found.num_failed)
+                chosen = found.missing[:remaining]
+                remaining = None if remaining is None else remaining - len(chosen)
+                shards = plan_shards(chosen, self.job.model, self.options.shard_size, num_shards)
+                num_shards += len(shards)
+                self.inventory.plan(chosen)
+                self._label(shards, advance)
+                if self.is_hopeless:
+                    break
+        self.inventory.drop_replaced()
+
+    def finish(self, began: float) -> None:
+        """Write what became of every picture."""
+        self.summary.seconds = round(time.monotonic() - began, 3)
+        write_failures(self.store, [*self.inventory.failures_elsewhere(), *self.failures])
+        self.store.write_json(MANIFEST, self._manifest())
+        logger.info("%s", self.summary)
+
+    def _label(self, shards: Sequence[Shard], advance: Advance) -> None:
+        tried = 0
+        for result in label_shards(shards, self.job, self.options.num_workers):
+            count = result.num_labelled + len(result.failures)
+            self._book(result.num_labelled, result.failures)
+            advance(count, len(result.failures))
+            tried += count
+            if self.is_hopeless:
+                return
+        if tried < sum(len(shard.pictures) for shard in shards):
+            self._book(0, self._lost(shards))
+
+    def _book(self, num_labelled: int, failures: Sequence[Failure]) -> None:
+        self.failures += failures
+        self.summary.num_labelled += num_labelled
+        self.summary.num_failed += len(failures)
+        self.summary.num_left -= num_labelled + len(failures)
+
+    def _lost(self, shards: Sequence[Shard]) -> list[Failure]:
+        """Return the pictures that are neither labelled nor reported as failed; the next run tries them again."""
+        written = set(shard_names(self.store)).intersection(shard.name for shard in shards)
+        known = {picture.uri for _, _, pictures in read_pictures(self.store, sorted(written)) for picture in pictures}
+        known.update(failure.uri for failure in self.failures)
+        lost = [picture for shard in shards for picture in shard.pictures if picture.uri not in known]
+        reason = "never came back from its worker; run again"
+        return [Failure(p._replace(num_bytes=None, modified_ns=None), f"{p.uri} {reason}") for p in lost]
+
+    def _manifest(self) -> dict[str, Any]:
+        passed_over = self.listing.passed_over
+        return {
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model_version": self.job.model.version,
+            "model_digest": self.job.model.digest,
+            "num_shards": len(shard_names(self.store)),
+            "last_run": asdict(self.summary),
+            "passed_over": dict(passed_over.counts),
+            "passed_over_examples": passed_over.examples,
+        }
 
 
-def _label_all(uris: Sequence[str], job: Job, shard_size: int, num_workers: int | None) -> list[ShardResult]:
-    """Label pictures on Ray, or in this process where ``num_workers`` is 0."""
-    results: list[ShardResult] = []
-    if not uris:
-        return results
+def label_shards(shards: Sequence[Shard], job: Job, num_workers: int | None) -> Iterator[ShardResult]:
+    """Yield the result of each shard as soon as it is there: from Ray, or this process if ``num_workers`` is 0."""
+    if not shards:
+        return
     if num_workers is None:
         connect()
         num_workers = free_workers()
-    fair_share = math.ceil(len(uris) / max(1, num_workers))
-    shards = plan_shards(uris, job.model, min(shard_size, fair_share))
-    run = _on_ray(shards, job, num_workers) if num_workers else _in_this_process(shards, job)
-    with progress(f"labelling with {job.model.version}", len(uris)) as advance:
-        for result in run:
-            results.append(result)
-            advance(result.num_labelled + len(result.failures))
-    return results
+    yield from _on_ray(shards, job, num_workers) if num_workers else _in_this_process(shards, job)
 
 
 def _in_this_process(shards: Sequence[Shard], job: Job) -> Iterator[ShardResult]:
@@ -169,11 +272,10 @@ def _in_this_process(shards: Sequence[Shard], job: Job) -> Iterator[ShardResult]
 
 
 def _on_ray(shards: Sequence[Shard], job: Job, num_workers: int) -> Iterator[ShardResult]:
-    """Yield the result of each shard as soon as an actor has it."""
     import ray
 
     connect()
-    rows = [{"name": shard.name, "uris": list(shard.uris)} for shard in shards]
+    rows = [shard_to_row(shard) for shard in shards]
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Labeller,  # type: ignore[arg-type]  # Ray makes an actor of the class and calls that
         fn_constructor_args=(job.model, job.out, job.load),
@@ -187,38 +289,3 @@ def _on_ray(shards: Sequence[Shard], job: Job, num_workers: int) -> Iterator[Sha
             yield ShardResult.from_row(row)
     except ray.exceptions.RayError as error:
         raise ClickPoseError(f"labelling stopped, run it again to go on: {str(error).splitlines()[-1]}") from error
-
-
-def _account_for(uris: Sequence[str], results: Sequence[ShardResult], store: Store) -> list[Failure]:
-    """Failures of this run, with every picture that is neither labelled nor reported as failed."""
-    failures = [failure for result in results for failure in result.failures]
-    if len(failures) + sum(result.num_labelled for result in results) == len(uris):
-        return failures
-    known = {failure.uri for failure in failures}.union(*(part.uris for part in read_parts(store)))
-    lost = [Failure(uri, f"{uri} never came back from its worker; run again") for uri in uris if uri not in known]
-    return failures + lost
-
-
-def _failed_elsewhere(store: Store, uris: Sequence[str], labelled: set[str]) -> list[Failure]:
-    """Failures of earlier runs over other pictures, which this run cannot have mended."""
-    if not store.exists(FAILED):
-        return []
-    known = labelled.union(uris)
-    return [failure for failure in read_failures(store.uri) if failure.uri not in known]
-
-
-def _manifest(
-    summary: PrelabelSummary, model: Model, parts: Sequence[Part], results: Sequence[ShardResult]
-) -> dict[str, Any]:
-    """Describe the whole folder, earlier runs included."""
-    written = [result for result in results if result.num_labelled]
-    pictures = {part.name: len(part.uris) for part in parts} | {r.name: r.num_labelled for r in written}
-    hashes = {part.name: part.sha256 for part in parts} | {r.name: r.sha256 for r in written}
-    return {
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model_version": model.version,
-        "model_digest": model.digest,
-        "num_labelled": sum(pictures.values()),
-        "last_run": asdict(summary),
-        "parts": {name: {"pictures": pictures[name], "sha256": hashes[name]} for name in sorted(pictures)},
-    }

@@ -16,18 +16,18 @@ from pipeline.store import Store
 ROOTS = "roots.json"
 
 
-def root_of(source: str | Path | Iterable[str | Path], names: Sequence[str]) -> str:
-    """Return the folder, path or URI, that all pictures of a source are below; see ``find_pictures``.
+def root_of(source: str | Path | Iterable[str | Path], deepest: str) -> str:
+    """Return the folder, path or URI, that all pictures of a source are below; see ``list_pictures``.
 
     That is the folder itself, a pattern's part without wildcards, the folder of a list, and else the deepest folder
     that the pictures have in common.
 
     Args:
         source: where the pictures were looked for.
-        names: what was found there.
+        deepest: their common folder.
     """
     candidate = _folder_meant(full_name(source)) if isinstance(source, str | Path) else ""
-    return candidate if candidate and _are_below(candidate, names) else common_folder(names)
+    return candidate if candidate and f"{deepest}/".startswith(f"{candidate}/") else deepest
 
 
 def _folder_meant(name: str) -> str:
@@ -35,10 +35,6 @@ def _folder_meant(name: str) -> str:
         return _without_query(name).rstrip("/")
     wildcard = WILDCARDS.search(_without_query(name))
     return name[: wildcard.start() if wildcard else len(name)].rpartition("/")[0]
-
-
-def _are_below(folder: str, names: Sequence[str]) -> bool:
-    return all(name.startswith(f"{folder}/") for name in names)
 
 
 def _without_query(name: str) -> str:
@@ -58,9 +54,9 @@ def remember_root(store: Store, root: str) -> None:
         store.write_json(ROOTS, [*roots, root])
 
 
-def read_roots(store: Store, names: Sequence[str]) -> list[str]:
-    """Return the roots of a folder of pre-labels; of one that tells none, the common folder of its pictures."""
-    return list(store.read_json(ROOTS)) if store.exists(ROOTS) else [common_folder(names)]
+def read_roots(store: Store, default: str) -> list[str]:
+    """Return the roots of a folder of pre-labels, or the one that it is about to get."""
+    return list(store.read_json(ROOTS)) if store.exists(ROOTS) else [default]
 
 
 def relative_name(name: str, roots: Sequence[str]) -> str:

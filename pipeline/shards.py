@@ -1,10 +1,12 @@
-"""Pre-labels on disk: shards of pictures, one Parquet file each, readable without us.
+"""Pre-labels on disk: Parquet that any tool reads, one file per shard of pictures in each of two data sets.
 
-    part-<shard>.parquet    a row for each labelled picture: uri, width, height, poses (JSON), model_version
-    failed.parquet          a row for each picture that could not be labelled: uri, reason
-    manifest.json           counts, hashes and the model
+    persons/part-<shard>.parquet   a row per person: image, person, box, score, keypoints, visibility
+    images/part-<shard>.parquet    a row per labelled picture; written last, so that a shard counts with it
+    failed.parquet                 a row per picture that could not be labelled, with the reason
+    manifest.json                  counts, the model, and what was passed over
 
-A part's name is a function of its pictures and the model: written twice, it is the same file.
+The model and its skeleton are in the metadata of both schemas; ``docs/prelabelling.md`` describes every column. A
+shard's name is a function of its pictures and the model: written twice, it is the same file.
 """
 
 from __future__ import annotations
@@ -22,29 +24,48 @@ import pyarrow.parquet as pq
 
 from clickpose.annotations import Pose
 from clickpose.errors import StoreError
+from clickpose.skeleton import Skeleton
+from pipeline.listing import Picture
 from pipeline.store import Store
 
-FAILED, MANIFEST = "failed.parquet", "manifest.json"
-PART_SCHEMA = pa.schema(
+PERSONS, IMAGES, FAILED, MANIFEST = "persons", "images", "failed.parquet", "manifest.json"
+WRITTEN = (PERSONS, IMAGES, FAILED, MANIFEST)
+READERS, READ_AHEAD = 16, 256  # a bucket answers many requests at once
+PICTURE_FIELDS = [
+    ("image", pa.string()),
+    ("uri", pa.string()),
+    ("num_bytes", pa.int64()),
+    ("modified", pa.timestamp("ns", tz="UTC")),
+]
+IMAGE_SCHEMA = pa.schema([*PICTURE_FIELDS, ("width", pa.int32()), ("height", pa.int32()), ("num_persons", pa.int32())])
+PERSON_SCHEMA = pa.schema(
     [
-        ("uri", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("poses", pa.string()),
-        ("model_version", pa.string()),
+        ("image", pa.string()),
+        ("person", pa.int32()),
+        ("box", pa.list_(pa.float32(), 4)),
+        ("score", pa.float32()),
+        ("keypoints", pa.list_(pa.list_(pa.float32(), 3))),
+        ("visibility", pa.list_(pa.int8())),
     ]
 )
-FAILED_SCHEMA = pa.schema([("uri", pa.string()), ("reason", pa.string())])
-READERS = 16  # a bucket answers many requests at once
+FAILED_SCHEMA = pa.schema([*PICTURE_FIELDS, ("reason", pa.string())])
 
 
 @dataclass(frozen=True)
 class Model:
-    """The model that labels: its version, the folder (path or URI) it lies in, and the hash of its content."""
+    """The model that labels.
+
+    Attributes:
+        version: what it is called: the last name of its folder.
+        folder: path or URI.
+        digest: hash of what it computes with, wherever the folder lies.
+        skeleton: of the poses.
+    """
 
     version: str
     folder: str
     digest: str
+    skeleton: Skeleton
 
 
 @dataclass(frozen=True)
@@ -52,141 +73,219 @@ class Shard:
     """Pictures that are labelled together, by name."""
 
     name: str
-    uris: tuple[str, ...]
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
 class Prelabel:
     """A labelled picture; ``poses`` is empty where the model saw nobody."""
 
-    uri: str
+    picture: Picture
     size_wh: tuple[int, int]
     poses: tuple[Pose, ...]
     model_version: str
+
+    @property
+    def uri(self) -> str:
+        """Path or URI of the picture."""
+        return self.picture.uri
 
 
 @dataclass(frozen=True)
 class Failure:
     """A picture that could not be labelled, and the reason in one sentence."""
 
-    uri: str
+    picture: Picture
     reason: str
 
-
-@dataclass(frozen=True)
-class Part:
-    """A part that is already written: its name, the pictures in it, the model's digest and its own SHA-256."""
-
-    name: str
-    uris: tuple[str, ...]
-    model_digest: str
-    sha256: str
+    @property
+    def uri(self) -> str:
+        """Path or URI of the picture."""
+        return self.picture.uri
 
 
-def plan_shards(uris: Sequence[str], model: Model, shard_size: int) -> list[Shard]:
-    """Cut a list of pictures into shards of at most ``shard_size``."""
-    slices = (tuple(uris[first : first + shard_size]) for first in range(0, len(uris), shard_size))
-    return [Shard(shard_name(pictures, model), pictures) for pictures in slices]
-
-
-def shard_name(uris: Sequence[str], model: Model) -> str:
-    """Name a shard after its pictures and the model, and nothing else."""
-    lines = "\n".join([model.version, model.digest, *uris])
+def shard_name(pictures: Sequence[Picture], model: Model) -> str:
+    """Name a shard after its pictures and the content of the model, and nothing else."""
+    lines = "\n".join([model.digest, *(f"{p.name} {p.num_bytes} {p.modified_ns}" for p in pictures)])
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
-def write_part(store: Store, name: str, prelabels: Sequence[Prelabel], model: Model) -> str:
-    """Write a part in one step and return its SHA-256."""
-    rows = [
-        {
-            "uri": prelabel.uri,
-            "width": prelabel.size_wh[0],
-            "height": prelabel.size_wh[1],
-            "poses": json.dumps([pose_to_dict(pose) for pose in prelabel.poses]),
-            "model_version": prelabel.model_version,
-        }
+def write_shard(store: Store, name: str, prelabels: Sequence[Prelabel], model: Model) -> None:
+    """Write the rows of a shard; half of it does not count."""
+    metadata = {
+        "model_version": model.version,
+        "model_digest": model.digest,
+        "keypoints": json.dumps(model.skeleton.keypoints),
+        "skeleton": json.dumps(model.skeleton.to_dict()),
+    }
+    persons = [
+        _person_row(prelabel.picture, number, pose)
         for prelabel in prelabels
+        for number, pose in enumerate(prelabel.poses)
     ]
-    schema = PART_SCHEMA.with_metadata({"model_version": model.version, "model_digest": model.digest})
-    return _write_table(store, f"part-{name}.parquet", pa.Table.from_pylist(rows, schema=schema))
+    images = [_image_row(prelabel) for prelabel in prelabels]
+    for folder, rows, schema in ((PERSONS, persons, PERSON_SCHEMA), (IMAGES, images, IMAGE_SCHEMA)):
+        table = pa.Table.from_pylist(rows, schema=schema.with_metadata(metadata))
+        _write_table(store, _file(folder, name), table)
 
 
-def read_parts(store: Store) -> list[Part]:
-    """Return what every part holds, without its poses."""
+def refuse_old(store: Store) -> None:
+    """Raise StoreError if an older version wrote to the folder, in one file per shard."""
+    if any(name.startswith("part-") for name in store.names()):
+        raise StoreError(f"{store.uri} was written by an older version: label into another folder, or with --fresh")
+
+
+def shard_names(store: Store, folder: str = IMAGES) -> list[str]:
+    """Return the sorted names of the shards that are written."""
+    files = [name for name in store.names(folder) if name.startswith("part-") and name.endswith(".parquet")]
+    return [file.removeprefix("part-").removesuffix(".parquet") for file in files]
+
+
+def drop_halves(store: Store) -> None:
+    """Delete what interrupted writers left: persons of a shard that does not count."""
+    for name in set(shard_names(store, PERSONS)) - set(shard_names(store)):
+        store.delete(_file(PERSONS, name))
+
+
+def drop_rows(store: Store, name: str, is_kept: Sequence[bool]) -> None:
+    """Delete some pictures of a shard, and their persons; the shard with the last one."""
+    images, persons = _read_table(store, _file(IMAGES, name)), _read_table(store, _file(PERSONS, name))
+    kept_persons = np.repeat(np.asarray(is_kept, bool), images["num_persons"].to_numpy())
+    for folder, table, mask in ((PERSONS, persons, kept_persons), (IMAGES, images, np.asarray(is_kept, bool))):
+        if any(is_kept):
+            _write_table(store, _file(folder, name), table.filter(pa.array(mask)))
+    if not any(is_kept):
+        for folder in (IMAGES, PERSONS):
+            store.delete(_file(folder, name))
+
+
+def read_pictures(store: Store, names: Sequence[str] | None = None) -> Iterator[tuple[str, str, list[Picture]]]:
+    """Yield the name of each shard, or of some, with the digest of its model, and its pictures."""
+    names = shard_names(store) if names is None else names
+
+    def read(name: str) -> tuple[str, str, list[Picture]]:
+        table = _read_table(store, _file(IMAGES, name))
+        return name, _metadata(table).get("model_digest", ""), _pictures(table)
+
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda file: _read_part(store, file), part_files(store)))
-
-
-def part_files(store: Store) -> list[str]:
-    """Sorted names of the parts in a folder of pre-labels."""
-    return [name for name in store.names() if name.startswith("part-") and name.endswith(".parquet")]
+        for first in range(0, len(names), READ_AHEAD):
+            yield from pool.map(read, names[first : first + READ_AHEAD])
 
 
 def read_prelabels(folder: str) -> Iterator[Prelabel]:
-    """Yield every labelled picture of a folder or URI of pre-labels, part by part.
+    """Yield every labelled picture of a folder or URI of pre-labels, shard by shard.
 
     Raises:
-        StoreError: a part cannot be read.
+        StoreError: a shard cannot be read, or two hold the same picture.
     """
+    store, seen = Store(folder), set[int]()
+    refuse_old(store)
+    for name in shard_names(store):
+        for prelabel in _read_shard(store, name):
+            if (key := hash(prelabel.uri)) in seen:
+                raise StoreError(f"{store.uri} holds {prelabel.uri} twice: run clickpose prelabel again to mend that")
+            seen.add(key)
+            yield prelabel
+
+
+def read_skeleton(folder: str) -> Skeleton:
+    """Return the skeleton of the poses in a folder of pre-labels; StoreError if there are none."""
     store = Store(folder)
-    for file in part_files(store):
-        for row in _read_table(store, file).to_pylist():
-            poses = tuple(pose_from_dict(values) for values in json.loads(row["poses"]))
-            yield Prelabel(row["uri"], (row["width"], row["height"]), poses, row["model_version"])
+    for name in shard_names(store):
+        return Skeleton.from_dict(json.loads(_metadata(_read_table(store, _file(IMAGES, name)))["skeleton"]))
+    raise StoreError(f"there are no pre-labels in {store.uri}: is it the folder that clickpose prelabel wrote?")
 
 
 def write_failures(store: Store, failures: Sequence[Failure]) -> None:
     """Write the list of pictures that could not be labelled; an empty list says that none failed."""
-    rows = [{"uri": failure.uri, "reason": failure.reason} for failure in failures]
+    rows = [_picture_row(failure.picture) | {"reason": failure.reason} for failure in failures]
     _write_table(store, FAILED, pa.Table.from_pylist(rows, schema=FAILED_SCHEMA))
 
 
 def read_failures(folder: str) -> list[Failure]:
     """Return the pictures that could not be labelled; StoreError if the run has not come to its end."""
-    return [Failure(row["uri"], row["reason"]) for row in _read_table(Store(folder), FAILED).to_pylist()]
+    table = _read_table(Store(folder), FAILED)
+    return [Failure(*row) for row in zip(_pictures(table), table["reason"].to_pylist(), strict=True)]
 
 
-def pose_to_dict(pose: Pose) -> dict[str, Any]:
-    """Plain values for JSON: pixels to a thousandth, scores to a ten-thousandth."""
+def delete_prelabels(store: Store) -> None:
+    """Delete all that was ever written, and nothing else."""
+    for name in (*WRITTEN, *(name for name in store.names() if name.startswith("part-"))):
+        store.delete(name)
+
+
+def _picture_row(picture: Picture) -> dict[str, Any]:
     return {
-        "keypoints_px": np.round(pose.keypoints_px.astype(float), 3).tolist(),
-        "visibility": pose.visibility.tolist(),
-        "scores": np.round(pose.scores.astype(float), 4).tolist(),
-        "box_px": np.round(pose.box_px.astype(float), 3).tolist(),
-        "score": round(float(pose.score), 4),
-        "held": pose.held.tolist(),
+        "image": picture.name,
+        "uri": picture.uri,
+        "num_bytes": picture.num_bytes,
+        "modified": picture.modified_ns,
     }
 
 
-def pose_from_dict(values: dict[str, Any]) -> Pose:
-    """Read a pose back from plain values."""
+def _image_row(prelabel: Prelabel) -> dict[str, Any]:
+    width, height = prelabel.size_wh
+    shown = {"width": width, "height": height, "num_persons": len(prelabel.poses)}
+    return _picture_row(prelabel.picture) | shown
+
+
+def _person_row(picture: Picture, number: int, pose: Pose) -> dict[str, Any]:
+    keypoints = np.concatenate((pose.keypoints_px, pose.scores[:, None]), 1)
+    return {
+        "image": picture.name,
+        "person": number,
+        "box": pose.box_px.tolist(),
+        "score": float(pose.score),
+        "keypoints": keypoints.tolist(),
+        "visibility": pose.visibility.tolist(),
+    }
+
+
+def _pictures(table: pa.Table) -> list[Picture]:
+    modified = table["modified"].cast(pa.int64())
+    columns = (table["uri"], table["num_bytes"], modified, table["image"])
+    return [Picture(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+
+
+def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
+    images, persons = _read_table(store, _file(IMAGES, name)), _read_table(store, _file(PERSONS, name))
+    counts = images["num_persons"].to_pylist()
+    if sum(counts) != len(persons):
+        raise StoreError(f"{store.uri_of(_file(PERSONS, name))} does not hold the persons of its images: label anew")
+    poses, version = iter(persons.to_pylist()), _metadata(images).get("model_version", "")
+    sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
+    for picture, size_wh, count in zip(_pictures(images), sizes, counts, strict=True):
+        yield Prelabel(picture, size_wh, tuple(_pose(next(poses)) for _ in range(count)), version)
+
+
+def _pose(row: dict[str, Any]) -> Pose:
+    keypoints = np.asarray(row["keypoints"], np.float32).reshape(-1, 3)
     return Pose(
-        keypoints_px=np.asarray(values["keypoints_px"], np.float32).reshape(-1, 2),
-        visibility=np.asarray(values["visibility"], np.int64),
-        scores=np.asarray(values["scores"], np.float32),
-        box_px=np.asarray(values["box_px"], np.float32),
-        score=float(values["score"]),
-        held=np.asarray(values["held"], bool),
+        keypoints_px=keypoints[:, :2],
+        visibility=np.asarray(row["visibility"], np.int64),
+        scores=keypoints[:, 2],
+        box_px=np.asarray(row["box"], np.float32),
+        score=float(row["score"]),
+        held=np.zeros(len(keypoints), bool),
     )
 
 
-def _write_table(store: Store, name: str, table: pa.Table) -> str:
+def _file(folder: str, name: str) -> str:
+    return f"{folder}/part-{name}.parquet"
+
+
+def _metadata(table: pa.Table) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+
+
+def _write_table(store: Store, name: str, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    data = sink.getvalue().to_pybytes()
-    store.write_bytes(name, data)
-    return hashlib.sha256(data).hexdigest()
+    store.write_bytes(name, sink.getvalue().to_pybytes())
 
 
-def _read_table(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
+def _read_table(store: Store, name: str) -> pa.Table:
     try:
-        return pq.read_table(pa.BufferReader(store.read_bytes(name)), columns=columns)
+        return pq.read_table(pa.BufferReader(store.read_bytes(name)), use_threads=False)
     except pa.ArrowInvalid as error:
         raise StoreError(f"{store.uri_of(name)} is no Parquet file: {error}") from error
-
-
-def _read_part(store: Store, file: str) -> Part:
-    table = _read_table(store, file, ["uri"])
-    digest = (table.schema.metadata or {}).get(b"model_digest", b"").decode()
-    sha256 = hashlib.sha256(store.read_bytes(file)).hexdigest()
-    return Part(file.removeprefix("part-").removesuffix(".parquet"), tuple(table["uri"].to_pylist()), digest, sha256)

@@ -60,7 +60,7 @@ def init(
     """
     from clickpose.checkpoints.model_folder import load_model
     from integrations.label_studio.projects import LocalImages, Service, set_up_project
-    from pipeline.pictures import find_pictures
+    from pipeline.listing import find_pictures
 
     skeleton, shown, service = load_model(model).skeleton, None, None
     if pictures is not None:
@@ -123,11 +123,13 @@ def sync(
     json: JsonFile = None,
 ) -> None:
     """Freeze all annotations of a project as a snapshot; unchanged annotations give the same one."""
+    from pipeline.lease import lease
     from pipeline.snapshot import take_snapshot
     from pipeline.store import Store
 
-    collected = collect(url, title, model)
-    snapshot = take_snapshot(Store(store), collected.annotations, collected.provenance)
+    with lease(Store(store), "taking a snapshot"):
+        collected = collect(url, title, model)
+        snapshot = take_snapshot(Store(store), collected.annotations, collected.provenance)
     left_out = list(collected.left_out)
     counts = f"{len(snapshot.annotations)} pictures, {snapshot.annotations.num_persons} persons"
     typer.echo(f"{snapshot.id}: {counts}" + (f"; left out, see above: {len(left_out)}" if left_out else ""))

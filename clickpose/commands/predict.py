@@ -56,7 +56,7 @@ def _targets(photos: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, P
         InvalidConfig: an image or folder does not exist, or two images would be written to the same file.
         ImageError: a folder has no images.
     """
-    from pipeline.pictures import find_pictures
+    from pipeline.listing import find_pictures
 
     taken: dict[Path, Path] = {}
     for source in photos:

@@ -38,7 +38,7 @@ def predict_anew(project: Project, store: Store, version: str, *, num_workers: i
     """
     from clickpose.checkpoints.model_folder import load_model
     from integrations.label_studio.tasks import make_prediction
-    from pipeline.prelabel import prelabel, read_prelabels
+    from pipeline.prelabel import PrelabelOptions, prelabel, read_prelabels
     from pipeline.registry import Registry
 
     model = Registry(store).fetch(version)
@@ -48,7 +48,7 @@ def predict_anew(project: Project, store: Store, version: str, *, num_workers: i
         waiting = waiting_tasks(client, number, project.images, version)
         if not waiting:
             return 0
-        prelabel(list(waiting), out, model, num_workers=num_workers)
+        prelabel(list(waiting), out, model, PrelabelOptions(num_workers=num_workers))
         rows = [
             {**make_prediction(found.poses, skeleton, found.size_wh, model_version=version), "task": waiting[found.uri]}
             for found in read_prelabels(out)

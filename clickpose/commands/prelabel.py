@@ -2,31 +2,108 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clickpose.commands.output import JsonFile, write_json
+from clickpose.commands.options import takes
+from clickpose.commands.output import write_json
+from clickpose.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from pipeline.prelabel import PrelabelOptions, PrelabelSummary
 
 
-def prelabel(
-    images: Annotated[str, typer.Argument(help="Folder, pattern, or text file of paths or URIs.")],
-    out: Annotated[str, typer.Argument(help="Folder or URI of the pre-labels.")],
-    model: Annotated[str, typer.Option(help="Model folder, by path or URI.")],
-    shard_size: Annotated[int, typer.Option(help="Images per output shard; a crash loses at most one shard.")] = 64,
+@dataclass(frozen=True)
+class PrelabelCommand:
+    """What is labelled, with what, and how."""
+
+    images: Annotated[
+        str,
+        typer.Argument(help="Folder, pattern, or a file that lists images: text, CSV, JSON, JSON lines, Parquet."),
+    ]
+    out: Annotated[str, typer.Argument(help="Folder or URI of the pre-labels.")]
+    model: Annotated[str, typer.Option(help="Model folder, by path or URI.")]
+    shard_size: Annotated[
+        int, typer.Option(help="Images per output shard; a crash loses at most one shard per worker.")
+    ] = 64
     workers: Annotated[
-        int | None, typer.Option(help="Ray actors; 0 for this process; by default as many as fit.")
-    ] = None,
-    json: JsonFile = None,
-) -> None:
-    """Label every image once, or list the reason why not; run it again to resume."""
+        int | None, typer.Option(help="Ray actors; 0 for this process. By default as many as fit.")
+    ] = None
+    limit: Annotated[int | None, typer.Option(help="Images to label at most.", min=0)] = None
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try images again that failed before and have not changed.")
+    ] = False
+    max_failed: Annotated[
+        str, typer.Option(help="Share of images that may fail; stop, and exit with 1, when it is exceeded.")
+    ] = "50%"
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the pre-labels in OUT first.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done, and do nothing.")] = False
+    coco: Annotated[Path | None, typer.Option(help="Write all pre-labels in OUT to this COCO file, too.")] = None
+    json: Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")] = None
+
+    def options(self) -> PrelabelOptions:
+        """Return how the run goes; InvalidConfig if a number is out of range."""
+        from pipeline.prelabel import PrelabelOptions
+
+        return PrelabelOptions(
+            shard_size=self.shard_size,
+            num_workers=self.workers,
+            limit=self.limit,
+            retry_failed=self.retry_failed,
+            max_failed=read_share(self.max_failed),
+            fresh=self.fresh,
+        )
+
+
+@takes(PrelabelCommand)
+def prelabel(command: PrelabelCommand) -> None:
+    """Label every image once, or list it with the reason; run again to label only what is missing.
+
+    OUT gets Parquet data sets of persons and images that any tool reads: see docs/prelabelling.md.
+    """
+    from pipeline.prelabel import count_missing
     from pipeline.prelabel import prelabel as label
 
-    summary = label(images, out, model, shard_size=shard_size, num_workers=workers)
+    run = count_missing if command.dry_run else label
+    summary = run(command.images, command.out, command.model, command.options())
+    typer.echo(f"would label {summary.num_left} images: {counts(summary)}" if command.dry_run else counts(summary))
+    if command.coco and not command.dry_run:
+        write_coco_file(command.out, command.coco)
+    write_json(command.json, asdict(summary))
+
+
+def counts(summary: PrelabelSummary) -> str:
+    """Return how a run ended, in numbers that add up."""
     kept = f", {summary.num_kept} were labelled before" if summary.num_kept else ""
-    typer.echo(
+    left = f", {summary.num_left} are left" if summary.num_left else ""
+    return (
         f"{summary.num_labelled} of {summary.num_pictures} images labelled by {summary.model_version} "
-        f"in {summary.seconds:.0f} s{kept}, {summary.num_failed} failed: {summary.out}"
+        f"in {summary.seconds:.0f} s{kept}{left}, {summary.num_failed} failed: {summary.out}"
     )
-    write_json(json, asdict(summary))
+
+
+def write_coco_file(prelabels: str, path: Path) -> None:
+    """Write a folder of pre-labels as one COCO file; StoreError if nothing is labelled."""
+    from integrations.coco_predictions import write_predictions
+    from pipeline.shards import read_prelabels, read_skeleton
+
+    images = ((found.picture.name, found.size_wh, found.poses) for found in read_prelabels(prelabels))
+    write_predictions(images, read_skeleton(prelabels), path)
+
+
+def read_share(text: str) -> float:
+    """Read a share such as ``5%`` or ``0.05``.
+
+    Raises:
+        InvalidConfig: it is neither.
+    """
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise InvalidConfig(f"{text!r} is no share: write it as 5% or 0.05")
+    return share

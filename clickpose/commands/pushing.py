@@ -16,8 +16,7 @@ from integrations.label_studio.addresses import address_below, find_document_roo
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.pushing import PredictedPicture
 from pipeline.pictures import full_name
-from pipeline.roots import read_roots, relative_name
-from pipeline.shards import read_parts, read_prelabels
+from pipeline.shards import read_prelabels, refuse_old, shard_names
 from pipeline.store import Store
 
 PredictedPictures = Callable[[LabelStudio, int, str | None], Iterator[PredictedPicture]]
@@ -30,16 +29,14 @@ def predicted_pictures(prelabels: str) -> PredictedPictures:
         StoreError: there are no pre-labels.
     """
     store = Store(prelabels)
-    uris = [uri for part in read_parts(store) for uri in part.uris]
-    if not uris:
+    refuse_old(store)
+    if not shard_names(store):
         raise StoreError(f"there are no pre-labels in {store.uri}: is it the folder that clickpose prelabel wrote?")
-    roots = read_roots(store, uris)
 
     def pictures(client: LabelStudio, project: int, serve_from: str | None) -> Iterator[PredictedPicture]:
         addresses = Addresses(client, project, serve_from)
         for found in read_prelabels(prelabels):
-            name = relative_name(found.uri, roots)
-            address = addresses.of(found.uri, name)
+            name, address = found.picture.name, addresses.of(found.uri, found.picture.name)
             yield PredictedPicture(name, address, found.size_wh, found.poses, found.model_version)
 
     return pictures

@@ -28,9 +28,8 @@ from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.tasks import make_prediction
 from pipeline.dataset import FETCHED, PictureFolder
-from pipeline.pictures import find_pictures
-from pipeline.roots import remember_root
-from pipeline.shards import Model, Prelabel, write_part
+from pipeline.listing import list_pictures
+from pipeline.shards import Model, Prelabel, write_shard
 from pipeline.snapshot import current_snapshot, load_snapshot
 from pipeline.store import Store
 
@@ -87,13 +86,12 @@ def command(
 
 def prelabel(photos: Path, out: Path, version: str = "v1") -> Path:
     """Write pre-labels as a run would, each image with as many persons as its width tells."""
-    store, model = Store(out), Model(version, "models", version)
-    remember_root(store, str(photos))
     found = []
-    for uri in find_pictures(photos):
-        size_wh = Image.open(uri).size
-        found.append(Prelabel(uri, size_wh, tuple(pose(size_wh) for _ in range(size_wh[0] - 63)), version))
-    write_part(store, f"{version}", found, model)
+    for picture in list_pictures(photos):
+        size_wh = Image.open(picture.uri).size
+        named = picture._replace(name=picture.uri.removeprefix(f"{photos}/"))
+        found.append(Prelabel(named, size_wh, tuple(pose(size_wh) for _ in range(size_wh[0] - 63)), version))
+    write_shard(Store(out), version, found, Model(version, "models", version, SKELETON))
     return out
 
 

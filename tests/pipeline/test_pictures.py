@@ -10,7 +10,8 @@ from pyarrow import fs
 
 from clickpose.errors import ImageError
 from pipeline import pictures
-from pipeline.pictures import find_pictures, read_picture
+from pipeline.listing import PassedOver, find_pictures, list_pictures
+from pipeline.pictures import read_picture
 
 
 @pytest.fixture
@@ -116,21 +117,36 @@ def test_links_are_followed_and_copies_of_tools_are_not_taken(tmp_path: Path) ->
     assert find_pictures(folder) == [str(folder / "linked" / "a.jpg")]
 
 
+def test_what_is_passed_over_is_counted_by_reason(make_pictures, tmp_path: Path) -> None:
+    folder = make_pictures("a.jpg", ".hidden.jpg", "@eaDir/a.jpg", "deep/b.jpg")
+    (folder / "notes.md").write_text("no picture")
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "itself.jpg").symlink_to(folder / "itself.jpg")
+    (folder / "nowhere.jpg").symlink_to(tmp_path / "missing.jpg")
+    passed_over = PassedOver()
+    found = list(list_pictures(folder, passed_over))
+    assert names_in(folder, [f.uri for f in found]) == ["a.jpg", "deep/b.jpg", "itself.jpg", "nowhere.jpg"]
+    assert [f.num_bytes is None for f in found] == [False, False, True, True]  # the last are found out when read
+    assert passed_over.counts == {
+        "hidden": 1,
+        "a folder of a tool": 1,
+        "no picture by its name": 1,
+        "a link to a folder that was looked into already": 1,
+    }
+    assert passed_over.examples["no picture by its name"] == [str(folder / "notes.md")]
+
+
+def test_a_picture_has_size_and_time_however_it_was_found(bucket, make_pictures) -> None:
+    folder = make_pictures("a.jpg")
+    status = (folder / "a.jpg").stat()
+    for source in (folder, f"{folder}/*.jpg", [folder / "a.jpg"], "mock:///pictures", ["mock:///pictures/a.jpg"]):
+        (found,) = list_pictures(source)
+        assert (found.num_bytes, found.modified_ns) == (status.st_size, status.st_mtime_ns)
+
+
 def test_a_name_that_is_no_text_is_read_all_the_same(tmp_path: Path) -> None:
     Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
     (name,) = find_pictures(tmp_path)
     name.encode()  # can be stored
     assert read_picture(name).size == (3, 2)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_lists_are_read_in_the_encodings_that_editors_write(tmp_path: Path, encoding: str) -> None:
-    (tmp_path / "list.txt").write_text("größe.jpg\n", encoding=encoding)
-    assert find_pictures(tmp_path / "list.txt") == [str(tmp_path / "größe.jpg")]
-
-
-def test_a_list_in_another_encoding_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_bytes(b"caf\xe9.jpg")
-    with pytest.raises(ImageError, match="save it as UTF-8"):
-        find_pictures(tmp_path / "list.txt")

@@ -12,7 +12,16 @@ def test_without_a_terminal_progress_is_a_line_in_the_log(caplog) -> None:
     with caplog.at_level(logging.INFO), progress("labelling", 3) as advance:
         advance(1)
         advance(2)
-    assert [record.message for record in caplog.records] == ["labelling: 3 of 3"]
+    (line,) = (record.message for record in caplog.records)
+    assert line.startswith("labelling: 3 of 3, ") and line.endswith("/s")
+
+
+def test_rate_and_time_left_count_what_was_done_and_not_what_was_skipped(caplog, monkeypatch) -> None:
+    seconds = iter([0.0, 0.0, 20.0, 20.0, 20.0, 20.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds, 20.0))
+    with caplog.at_level(logging.INFO), progress("labelling", 1000) as advance:
+        advance(40, failed=3, skipped=400)
+    assert caplog.messages == ["labelling: 440 of 1000, 3 failed, 2/s, 5 min left"]
 
 
 def test_in_a_terminal_progress_is_a_bar(capsys, monkeypatch) -> None:
@@ -48,7 +57,7 @@ def test_a_run_is_shown_from_outside(tmp_path, caplog, monkeypatch) -> None:
     with caplog.at_level(logging.INFO), shown(str(tmp_path), "training"):
         RunLog(str(tmp_path), total_steps=2, first_epoch=0).after_epoch(0, 2, {})
         time.sleep(0.1)
-    assert "training: 2 of 2" in caplog.messages
+    assert [line for line in caplog.messages if line.startswith("training: 2 of 2")]
 
 
 @pytest.mark.parametrize(("resources", "workers"), [({"CPU": 4}, 3), ({"CPU": 1}, 1), ({"CPU": 16, "GPU": 2}, 2)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.pictures import find_pictures
+from pipeline.listing import find_pictures
 from pipeline.roots import common_folder, read_roots, relative_name, remember_root, root_of
 from pipeline.store import Store
 
@@ -11,7 +11,7 @@ ODD = ["cam1/0001.jpg", "cam2/0001.jpg", "ü b/100%.jpg", "q?.jpg", "frame:01.jp
 
 def names_below_root(source) -> list[str]:
     found = find_pictures(source)
-    return [relative_name(name, [root_of(source, found)]) for name in found]
+    return [relative_name(name, [root_of(source, common_folder(found))]) for name in found]
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
@@ -39,9 +39,9 @@ def test_what_has_nothing_in_common_keeps_its_full_name() -> None:
 def test_names_stay_when_more_roots_are_labelled_into_the_same_folder(tmp_path) -> None:
     store = Store(tmp_path)
     names = ["/p/cam1/a.jpg", "/p/cam2/a.jpg"]
-    assert read_roots(store, names) == ["/p"]
+    assert read_roots(store, "/p") == ["/p"]
     for root in ("/p/cam1", "/p", "/p/cam1"):
         remember_root(store, root)
-    roots = read_roots(store, names)
+    roots = read_roots(store, "")
     assert roots == ["/p/cam1", "/p"]
     assert [relative_name(name, roots) for name in names] == ["a.jpg", "cam2/a.jpg"]

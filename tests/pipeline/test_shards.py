@@ -1,84 +1,164 @@
+"""Pre-labels on disk are plain Parquet: what was written is read back, by us and by others."""
+
+import dataclasses
+import json
+
 import numpy as np
-import pyarrow.parquet as pq
+import pandas
+import pyarrow.dataset
 import pytest
 
 from clickpose.errors import StoreError
+from clickpose.skeleton import Skeleton
+from pipeline.listing import Picture
+from pipeline.planning import plan_shards
 from pipeline.shards import (
+    Failure,
     Model,
     Prelabel,
-    plan_shards,
-    pose_from_dict,
-    pose_to_dict,
-    read_parts,
+    delete_prelabels,
+    drop_halves,
+    drop_rows,
+    read_failures,
+    read_pictures,
     read_prelabels,
+    read_skeleton,
     shard_name,
-    write_part,
+    shard_names,
+    write_failures,
+    write_shard,
 )
 from pipeline.store import Store
 
-MODEL = Model("v1", "/models/v1", "abc")
+SKELETON = Skeleton.from_dict({"name": "paw", "keypoints": ["left_a", "right_a", "b"], "links": [[0, 2]]})
+MODEL = Model("v1", "/models/v1", "abc", SKELETON)
 
 
-def test_shards_hold_every_picture_once() -> None:
-    uris = [f"{i}.jpg" for i in range(10)]
-    shards = plan_shards(uris, MODEL, shard_size=4)
-    assert [len(shard.uris) for shard in shards] == [4, 4, 2]
-    assert [uri for shard in shards for uri in shard.uris] == uris
-    assert len({shard.name for shard in shards}) == 3
+def picture(name: str, **more) -> Picture:
+    return Picture(f"/photos/{name}", **{"num_bytes": 7, "modified_ns": 1_700_000_000_123_456_789, "name": name} | more)
 
 
-def test_a_shard_is_named_after_pictures_and_model_alone() -> None:
-    name = shard_name(["a", "b"], MODEL)
-    assert name == shard_name(["a", "b"], Model("v1", "/elsewhere/v1", "abc"))
+def prelabel(name: str, *poses) -> Prelabel:
+    return Prelabel(picture(name), (32, 24), poses, "v1")
+
+
+def free(pose):
+    """A pose of which nothing was placed by hand, as all that a model finds."""
+    return dataclasses.replace(pose, held=np.zeros(len(pose.held), bool))
+
+
+def test_shards_hold_every_picture_once_and_begin_small() -> None:
+    pictures = [picture(f"{i}.jpg") for i in range(100)]
+    shards = plan_shards(pictures, MODEL, max_size=16)
+    assert [one for shard in shards for one in shard.pictures] == pictures
+    sizes = [len(shard.pictures) for shard in shards]
+    assert sizes[:9] == [4] * 8 + [8] and max(sizes[:-1]) == 8
+    assert len(plan_shards(pictures, MODEL, max_size=16, num_before=10**6)[0].pictures) == 16
+    assert len({shard.name for shard in shards}) == len(shards)
+
+
+def test_a_shard_is_named_after_pictures_and_the_models_content_alone() -> None:
+    name = shard_name([picture("a"), picture("b")], MODEL)
+    assert name == shard_name([picture("a"), picture("b")], Model("v2", "/elsewhere/v2", "abc", SKELETON))
+    assert name == shard_name([picture(n)._replace(uri=f"/moved/{n}") for n in "ab"], MODEL)
     others = [
-        shard_name(["a"], MODEL),
-        shard_name(["ab"], MODEL),
-        shard_name(["a", "b"], Model("v2", "/models/v1", "abc")),
-        shard_name(["a", "b"], Model("v1", "/models/v1", "def")),
+        shard_name([picture("a")], MODEL),
+        shard_name([picture("ab")], MODEL),
+        shard_name([picture("a"), picture("b", num_bytes=8)], MODEL),
+        shard_name([picture("a"), picture("b", modified_ns=5)], MODEL),
+        shard_name([picture("a"), picture("b")], Model("v1", "/models/v1", "def", SKELETON)),
     ]
-    assert len({name, *others}) == 5
+    assert len({name, *others}) == 6
 
 
-def test_a_pose_there_and_back(make_pose) -> None:
-    pose = make_pose(seed=3)
-    read = pose_from_dict(pose_to_dict(pose))
-    np.testing.assert_allclose(read.keypoints_px, pose.keypoints_px, atol=5.1e-4)
-    np.testing.assert_allclose(read.scores, pose.scores, atol=5.1e-5)
-    np.testing.assert_array_equal(read.visibility, pose.visibility)
-    np.testing.assert_array_equal(read.held, pose.held)
-    np.testing.assert_array_equal(read.box_px, pose.box_px)
-    assert read.score == pose.score
-    assert [(a.dtype, a.shape) for a in vars(read).values() if hasattr(a, "dtype")] == [
-        (a.dtype, a.shape) for a in vars(pose).values() if hasattr(a, "dtype")
-    ]
-
-
-def test_a_part_there_and_back(tmp_path, make_pose) -> None:
-    store = Store(tmp_path)
-    written = [Prelabel("a.jpg", (32, 24), (make_pose(), make_pose(seed=1)), "v1"), Prelabel("b.jpg", (8, 6), (), "v1")]
-    sha256 = write_part(store, "s0", written, MODEL)
+def test_a_shard_there_and_back(tmp_path, make_pose) -> None:
+    written = [prelabel("a.jpg", free(make_pose()), free(make_pose(seed=1))), prelabel("b.jpg")]
+    write_shard(Store(tmp_path), "s0", written, MODEL)
     read = list(read_prelabels(str(tmp_path)))
-
-    assert [(p.uri, p.size_wh, len(p.poses), p.model_version) for p in read] == [
-        ("a.jpg", (32, 24), 2, "v1"),
-        ("b.jpg", (8, 6), 0, "v1"),
+    assert [(p.picture, p.size_wh, p.model_version) for p in read] == [
+        (p.picture, p.size_wh, p.model_version) for p in written
     ]
-    part = read_parts(store)[0]
-    assert (part.name, part.uris, part.model_digest, part.sha256) == ("s0", ("a.jpg", "b.jpg"), "abc", sha256)
+    assert [len(p.poses) for p in read] == [2, 0]
+    for one, other in zip(read[0].poses, written[0].poses, strict=True):
+        for name, value in vars(other).items():
+            np.testing.assert_array_equal(getattr(one, name), value, err_msg=name)
+            assert getattr(value, "dtype", None) == getattr(getattr(one, name), "dtype", None)
+    assert read_skeleton(str(tmp_path)) == SKELETON
+    assert list(read_pictures(Store(tmp_path))) == [("s0", "abc", [p.picture for p in written])]
 
 
-def test_the_same_part_is_the_same_file(tmp_path, make_pose) -> None:
-    prelabels = [Prelabel("a.jpg", (32, 24), (make_pose(),), "v1")]
-    assert write_part(Store(tmp_path), "s0", prelabels, MODEL) == write_part(Store(tmp_path), "s1", prelabels, MODEL)
+def test_the_same_shard_is_the_same_file(tmp_path, make_pose) -> None:
+    for name in ("s0", "s1"):
+        write_shard(Store(tmp_path), name, [prelabel("a.jpg", make_pose())], MODEL)
+    for folder in ("persons", "images"):
+        contents = {file.read_bytes() for file in (tmp_path / folder).iterdir()}
+        assert len(contents) == 1
 
 
-def test_a_part_is_plain_parquet(tmp_path, make_pose) -> None:
-    write_part(Store(tmp_path), "s0", [Prelabel("a.jpg", (32, 24), (make_pose(),), "v1")], MODEL)
-    table = pq.read_table(tmp_path / "part-s0.parquet")
-    assert [str(field.type) for field in table.schema] == ["string", "int32", "int32", "string", "string"]
+def test_others_read_the_folders_as_they_are(tmp_path, make_pose) -> None:
+    store = Store(tmp_path)
+    write_shard(store, "s0", [prelabel("a.jpg", make_pose(), make_pose(seed=1)), prelabel("b.jpg")], MODEL)
+    write_shard(store, "s1", [prelabel("c.jpg", make_pose(seed=2))], MODEL)
+    persons = pandas.read_parquet(tmp_path / "persons")
+    assert list(zip(persons["image"], persons["person"], strict=True)) == [("a.jpg", 0), ("a.jpg", 1), ("c.jpg", 0)]
+    assert np.stack(persons["keypoints"].iloc[0]).shape == (3, 3)
+    assert list(persons["box"].iloc[0]) == [0, 0, 32, 24]
+    assert dict(zip(*pandas.read_parquet(tmp_path / "images")[["image", "num_persons"]].values.T, strict=True)) == {
+        "a.jpg": 2,
+        "b.jpg": 0,
+        "c.jpg": 1,
+    }
+    metadata = pyarrow.dataset.dataset(tmp_path / "persons").schema.metadata
+    assert json.loads(metadata[b"keypoints"]) == ["left_a", "right_a", "b"]
+    assert Skeleton.from_dict(json.loads(metadata[b"skeleton"])) == SKELETON
 
 
-def test_a_broken_part_is_named(tmp_path) -> None:
-    (tmp_path / "part-s0.parquet").write_bytes(b"half a fi")
-    with pytest.raises(StoreError, match=r"part-s0\.parquet"):
-        read_parts(Store(tmp_path))
+def test_rows_can_be_deleted_with_their_persons(tmp_path, make_pose) -> None:
+    store = Store(tmp_path)
+    write_shard(
+        store, "s0", [prelabel("a.jpg", make_pose()), prelabel("b.jpg"), prelabel("c.jpg", make_pose(seed=2))], MODEL
+    )
+    drop_rows(store, "s0", [False, True, True])
+    left = list(read_prelabels(str(tmp_path)))
+    assert [p.picture.name for p in left] == ["b.jpg", "c.jpg"]
+    np.testing.assert_array_equal(left[1].poses[0].keypoints_px, make_pose(seed=2).keypoints_px)
+    drop_rows(store, "s0", [False, False])
+    assert shard_names(store) == shard_names(store, "persons") == []
+
+
+def test_half_a_shard_does_not_count_and_is_swept_away(tmp_path, make_pose) -> None:
+    store = Store(tmp_path)
+    write_shard(store, "s0", [prelabel("a.jpg", make_pose())], MODEL)
+    (tmp_path / "images" / "part-s0.parquet").unlink()  # killed before it was written
+    assert list(read_prelabels(str(tmp_path))) == []
+    drop_halves(store)
+    assert list((tmp_path / "persons").iterdir()) == []
+
+
+def test_a_picture_in_two_shards_is_refused(tmp_path, make_pose) -> None:
+    for name in ("s0", "s1"):
+        write_shard(Store(tmp_path), name, [prelabel("a.jpg", make_pose())], MODEL)
+    with pytest.raises(StoreError, match=r"/photos/a\.jpg twice"):
+        list(read_prelabels(str(tmp_path)))
+
+
+def test_failures_there_and_back(tmp_path) -> None:
+    failures = [Failure(picture("a.jpg"), "broken"), Failure(Picture("/x.jpg"), "missing")]
+    write_failures(Store(tmp_path), failures)
+    assert read_failures(str(tmp_path)) == failures
+
+
+def test_a_broken_shard_is_named(tmp_path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "part-s0.parquet").write_bytes(b"half a fi")
+    with pytest.raises(StoreError, match=r"images/part-s0\.parquet"):
+        list(read_pictures(Store(tmp_path)))
+
+
+def test_what_an_older_version_wrote_is_not_taken_for_nothing(tmp_path) -> None:
+    (tmp_path / "part-0.parquet").touch()
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(StoreError, match="older version"):
+        list(read_prelabels(str(tmp_path)))
+    delete_prelabels(Store(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -19,7 +19,7 @@ from clickpose.training.config import fine_tuning_for
 from integrations.label_studio.pushing import Pushed, push
 from integrations.store import MODELS
 from pipeline.dataset import FETCHED
-from pipeline.prelabel import PrelabelSummary, prelabel
+from pipeline.prelabel import PrelabelOptions, PrelabelSummary, prelabel
 from pipeline.registry import Registry
 from pipeline.retrain import Collected, RetrainConfig, retrain
 from pipeline.round_report import RoundReport
@@ -68,7 +68,7 @@ class Background:
         version, out = self.current(), self.prelabels()
         with ThreadPoolExecutor(1) as pool:
             model = self.registry.fetch(version)
-            labelling = pool.submit(prelabel, self.desk.photos, out, model, shard_size=SHARD_SIZE, num_workers=1)
+            labelling = pool.submit(prelabel, self.desk.photos, out, model, PrelabelOptions(SHARD_SIZE, num_workers=1))
             if len(self.registry.history()) == 1:
                 self._push_while(labelling, out)
             summary = labelling.result()

@@ -24,7 +24,7 @@ from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.projects import LocalImages, Service, set_up_project
 from integrations.label_studio.server import LabelStudioServer, free_port
 from pipeline.lease import lease
-from pipeline.pictures import find_pictures
+from pipeline.listing import find_pictures
 from pipeline.registry import Registry
 from pipeline.store import Store
 from pipeline.watch import wake_up_calls

@@ -1,0 +1,107 @@
+"""What a folder of pre-labels holds already, and what of a listing it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clickpose.errors import StoreError
+from pipeline.known import KeySet, identities, places
+from pipeline.listing import Picture
+from pipeline.shards import Failure, Model, drop_rows, read_pictures
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class SortedOut:
+    """Pictures of a listing that were not listed before: those to label, and how many of the others there are."""
+
+    missing: list[Picture]
+    num_kept: int
+    num_failed: int
+
+
+class Inventory:
+    """The pictures that are labelled, and those that a run lists and plans.
+
+    Args:
+        store: the folder.
+        model: that labels.
+        failures: of earlier runs.
+
+    Raises:
+        StoreError: another model has labelled.
+    """
+
+    def __init__(self, store: Store, model: Model, failures: Sequence[Failure]) -> None:
+        self.store, self.failures = store, failures
+        self.labelled, self.places, self.doubled = KeySet(), KeySet(), KeySet()
+        self.listed, self.planned = KeySet(), KeySet()
+        known = [failure.picture for failure in failures if failure.picture.modified_ns is not None]
+        self.failed = KeySet(identities(known))
+        self._read(model)
+
+    def sort_out(self, pictures: Sequence[Picture], *, retry_failed: bool) -> SortedOut:
+        """Sort out pictures of a listing; what failed is missing if it has changed since, or is to be tried again."""
+        keys = identities(pictures)
+        is_new = ~self.listed.has(keys)
+        first = np.zeros(len(keys), bool)
+        first[np.unique(keys, return_index=True)[1]] = True
+        is_new &= first
+        self.listed.add(keys)
+        is_kept = is_new & self.labelled.has(keys)
+        is_failed = is_new & ~is_kept & self.failed.has(keys) & (not retry_failed)
+        missing = is_new & ~is_kept & ~is_failed
+        return SortedOut([pictures[i] for i in missing.nonzero()[0]], int(is_kept.sum()), int(is_failed.sum()))
+
+    def plan(self, pictures: Sequence[Picture]) -> None:
+        """Note that pictures are about to be labelled."""
+        self.planned.add(places(pictures))
+
+    def drop_replaced(self) -> None:
+        """Delete the rows of pictures that another one took the place of, and all but one row of each picture."""
+        replaced = self.planned.sorted[self.places.has(self.planned.sorted)]
+        in_question = KeySet(np.concatenate((replaced, self.doubled.sorted)))
+        if not len(in_question):
+            return
+        kept: dict[str, tuple[str, int]] = {}
+        for name, _, pictures in read_pictures(self.store):
+            for i in in_question.has(places(pictures)).nonzero()[0]:
+                if self._is_current(pictures[i]) or pictures[i].uri not in kept:
+                    kept[pictures[i].uri] = (name, int(i))
+        for name, _, pictures in read_pictures(self.store):
+            asked = in_question.has(places(pictures))
+            is_kept = [not asked[i] or self._is_kept(p, (name, i), kept) for i, p in enumerate(pictures)]
+            if not all(is_kept):
+                drop_rows(self.store, name, is_kept)
+
+    def failures_elsewhere(self) -> list[Failure]:
+        """Return the failures of earlier runs over pictures that this one did not try."""
+        tried = self.planned.has(places(failure.picture for failure in self.failures))
+        return [failure for failure, was_tried in zip(self.failures, tried, strict=True) if not was_tried]
+
+    def _read(self, model: Model) -> None:
+        labelled, lie_at = [], []
+        for _, digest, pictures in read_pictures(self.store):
+            if digest != model.digest:
+                raise StoreError(
+                    f"{self.store.uri} holds pre-labels of another model than {model.version}; choose another folder,"
+                    " or delete them with --fresh"
+                )
+            labelled.append(identities(pictures))
+            lie_at.append(places(pictures))
+        if labelled:
+            self.labelled.add(np.concatenate(labelled))
+            found, counts = np.unique(np.concatenate(lie_at), return_counts=True)
+            self.places.add(found)
+            self.doubled.add(found[counts > 1])
+
+    def _is_current(self, picture: Picture) -> bool:
+        return bool(self.listed.has(identities([picture]))[0])
+
+    def _is_kept(self, picture: Picture, row: tuple[str, int], kept: dict[str, tuple[str, int]]) -> bool:
+        """Keep one row of each picture; none of one that was tried again and failed."""
+        was_tried = bool(self.planned.has(places([picture]))[0])
+        return kept[picture.uri] == row and (self._is_current(picture) or not was_tried)

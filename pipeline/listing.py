@@ -1,0 +1,216 @@
+"""Pictures found one after the other: in a folder or bucket, by a pattern, or from a file that lists them.
+
+Nothing is kept in memory but the names in one folder, so that millions can be listed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import quote
+
+from pyarrow import fs
+
+from clickpose.errors import ClickPoseError, ImageError
+from pipeline.name_files import is_name_file, read_names
+from pipeline.pictures import WILDCARDS, full_name, locate, name_like, read_bytes
+
+logger = logging.getLogger(__name__)
+
+JPEG = {".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".mpo", ".jp2"}
+OTHERS = {".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+SUFFIXES = frozenset(JPEG | OTHERS)
+TOOLS_FOLDERS = frozenset({"@eadir", "__macosx"})  # copies and thumbnails, as are folders with a dot in front
+LOOKED_UP, LOOKERS = 1000, 16  # names at once; a bucket answers many requests at once
+MAX_EXAMPLES = 20
+
+
+class Picture(NamedTuple):
+    """A picture by its path or URI, with what tells it from another one that took its place.
+
+    Attributes:
+        uri: absolute path, or URI.
+        num_bytes: size of the file; None if that is not known.
+        modified_ns: nanoseconds since 1970; None if that is not known.
+        name: its path below the root it was found under, which is what it is called everywhere else; see ``roots``.
+    """
+
+    uri: str
+    num_bytes: int | None = None
+    modified_ns: int | None = None
+    name: str = ""
+
+
+@dataclass
+class PassedOver:
+    """What a search left out, by reason: how many, and the first of each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, path: str) -> None:
+        """Count a file or folder."""
+        self.counts[reason] += 1
+        if self.counts[reason] <= MAX_EXAMPLES:
+            printable = path.encode(errors="replace").decode()
+            self.examples.setdefault(reason, []).append(printable)
+
+    def report(self) -> None:
+        """Log what was left out."""
+        for reason, count in self.counts.items():
+            logger.info("passed over %d: %s, such as %s", count, reason, self.examples[reason][0])
+
+
+def find_pictures(source: str | Path | Iterable[str | Path]) -> list[str]:
+    """Return the names of pictures, sorted and each once; see ``list_pictures``.
+
+    Raises:
+        ImageError: there is nothing there, or no picture in it.
+    """
+    passed_over = PassedOver()
+    names = sorted({picture.uri for picture in list_pictures(source, passed_over)})
+    passed_over.report()
+    if not names:
+        raise no_pictures(source)
+    return names
+
+
+def no_pictures(source: str | Path | Iterable[str | Path]) -> ImageError:
+    """Return the error that says that there is nothing to be found."""
+    return ImageError(f"there are no pictures in {source if isinstance(source, str | Path) else 'an empty list'}")
+
+
+def list_pictures(
+    source: str | Path | Iterable[str | Path], passed_over: PassedOver | None = None
+) -> Iterator[Picture]:
+    """Yield pictures, always in the same order.
+
+    Args:
+        source: a folder (searched to the bottom), a pattern such as ``data/*.jpg`` (``*`` crosses folders), a
+            picture, a file that lists names (``name_files``), or the names themselves. Only a folder or pattern is
+            looked into: a name that leads nowhere is kept, and is found out when somebody reads it.
+        passed_over: notes what was left out.
+
+    Raises:
+        ImageError: there is nothing there.
+    """
+    if not isinstance(source, str | Path):
+        return _looked_up(full_name(name) for name in source)
+    name = full_name(source)
+    if is_name_file(name):
+        return _looked_up(_listed_in(name))
+    return _found_at(name, PassedOver() if passed_over is None else passed_over)
+
+
+def _listed_in(name: str) -> list[str]:
+    """Names from a file; relative ones are relative to it."""
+    folder = name.rpartition("/")[0]
+
+    def below(listed: str) -> str:
+        if "://" in listed:
+            return listed
+        return f"{folder}/{quote(listed)}" if "://" in folder else os.path.normpath(os.path.join(folder, listed))
+
+    listed = read_names(read_bytes(name), name)
+    if not listed:
+        raise no_pictures(name)
+    return [below(one) for one in listed]
+
+
+def _looked_up(names: Iterable[str]) -> Iterator[Picture]:
+    """Yield pictures given by name, with size and time where there is such a file."""
+    remaining = iter(names)
+    with ThreadPoolExecutor(LOOKERS) as pool:
+        while some := list(islice(remaining, LOOKED_UP)):
+            yield from pool.map(_look_up, some)
+
+
+def _look_up(name: str) -> Picture:
+    try:
+        filesystem, path = locate(name)
+        info = filesystem.get_file_info(path)
+    except (OSError, ValueError, ClickPoseError):  # whoever reads it finds out, and the reason is listed then
+        return Picture(name)
+    return Picture(name, info.size, info.mtime_ns) if info.type == fs.FileType.File else Picture(name)
+
+
+def _found_at(name: str, passed_over: PassedOver) -> Iterator[Picture]:
+    """Yield what a folder, a pattern or a single picture stands for."""
+    filesystem, path = locate(name)
+    kind = filesystem.get_file_info(path).type
+    if kind == fs.FileType.File:
+        return _looked_up([name])
+    if kind == fs.FileType.Directory:
+        return (found._replace(uri=name_like(name, found.uri)) for found in _below(filesystem, path, passed_over))
+    wildcard = WILDCARDS.search(path)
+    if wildcard is None:
+        raise ImageError(f"there is no picture or folder {name}")
+    folder = path[: wildcard.start()].rpartition("/")[0]
+    found_below = _below(filesystem, folder, passed_over)
+    return (f._replace(uri=name_like(name, f.uri)) for f in found_below if fnmatchcase(f.uri, path))
+
+
+def _below(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[Picture]:
+    """Yield the pictures of a folder and its folders, by path, but those that tools keep for themselves."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        return _on_disk(folder, passed_over, {os.path.realpath(folder)})
+    return _in_bucket(filesystem, folder, passed_over)
+
+
+def _on_disk(folder: str, passed_over: PassedOver, visited: set[str]) -> Iterator[Picture]:
+    """Follow linked folders, too, but none a second time."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        passed_over.add(f"a folder that cannot be read: {error.strerror}", folder)
+        return
+    for entry in inside:
+        is_folder = os.path.isdir(entry.path)  # not entry.is_dir(), which raises at a link to itself
+        if reason := _why_not(entry.path, is_folder=is_folder):
+            passed_over.add(reason, entry.path)
+        elif not is_folder:
+            yield _file(entry)
+        elif (real := os.path.realpath(entry.path)) in visited:
+            passed_over.add("a link to a folder that was looked into already", entry.path)
+        else:
+            visited.add(real)
+            yield from _on_disk(entry.path, passed_over, visited)
+
+
+def _file(entry: os.DirEntry[str]) -> Picture:
+    try:
+        status = entry.stat()
+    except OSError:  # a link that leads nowhere is listed as such when it is read
+        return Picture(entry.path)
+    return Picture(entry.path, status.st_size, status.st_mtime_ns)
+
+
+def _in_bucket(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[Picture]:
+    inside = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    for info in sorted(inside, key=lambda info: info.path):
+        is_folder = info.type == fs.FileType.Directory
+        if reason := _why_not(info.path, is_folder=is_folder):
+            passed_over.add(reason, info.path)
+        elif is_folder:
+            yield from _in_bucket(filesystem, info.path, passed_over)
+        else:
+            yield Picture(info.path, info.size, info.mtime_ns)
+
+
+def _why_not(path: str, *, is_folder: bool) -> str:
+    """Return why a file or folder is passed over; empty if it is not."""
+    name = PurePosixPath(path).name
+    if name.startswith("."):
+        return "hidden"
+    if is_folder:
+        return "a folder of a tool" if name.lower() in TOOLS_FOLDERS else ""
+    return "" if PurePosixPath(name).suffix.lower() in SUFFIXES else "no picture by its name"

@@ -1,0 +1,72 @@
+"""Lists of pictures are read in the forms and encodings in which tools write them."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from clickpose.errors import ImageError
+from pipeline import pictures
+from pipeline.listing import find_pictures
+
+NAMES = ["cam1/größe.jpg", "s3://bucket/x.jpg"]
+COCO = {"images": [{"id": i, "file_name": name} for i, name in enumerate(NAMES)], "annotations": []}
+TASKS = [{"id": i, "data": {"image": "/data/x", "file_name": name}} for i, name in enumerate(NAMES)]
+TEXTS = {
+    "list.txt": "# ours\n\n" + "\r\n".join(NAMES),
+    "zeros.txt": "\0".join(NAMES),
+    "one.csv": "\n".join(NAMES),
+    "many.csv": "id,File_Name\n1,cam1/größe.jpg\n2,s3://bucket/x.jpg\n",
+    "tabs.tsv": "image\tsplit\ncam1/größe.jpg\ttrain\ns3://bucket/x.jpg\tdev\n",
+    "lines.jsonl": "\n".join(json.dumps({"uri": name}) for name in NAMES),
+    "strings.ndjson": "\n".join(map(json.dumps, NAMES)),
+    "list.json": json.dumps(NAMES),
+    "coco.json": json.dumps(COCO, ensure_ascii=False),
+    "tasks.json": json.dumps(TASKS),
+}
+
+
+def expected(folder: Path) -> list[str]:
+    return [str(folder / "cam1" / "größe.jpg"), "s3://bucket/x.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_lists_are_read_whatever_their_form_and_encoding(tmp_path: Path, name: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(TEXTS[name].encode(encoding))
+    assert find_pictures(tmp_path / name) == expected(tmp_path)
+
+
+def test_a_parquet_file_lists_names_in_a_column(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"label": [1, 2, 3], "image": [*NAMES, None]}), tmp_path / "list.parquet")
+    assert find_pictures(tmp_path / "list.parquet") == expected(tmp_path)
+
+
+def test_a_list_in_a_bucket_is_relative_to_its_place_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    monkeypatch.setattr(pictures, "_open_once", lambda _: (folder, ""))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "list.txt").write_text("cam 1/a.jpg")
+    assert find_pictures("mock:///photos/list.txt") == ["mock:///photos/cam%201/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("list.txt", b"caf\xe9.jpg", "save it as UTF-8"),
+        ("list.csv", b"id,label\n1,2\n", "no column of image names, only id, label: call it 'file_name'"),
+        ("list.json", b'{"pictures": []}', "a list of names, a COCO file or tasks of Label Studio are expected"),
+        ("list.json", b'["a.jpg"', "cannot be read as JSON"),
+        ("list.json", b'["a.jpg", {"id": 3}]', "entry 1 names no image"),
+        ("list.parquet", b"PAR1", "no Parquet file"),
+        ("list.txt", b"# nothing\n", "there are no pictures in"),
+    ],
+)
+def test_a_list_that_is_none_is_explained(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=said) as error:
+        find_pictures(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
