@@ -43,6 +43,9 @@ class Form(Protocol):
     def encode(self, image: Image.Image) -> Any:
         """Look at an RGB image."""
 
+    def encode_all(self, images: Sequence[Image.Image]) -> Sequence[Any]:
+        """Look at several RGB images."""
+
     def hypotheses(self, encoded: Any) -> list[Pose]:
         """Return every pose that was found, best first; several may show one person."""
 
@@ -111,6 +114,11 @@ class Predictor:
         """
         encoded: EncodedImage = self.form.encode(_as_pil(image))
         return encoded
+
+    @torch.inference_mode()
+    def encode_all(self, images: Sequence[Picture]) -> list[EncodedImage]:
+        """Encode several images at once, which takes less time than one after the other; see ``encode``."""
+        return list(self.form.encode_all([_as_pil(image) for image in images]))
 
     @torch.inference_mode()
     def detect(

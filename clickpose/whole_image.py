@@ -86,6 +86,10 @@ class WholeImage:
         persons = self.network.find_persons(memory)
         return EncodedWholeImage(image.size, values, self._first_pass(persons, values, image.size))
 
+    def encode_all(self, images: Sequence[Image.Image]) -> list[EncodedWholeImage]:
+        """Look at several images, one after the other: they differ in size."""
+        return [self.encode(image) for image in images]
+
     def hypotheses(self, encoded: EncodedWholeImage) -> list[Pose]:
         """Return every pose of the first pass, best first; boxes may extend beyond the image."""
         return list(encoded.hypotheses)

@@ -10,7 +10,9 @@ listing.py        find images, here or in a bucket
 name_files.py     files that list images
 planning.py       what was asked for, listed on disk and cut into shards
 inventory.py      what is labelled already; known.py keeps that small
-labeller.py       label one shard
+labelling_model.py  the model that labels, known by its content
+labeller.py       label one shard: read ahead, look at several images at once
+settling.py       how far poses move when the model looks once more
 shards.py         predictions on disk: Parquet data sets of persons and images
 breadcrumbs.py    which image was open when a worker died
 pictures.py       images by name, here or in a bucket

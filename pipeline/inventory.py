@@ -41,6 +41,7 @@ class Inventory:
         self.listed, self.planned = KeySet(), KeySet()
         known = [failure.picture for failure in failures if failure.picture.modified_ns is not None]
         self.failed = KeySet(identities(known))
+        self.failed_places = KeySet(places(failure.picture for failure in failures))
         self._read(model)
 
     def sort_out(self, pictures: Sequence[Picture], *, retry_failed: bool) -> SortedOut:
@@ -57,8 +58,9 @@ class Inventory:
         return SortedOut([pictures[i] for i in missing.nonzero()[0]], int(is_kept.sum()), int(is_failed.sum()))
 
     def plan(self, pictures: Sequence[Picture]) -> None:
-        """Note that pictures are about to be labelled."""
-        self.planned.add(places(pictures))
+        """Note that pictures are about to be labelled, if there is something of theirs already."""
+        keys = places(pictures)
+        self.planned.add(keys[self.places.has(keys) | self.failed_places.has(keys)])
 
     def drop_replaced(self) -> None:
         """Delete the rows of pictures that another one took the place of, and all but one row of each picture."""

@@ -1,4 +1,4 @@
-"""Which pictures are known, for millions of them: sixteen bytes each, whatever they are called."""
+"""Which pictures are known, for millions of them: eight bytes each, whatever they are called."""
 
 from __future__ import annotations
 

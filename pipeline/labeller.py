@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import islice
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import torch
 from PIL import Image
 
-from clickpose.annotations import Pose
-from clickpose.errors import ClickPoseError, InvalidModel, InvalidSkeleton
-from clickpose.skeleton import Skeleton
+from clickpose.annotations import Click, Pose
+from clickpose.errors import ClickPoseError, InvalidModel
 from pipeline.breadcrumbs import Breadcrumbs
+from pipeline.labelling_model import model_digest
 from pipeline.listing import Picture
 from pipeline.pictures import read_picture
+from pipeline.settling import movement
 from pipeline.shards import Failure, Model, Prelabel, Shard, write_shard
 from pipeline.store import Store, local_folder
 
 MAX_REASON_LENGTH = 500
-COMPUTES_WITH = ("config.json", "skeleton.json", "weights.safetensors")
+MAX_BATCH, MAX_BATCH_PIXELS = 8, 50_000_000  # pictures that are looked at together
+NUM_READERS, AHEAD = 2, 4  # threads, and pictures that wait for the model
 
 
 class Detector(Protocol):
     """What labelling asks of ``clickpose.predictor.Predictor``."""
 
-    def encode(self, image: Image.Image) -> Any:
-        """Encode an RGB picture."""
+    def encode_all(self, images: Sequence[Image.Image]) -> Sequence[Any]:
+        """Encode RGB pictures."""
         ...
 
     def detect(self, encoded: Any) -> list[Pose]:
         """Find every person, best first."""
+        ...
+
+    def published_round(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
+        """Let all persons answer once more, here without a click."""
+        ...
+
+    def expected_clicks(self, encoded: Any, poses: Sequence[Pose]) -> float:
+        """Return how many clicks a picture is expected to take."""
         ...
 
 
@@ -83,54 +93,102 @@ class Labeller:
         return self.label(shard_from_row(row)).to_row()
 
     def label(self, shard: Shard) -> ShardResult:
-        """Label every picture of a shard and write its part."""
+        """Label every picture of a shard and write its rows."""
         with Breadcrumbs(self.store, shard.name) as crumbs:
-            outcomes = [self._label_picture(picture, crumbs) for picture in shard.pictures]
+            if crumbs.is_careful:
+                outcomes = [self._label_carefully(picture, crumbs) for picture in shard.pictures]
+            else:
+                outcomes = [outcome for batch in _batches(shard.pictures) for outcome in self._label_batch(batch)]
             prelabels = [outcome for outcome in outcomes if isinstance(outcome, Prelabel)]
             if prelabels:
                 write_shard(self.store, shard.name, prelabels, self.model)
         failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
         return ShardResult(shard.name, len(prelabels), failures)
 
-    def _label_picture(self, picture: Picture, crumbs: Breadcrumbs) -> Prelabel | Failure:
-        uri = picture.uri
-        if uri in crumbs.blamed:
-            reason = f"{uri} was being labelled when a worker process died, and again when the next one did"
-            return Failure(picture, reason)
-        crumbs.reach(uri)
+    def _label_carefully(self, picture: Picture, crumbs: Breadcrumbs) -> Prelabel | Failure:
+        """Label one picture, noting before that it may be the one that kills."""
+        if picture.uri in crumbs.blamed:
+            reason = "was being labelled when a worker process died, and again when the next one did"
+            return Failure(picture, f"{picture.uri} {reason}")
+        crumbs.reach(picture.uri)
+        return self._label_batch([_read(picture)])[0]
+
+    def _label_batch(self, batch: Sequence[Opened]) -> list[Prelabel | Failure]:
+        """Label pictures together; if that fails, one by one, so that trouble stays with the picture that makes it."""
+        readable = [opened for opened in batch if opened.image is not None]
         try:
-            image = read_picture(uri)
-            poses = self.predictor.detect(self.predictor.encode(image))
-        except ClickPoseError as error:
-            return Failure(picture, str(error)[:MAX_REASON_LENGTH])
+            found = self._look(readable) if len(readable) > 1 else []
         except torch.AcceleratorError:
             raise  # the device is lost to this process: every later picture would fail for the same reason
+        except Exception:
+            found = []
+        labelled = dict(zip((opened.picture.uri for opened in readable), found, strict=False))
+        return [labelled.get(opened.picture.uri) or self._label_alone(opened) for opened in batch]
+
+    def _label_alone(self, opened: Opened) -> Prelabel | Failure:
+        if opened.image is None:
+            return Failure(opened.picture, opened.reason)
+        try:
+            return self._look([opened])[0]
+        except torch.AcceleratorError:
+            raise
         except Exception as error:
-            return Failure(picture, f"{uri} cannot be labelled: {type(error).__name__}: {error}"[:MAX_REASON_LENGTH])
-        return Prelabel(picture, image.size, tuple(poses), self.model.version)
+            reason = f"{opened.picture.uri} cannot be labelled: {type(error).__name__}: {error}"
+            return Failure(opened.picture, reason[:MAX_REASON_LENGTH])
+
+    def _look(self, batch: Sequence[Opened]) -> list[Prelabel]:
+        images = [opened.image for opened in batch if opened.image is not None]
+        return [
+            self._prelabel(opened.picture, image.size, encoded)
+            for opened, image, encoded in zip(batch, images, self.predictor.encode_all(images), strict=True)
+        ]
+
+    def _prelabel(self, picture: Picture, size_wh: tuple[int, int], encoded: Any) -> Prelabel:
+        poses = self.predictor.detect(encoded)
+        expected = self.predictor.expected_clicks(encoded, poses)
+        moved = movement(poses, self.predictor.published_round(encoded, poses, []))
+        return Prelabel(picture, size_wh, tuple(poses), self.model.version, expected, moved)
 
 
-def describe_model(folder: str | Path) -> Model:
-    """Describe the model in a folder or URI: it is called by the last part, and known by its content.
+@dataclass(frozen=True)
+class Opened:
+    """A picture that was read, or the reason why it could not be."""
 
-    Raises:
-        InvalidModel: there is no skeleton in it.
-        StoreError: there is no such folder.
-    """
-    uri = str(folder) if "://" in str(folder) else str(Path(folder).absolute())
-    local = local_folder(uri)
+    picture: Picture
+    image: Image.Image | None
+    reason: str = ""
+
+
+def _read(picture: Picture) -> Opened:
     try:
-        skeleton = Skeleton.load(local / "skeleton.json")
-    except InvalidSkeleton as error:
-        raise InvalidModel(f"{folder} is no model folder: {error}") from error
-    version = PurePosixPath(urlsplit(uri).path if "://" in uri else uri).name
-    return Model(version, uri, model_digest(local), skeleton)
+        return Opened(picture, read_picture(picture.uri))
+    except ClickPoseError as error:
+        return Opened(picture, None, str(error)[:MAX_REASON_LENGTH])
+    except Exception as error:
+        reason = f"{picture.uri} cannot be read: {type(error).__name__}: {error}"
+        return Opened(picture, None, reason[:MAX_REASON_LENGTH])
 
 
-def model_digest(folder: Path) -> str:
-    """Hash the files that a model computes with, and not its card or its name."""
-    files = [folder / name for name in COMPUTES_WITH if (folder / name).is_file()]
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+def _batches(pictures: Sequence[Picture]) -> Iterator[list[Opened]]:
+    """Yield pictures in batches of a certain number of pixels; threads read ahead while a model is busy."""
+    batch, num_pixels = list[Opened](), 0
+    for opened in _read_ahead(pictures):
+        batch.append(opened)
+        num_pixels += opened.image.width * opened.image.height if opened.image else 0
+        if len(batch) == MAX_BATCH or num_pixels > MAX_BATCH_PIXELS:
+            yield batch
+            batch, num_pixels = [], 0
+    if batch:
+        yield batch
+
+
+def _read_ahead(pictures: Sequence[Picture]) -> Iterator[Opened]:
+    remaining = iter(pictures)
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        coming = deque(pool.submit(_read, picture) for picture in islice(remaining, AHEAD))
+        while coming:
+            yield coming.popleft().result()
+            coming.extend(pool.submit(_read, picture) for picture in islice(remaining, 1))
 
 
 def load_predictor(model: Model) -> Detector:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -127,17 +127,22 @@ def _listed_in(name: str) -> list[str]:
 
 def _looked_up(names: Iterable[str]) -> Iterator[Picture]:
     """Yield pictures given by name, with size and time where there is such a file."""
-    remaining = iter(names)
+    remaining, unreachable = iter(names), set[str]()
     with ThreadPoolExecutor(LOOKERS) as pool:
         while some := list(islice(remaining, LOOKED_UP)):
-            yield from pool.map(_look_up, some)
+            yield from pool.map(lambda name: _look_up(name, unreachable), some)
 
 
-def _look_up(name: str) -> Picture:
+def _look_up(name: str, unreachable: set[str]) -> Picture:
+    """Look up a file; a bucket that did not answer is not asked again."""
+    bucket = "/".join(name.split("/")[:3]) if "://" in name else ""
+    if bucket in unreachable:
+        return Picture(name)
     try:
         filesystem, path = locate(name)
         info = filesystem.get_file_info(path)
     except (OSError, ValueError, ClickPoseError):  # whoever reads it finds out, and the reason is listed then
+        unreachable.update({bucket} - {""})
         return Picture(name)
     return Picture(name, info.size, info.mtime_ns) if info.type == fs.FileType.File else Picture(name)
 
@@ -208,9 +213,9 @@ def _in_bucket(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) 
 
 def _why_not(path: str, *, is_folder: bool) -> str:
     """Return why a file or folder is passed over; empty if it is not."""
-    name = PurePosixPath(path).name
+    name = path.rpartition("/")[2]
     if name.startswith("."):
         return "hidden"
     if is_folder:
         return "a folder of a tool" if name.lower() in TOOLS_FOLDERS else ""
-    return "" if PurePosixPath(name).suffix.lower() in SUFFIXES else "no picture by its name"
+    return "" if os.path.splitext(name)[1].lower() in SUFFIXES else "no picture by its name"

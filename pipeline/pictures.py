@@ -54,7 +54,11 @@ def read_bytes(name: str) -> bytes:
 
 def full_name(name: str | Path) -> str:
     """Return the absolute path, or the URI, that a picture or folder goes by."""
-    return str(name) if "://" in str(name) else str(Path(name).absolute())
+    text = os.fspath(name)
+    if "://" in text:
+        return text
+    path = os.path.join(os.getcwd(), text)
+    return path if path == os.path.normpath(path) else str(Path(path))  # Path interns every part, of millions too
 
 
 def is_folder(name: str) -> bool:

@@ -35,10 +35,10 @@ class Listing:
     root: str = ""
     passed_over: PassedOver = field(default_factory=PassedOver)
 
-    def chunks(self, roots: Sequence[str], size: int = CHUNK) -> Iterator[list[Picture]]:
+    def chunks(self, roots: Sequence[str]) -> Iterator[list[Picture]]:
         """Yield the pictures, each with its name below the first of some roots that holds it."""
         self.file.seek(0)
-        while lines := list(islice(self.file, size)):
+        while lines := list(islice(self.file, CHUNK)):
             pictures = (Picture(*json.loads(line)) for line in lines)
             yield [picture._replace(name=relative_name(picture.uri, roots)) for picture in pictures]
 

@@ -1,7 +1,7 @@
 """Label pictures by the million: Ray Data hands out shards, actors label them, a second run does what is missing.
 
 Every picture ends labelled once or listed with the reason. What crosses between processes is names and counts: the
-pictures are read, and the poses written, by the actors. The driver keeps sixteen bytes per picture, and the failures.
+pictures are read, and the poses written, by the actors. The driver keeps a few bytes per picture, and the failures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from clickpose.errors import ClickPoseError, InvalidConfig
 from pipeline.breadcrumbs import sweep
 from pipeline.cluster import connect, free_workers, has_gpu
 from pipeline.inventory import Inventory, SortedOut
-from pipeline.labeller import Labeller, LoadPredictor, ShardResult, describe_model, load_predictor, shard_to_row
+from pipeline.labeller import Labeller, LoadPredictor, ShardResult, load_predictor, shard_to_row
+from pipeline.labelling_model import describe_model
 from pipeline.lease import lease
 from pipeline.planning import Listing, list_to_disk, plan_shards
 from pipeline.progress import Advance, progress

@@ -37,7 +37,16 @@ PICTURE_FIELDS = [
     ("num_bytes", pa.int64()),
     ("modified", pa.timestamp("ns", tz="UTC")),
 ]
-IMAGE_SCHEMA = pa.schema([*PICTURE_FIELDS, ("width", pa.int32()), ("height", pa.int32()), ("num_persons", pa.int32())])
+IMAGE_SCHEMA = pa.schema(
+    [
+        *PICTURE_FIELDS,
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("num_persons", pa.int32()),
+        ("expected_clicks", pa.float32()),
+        ("movement", pa.float32()),
+    ]
+)
 PERSON_SCHEMA = pa.schema(
     [
         ("image", pa.string()),
@@ -78,12 +87,23 @@ class Shard:
 
 @dataclass(frozen=True)
 class Prelabel:
-    """A labelled picture; ``poses`` is empty where the model saw nobody."""
+    """A labelled picture.
+
+    Attributes:
+        picture: which one.
+        size_wh: width and height in pixels.
+        poses: of all persons, best first; none where the model saw nobody.
+        model_version: the model that labelled.
+        expected_clicks: what correcting it is expected to take; see ``clickpose.expected_clicks``.
+        movement: how far poses move in one more round without a click; see ``settling.movement``.
+    """
 
     picture: Picture
     size_wh: tuple[int, int]
     poses: tuple[Pose, ...]
     model_version: str
+    expected_clicks: float = 0.0
+    movement: float = 0.0
 
     @property
     def uri(self) -> str:
@@ -225,8 +245,13 @@ def _picture_row(picture: Picture) -> dict[str, Any]:
 
 def _image_row(prelabel: Prelabel) -> dict[str, Any]:
     width, height = prelabel.size_wh
-    shown = {"width": width, "height": height, "num_persons": len(prelabel.poses)}
-    return _picture_row(prelabel.picture) | shown
+    return _picture_row(prelabel.picture) | {
+        "width": width,
+        "height": height,
+        "num_persons": len(prelabel.poses),
+        "expected_clicks": prelabel.expected_clicks,
+        "movement": prelabel.movement,
+    }
 
 
 def _person_row(picture: Picture, number: int, pose: Pose) -> dict[str, Any]:
@@ -254,8 +279,9 @@ def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
         raise StoreError(f"{store.uri_of(_file(PERSONS, name))} does not hold the persons of its images: label anew")
     poses, version = iter(persons.to_pylist()), _metadata(images).get("model_version", "")
     sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
-    for picture, size_wh, count in zip(_pictures(images), sizes, counts, strict=True):
-        yield Prelabel(picture, size_wh, tuple(_pose(next(poses)) for _ in range(count)), version)
+    worth = zip(images["expected_clicks"].to_pylist(), images["movement"].to_pylist(), strict=True)
+    for picture, size_wh, count, more in zip(_pictures(images), sizes, counts, worth, strict=True):
+        yield Prelabel(picture, size_wh, tuple(_pose(next(poses)) for _ in range(count)), version, *more)
 
 
 def _pose(row: dict[str, Any]) -> Pose:

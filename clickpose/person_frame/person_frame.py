@@ -26,6 +26,7 @@ from clickpose.skeleton import Skeleton
 KEPT_SIDE_PX = 1600  # longer side of the image that is kept, to look at one more crop
 MIN_HYPOTHESIS = 0.1  # finder's score of a person who is counted, if not shown
 MAX_HIDDEN_LOOKS = 3  # hidden persons who are looked at when a keypoint is placed where nobody is shown
+MAX_CROPS = 24  # looked at together
 GUESSED_SIZES = (0.6, 1.0, 1.7)  # of such a person, in median sizes of those shown
 SIZE_IN_IMAGE = 0.35  # the same in shorter sides of the image, where nobody is shown
 
@@ -77,14 +78,24 @@ class PersonFrame:
 
     def encode(self, image: Image.Image) -> EncodedPersons:
         """Find the persons of an RGB image and look at each of those who are sure enough to be shown."""
+        return self.encode_all([image])[0]
+
+    def encode_all(self, images: Sequence[Image.Image]) -> list[EncodedPersons]:
+        """Encode several images; the crops of all their persons are looked at together."""
+        encoded = [self._find(image) for image in images]
+        shown = [one.found.scores >= self.config.min_score for one in encoded]
+        boxes = [one.found.boxes_px[is_shown] for one, is_shown in zip(encoded, shown, strict=True)]
+        self._look([(one, Frame.around(box)) for one, its in zip(encoded, boxes, strict=True) for box in its])
+        for one, its, is_shown in zip(encoded, boxes, shown, strict=True):
+            poses = self._first_poses(one, its, one.found.scores[is_shown])
+            one.poses.extend(drop_duplicates(sorted(poses, key=lambda pose: -pose.score), SAME_PERSON_IOU))
+        return encoded
+
+    def _find(self, image: Image.Image) -> EncodedPersons:
         scale = min(1.0, KEPT_SIDE_PX / max(image.size))
         width, height = (max(1, round(side * scale)) for side in image.size)
         kept = image if scale == 1 else image.resize((width, height), Image.Resampling.BILINEAR)
-        encoded = EncodedPersons(image.size, kept, self.finder(image))
-        shown = encoded.found.scores >= self.config.min_score
-        poses = self._first_poses(encoded, encoded.found.boxes_px[shown], encoded.found.scores[shown])
-        encoded.poses.extend(drop_duplicates(sorted(poses, key=lambda pose: -pose.score), SAME_PERSON_IOU))
-        return encoded
+        return EncodedPersons(image.size, kept, self.finder(image))
 
     def hypotheses(self, encoded: EncodedPersons) -> list[Pose]:
         """Look at everybody who may be a person, best first: what average precision counts."""
@@ -157,7 +168,7 @@ class PersonFrame:
         if not len(boxes_px):
             return []
         frames = [Frame.around(box) for box in boxes_px]
-        looked = torch.stack([seen.looked for seen in self._look(encoded, frames)])
+        looked = torch.stack([seen.looked for seen in self._look([(encoded, frame) for frame in frames])])
         keypoints = first_keypoints(self.network, self.skeleton, self._boxes_in(frames, boxes_px), looked)
         poses = [
             new_pose(places, box, float(score))
@@ -173,7 +184,7 @@ class PersonFrame:
             return []
         poses = [_with_room(pose) for pose in poses]
         frames = [Frame.around(pose.box_px) for pose in poses]
-        maps = side_by_side([seen.maps for seen in self._look(encoded, frames)])
+        maps = side_by_side([seen.maps for seen in self._look([(encoded, frame) for frame in frames])])
         given = self._tensor([frame.to_frame(pose.keypoints_px) for frame, pose in zip(frames, poses, strict=True)])
         free = torch.from_numpy(~np.stack([pose.held for pose in poses])).to(self.device)
         boxes = self._boxes_in(frames, [pose.box_px for pose in poses])
@@ -184,16 +195,22 @@ class PersonFrame:
             for pose, keypoints_px, scores in answers
         ]
 
-    def _look(self, encoded: EncodedPersons, frames: Sequence[Frame]) -> list[Seen]:
-        """Look at those frames that nobody looked at before, all in one batch."""
-        new = [frame for frame in dict.fromkeys(frames) if frame not in encoded.seen]
-        if new:
-            scale = encoded.image.width / encoded.size_wh[0]
-            look = self.looker([frame.scaled(scale).cut(encoded.image, self.looker.crop_px) for frame in new])
+    def _look(self, asked: Sequence[tuple[EncodedPersons, Frame]]) -> list[Seen]:
+        """Look at those frames that nobody looked at before, ``MAX_CROPS`` at a time."""
+        new = list(
+            {(id(encoded), frame): (encoded, frame) for encoded, frame in asked if frame not in encoded.seen}.values()
+        )
+        for first in range(0, len(new), MAX_CROPS):
+            some = new[first : first + MAX_CROPS]
+            look = self.looker([self._cut(encoded, frame) for encoded, frame in some])
             maps = self.network.see([keep(m, s).to(self.device) for m, s in zip(look.maps, KEPT_SIZES, strict=True)])
-            for i, frame in enumerate(new):
+            for i, (encoded, frame) in enumerate(some):
                 encoded.seen[frame] = Seen(maps.of_crop(i), look.keypoints[i])
-        return [encoded.seen[frame] for frame in frames]
+        return [encoded.seen[frame] for encoded, frame in asked]
+
+    def _cut(self, encoded: EncodedPersons, frame: Frame) -> Image.Image:
+        scale = encoded.image.width / encoded.size_wh[0]
+        return frame.scaled(scale).cut(encoded.image, self.looker.crop_px)
 
     def _in_image(self, encoded: EncodedPersons, frames: Sequence[Frame], places: Tensor) -> list[Floats]:
         """Carry places ``(N, K, 2)`` of N frames over to pixels, inside the image."""

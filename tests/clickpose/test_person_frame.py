@@ -83,6 +83,23 @@ def encoded(predictor: Predictor) -> EncodedPersons:
     return encoded
 
 
+def test_images_encoded_together_are_looked_at_together_and_seen_alike(predictor: Predictor) -> None:
+    images = [Image.new("RGB", (200, 150), colour) for colour in ("grey", "red", "blue")]
+    alone = [predictor.detect(predictor.encode(image)) for image in images]
+    together = [predictor.detect(encoded) for encoded in predictor.encode_all(images)]
+    for one, other in zip(alone, together, strict=True):
+        assert len(one) == len(other) == 2
+        for pose, same in zip(one, other, strict=True):
+            np.testing.assert_allclose(pose.keypoints_px, same.keypoints_px, atol=0.05)
+            np.testing.assert_allclose(pose.scores, same.scores, atol=1e-3)
+    batches: list[int] = []
+    looker = predictor.form.looker  # type: ignore[attr-defined]
+    predictor.form.looker = lambda crops: batches.append(len(crops)) or looker(crops)  # type: ignore[attr-defined]
+    predictor.form.looker.crop_px = looker.crop_px  # type: ignore[attr-defined]
+    predictor.encode_all(images)
+    assert batches == [6]
+
+
 @pytest.mark.parametrize("turn", [0.0, 0.3])
 def test_points_go_to_the_frame_and_back(turn: float) -> None:
     frame = Frame((40.0, 60.0), 50.0, turn)

@@ -12,15 +12,15 @@ from clickpose.errors import ImageError
 from pipeline import pictures
 from pipeline.listing import find_pictures
 
-NAMES = ["cam1/größe.jpg", "s3://bucket/x.jpg"]
+NAMES = ["cam1/größe.jpg", "mock:///bucket/x.jpg"]
 COCO = {"images": [{"id": i, "file_name": name} for i, name in enumerate(NAMES)], "annotations": []}
 TASKS = [{"id": i, "data": {"image": "/data/x", "file_name": name}} for i, name in enumerate(NAMES)]
 TEXTS = {
     "list.txt": "# ours\n\n" + "\r\n".join(NAMES),
     "zeros.txt": "\0".join(NAMES),
     "one.csv": "\n".join(NAMES),
-    "many.csv": "id,File_Name\n1,cam1/größe.jpg\n2,s3://bucket/x.jpg\n",
-    "tabs.tsv": "image\tsplit\ncam1/größe.jpg\ttrain\ns3://bucket/x.jpg\tdev\n",
+    "many.csv": "id,File_Name\n1,cam1/größe.jpg\n2,mock:///bucket/x.jpg\n",
+    "tabs.tsv": "image\tsplit\ncam1/größe.jpg\ttrain\nmock:///bucket/x.jpg\tdev\n",
     "lines.jsonl": "\n".join(json.dumps({"uri": name}) for name in NAMES),
     "strings.ndjson": "\n".join(map(json.dumps, NAMES)),
     "list.json": json.dumps(NAMES),
@@ -30,7 +30,7 @@ TEXTS = {
 
 
 def expected(folder: Path) -> list[str]:
-    return [str(folder / "cam1" / "größe.jpg"), "s3://bucket/x.jpg"]
+    return [str(folder / "cam1" / "größe.jpg"), "mock:///bucket/x.jpg"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])

@@ -44,12 +44,12 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(make_pictures) -> N
 
 def test_a_list_is_kept_as_it_is_each_name_once(tmp_path) -> None:
     missing = tmp_path / "missing.jpg"
-    assert find_pictures([missing, "s3://b/x.jpg", str(missing)]) == [str(missing), "s3://b/x.jpg"]
+    assert find_pictures([missing, "mock:///b/x.jpg", str(missing)]) == [str(missing), "mock:///b/x.jpg"]
 
 
 def test_a_text_file_lists_names_relative_to_itself(tmp_path) -> None:
-    (tmp_path / "list.txt").write_text("# ours\na.jpg\n\ns3://b/x.jpg\n")
-    assert find_pictures(tmp_path / "list.txt") == [str(tmp_path / "a.jpg"), "s3://b/x.jpg"]
+    (tmp_path / "list.txt").write_text("# ours\na.jpg\n\nmock:///b/x.jpg\n")
+    assert find_pictures(tmp_path / "list.txt") == [str(tmp_path / "a.jpg"), "mock:///b/x.jpg"]
 
 
 @pytest.mark.parametrize("source", ["nowhere", "*.jpg", "list.txt", ""])

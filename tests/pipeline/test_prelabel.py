@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import os
 import shutil
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -13,7 +15,7 @@ from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from pipeline import prelabel as driver
 from pipeline.breadcrumbs import CRUMBS, Breadcrumbs
-from pipeline.labeller import Labeller, load_predictor
+from pipeline.labeller import Labeller, ShardResult, load_predictor
 from pipeline.lease import lease
 from pipeline.listing import Picture
 from pipeline.prelabel import PrelabelOptions, count_missing, prelabel, read_failures, read_prelabels
@@ -35,8 +37,17 @@ class FakePredictor:
         self.on_encode(brightness)
         return brightness
 
+    def encode_all(self, images):
+        return [self.encode(image) for image in images]
+
     def detect(self, encoded):
         return [self.pose] if encoded else []
+
+    def published_round(self, encoded, poses, clicks):
+        return [dataclasses.replace(pose, keypoints_px=pose.keypoints_px + 3) for pose in poses]
+
+    def expected_clicks(self, encoded, poses):
+        return 2.5 * len(poses)
 
 
 @pytest.fixture
@@ -368,6 +379,28 @@ def test_the_real_model_labels_what_its_predictor_sees(drawn_people, tiny_model,
 def test_a_model_that_changed_since_the_run_began_is_refused(tiny_model) -> None:
     with pytest.raises(InvalidModel, match="v0001-tiny"):
         load_predictor(Model("v0001-tiny", str(tiny_model), "the digest of other weights", PAW))
+
+
+def test_the_driver_keeps_a_few_bytes_per_picture(label, make_pose, model, tmp_path, monkeypatch) -> None:
+    """Labelling is replaced by counting, so that nothing but the driver's own memory is measured."""
+    monkeypatch.setattr("pipeline.planning.CHUNK", 500)
+
+    def count(shards, job, num_workers):
+        return (ShardResult(shard.name, len(shard.pictures), ()) for shard in shards)
+
+    def peak_bytes(num_pictures: int) -> int:
+        names = (f"/nowhere/{i:09d}.jpg" for i in range(num_pictures))
+        tracemalloc.start()
+        summary = label(names, fresh=True)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert summary.num_labelled == num_pictures
+        return peak
+
+    monkeypatch.setattr(driver, "label_shards", count)
+    peak_bytes(500)  # what is imported and compiled on first use
+    few, many = peak_bytes(1_000), peak_bytes(10_000)
+    assert (many - few) / 9_000 < 100
 
 
 @pytest.mark.cluster
