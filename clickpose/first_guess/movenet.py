@@ -14,7 +14,6 @@ from clickpose.first_guess.mobilenet import TOP_CHANNELS, MobileNetV2
 NUM_KEYPOINTS = 17  # COCO's
 PYRAMID = (24, 24, 32)  # channels at stride 4, 8, 16
 HEAD_WIDTH = 96
-STRIDE = 4  # of the finest map and of every head
 PIXEL_SCALE = 0.007843017578125  # 2 / 255 in the half precision that the weights came in
 DISTANCE_BIAS = 1.8  # cells: how gently a head's scores fall off with distance
 

@@ -87,11 +87,6 @@ class LabelStudio:
         """Show the predictions of a model version, and order tasks by them."""
         self._connection.request("PATCH", f"/api/projects/{project}", json={"model_version": model_version})
 
-    def delete_predictions_of(self, project: int, model_version: str) -> None:
-        """Delete the predictions of a model version: every interactive request contains all that are left."""
-        body = {"model_version": model_version}
-        self._connection.request("DELETE", f"/api/projects/{project}/model-versions", json=body)
-
     def local_folders(self, project: int) -> list[str]:
         """Return the folders on the server's disk whose files a project shows."""
         storages = self._connection.request("GET", "/api/storages/localfiles/", params={"project": project})
@@ -150,11 +145,6 @@ class LabelStudio:
         """
         body = {"result": list(result), "lead_time": lead_time_s, "parent_prediction": prediction}
         return self._connection.post(f"/api/tasks/{task}/annotations/", body)
-
-    def update_annotation(self, annotation: int, result: Sequence[Mapping[str, Any]]) -> Record:
-        """Replace the regions of an annotation."""
-        path = f"/api/annotations/{annotation}/"
-        return dict(self._connection.request("PATCH", path, json={"result": list(result)}))
 
     def add_predictions(self, project: int, predictions: Sequence[Mapping[str, Any]]) -> int:
         """Add predictions, each with the id of its ``task``, and return how many were stored."""

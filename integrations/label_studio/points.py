@@ -24,7 +24,7 @@ class Point:
     """A keypoint on the screen.
 
     ``moved``: dragged by hand since the model answered. ``judged``: its visibility was changed since. ``placed``: set
-    by a click, or drawn. Any of the three makes it held. ``mislabelled``: it has the label of another keypoint.
+    by a click, or drawn. Any of the three makes it held.
     """
 
     id: str
@@ -35,7 +35,6 @@ class Point:
     placed: bool
     moved: bool
     judged: bool
-    mislabelled: bool = False
 
     @property
     def held(self) -> bool:
@@ -102,7 +101,6 @@ def read_point(region: Region, label: str, visibility: int, skeleton: Skeleton, 
         placed=region.meta.held or (at is None and parse_id(region.id) is None),
         moved=moved,
         judged=at is not None and at[2] != visibility,
-        mislabelled=[label] != region.value.keypointlabels,
     )
 
 

@@ -109,7 +109,7 @@ def test_pictures_are_fetched_by_the_address_that_the_task_has(server: str) -> N
 def test_no_other_server_is_asked_for_a_picture_or_told_the_token() -> None:
     client = make_client(lambda request: pytest.fail("somebody was asked"))
     for address in ("http://elsewhere/data/a.jpg", "//elsewhere/a.jpg", "https://studio/a.jpg"):
-        with pytest.raises(LabelStudioError, match="no other server"):
+        with pytest.raises(LabelStudioError, match="not fetched from other servers"):
             client.fetch(address)
 
 
