@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 from clickpose.errors import ClickPoseError, InvalidConfig
-from pipeline.round_report import RoundReport
+
+if TYPE_CHECKING:
+    from pipeline.round_report import RoundReport
 
 logger = logging.getLogger(__name__)
 

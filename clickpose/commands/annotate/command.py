@@ -22,7 +22,11 @@ DEMO_MODEL = Path(__file__).parents[3] / "models" / "demo"
 def annotate(
     photos: Annotated[Path, typer.Argument(help="Folder of images; sub-folders count.")],
     data: Annotated[Path, typer.Option(help="Folder that keeps everything; the same one resumes.")] = DATA,
-    model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = DEMO_MODEL,
+    model: Annotated[Path, typer.Option(help="Model folder to start with.")] = DEMO_MODEL,
+    skeleton: Annotated[
+        str | None,
+        typer.Option(help="Keypoints to annotate: a name such as humanart21, or a JSON file; default: the model's."),
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of the page that is opened.", min=1, max=65535)] = 8081,
     retrain_after: Annotated[int, typer.Option(help="Retrain after so many newly annotated images.", min=1)] = 20,
     browser: Annotated[bool, typer.Option(help="Open a browser where there is one.")] = True,
@@ -31,17 +35,20 @@ def annotate(
 
     Everything is kept in the data folder: run the same command again to resume. Ctrl-C stops everything.
     """
-    from clickpose.commands.annotate.background import Background
     from clickpose.commands.annotate.desk import open_desk
+    from clickpose.skeleton import Skeleton
 
     if not photos.is_dir():
         raise InvalidConfig(f"there is no folder {photos}: give the folder with your photos")
+    wanted = Skeleton.load(skeleton) if skeleton else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     typer.echo("starting Label Studio, Ray and the service; the very first start takes a minute longer")
-    with suppress(KeyboardInterrupt), open_desk(photos, data, model=model, port=port) as desk:
+    with suppress(KeyboardInterrupt), open_desk(photos, data, model=model, port=port, skeleton=wanted) as desk:
         typer.echo(f"\n    {desk.address}\n\nlog in as {desk.username} with {desk.password}; Ctrl-C stops everything\n")
         if browser and _has_browser():
             webbrowser.open(desk.address)
+        from clickpose.commands.annotate.background import Background  # with torch, which takes a while to load
+
         Background(desk, typer.echo, min_new_pictures=retrain_after).start()
         threading.Event().wait()
 

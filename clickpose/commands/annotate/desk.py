@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clickpose.checkpoints.model_folder import load_model
+from clickpose.commands.annotate.first_model import serve_first_model
 from clickpose.commands.collecting import TOKEN
 from clickpose.commands.proxying import running_proxy
 from clickpose.commands.serving import running_service
@@ -25,7 +25,6 @@ from integrations.label_studio.projects import LocalImages, Service, set_up_proj
 from integrations.label_studio.server import LabelStudioServer, free_port
 from pipeline.lease import lease
 from pipeline.listing import find_pictures
-from pipeline.registry import Registry
 from pipeline.store import Store
 from pipeline.watch import wake_up_calls
 from serve.settings import AppArgs
@@ -81,14 +80,15 @@ class Kept:
 
 
 @contextmanager
-def open_desk(photos: Path, data: Path, *, model: Path, port: int) -> Iterator[Desk]:
+def open_desk(photos: Path, data: Path, *, model: Path, port: int, skeleton: Skeleton | None = None) -> Iterator[Desk]:
     """Start everything; stop it when the block ends, however it ends.
 
     Args:
         photos: folder of images.
         data: folder that keeps everything; one that is there resumes.
-        model: folder of the model to begin with.
+        model: folder of the model to start with.
         port: of the page that the annotator opens.
+        skeleton: keypoints to annotate; None takes the model's own.
 
     Raises:
         ClickPoseError: something cannot be started; the message says what, and where its log is.
@@ -98,10 +98,10 @@ def open_desk(photos: Path, data: Path, *, model: Path, port: int) -> Iterator[D
     with ExitStack() as stack:
         stack.enter_context(lease(Store(data.absolute()), "annotating"))
         store, kept = Store(data.absolute() / "store"), _kept(data)
-        skeleton = _current_model(store, model)
         server = LabelStudioServer(data / "label-studio", files=photos.parent, port=kept.label_studio_port)
         stack.callback(server.stop)
-        server.launch()  # it starts while Ray does
+        server.launch()  # it starts while the rest does
+        skeleton = serve_first_model(store, model, skeleton)
         os.environ |= {TOKEN: server.token, SECRET: kept.secret}  # where every command looks for them
         os.environ.setdefault(HAPROXY, "0")  # one annotator does without, and it would outlive a crash
         annotated = stack.enter_context(wake_up_calls(f"{HOST}:{kept.webhook_port}"))
@@ -138,16 +138,6 @@ def _service_args(store: Store, server: LabelStudioServer, kept: Kept) -> AppArg
             "poll_s": POLL_S,
         }
     )
-
-
-def _current_model(store: Store, model: Path) -> Skeleton:
-    """Have the store serve a model, the given one if there is none yet; return its skeleton."""
-    registry = Registry(store)
-    current = registry.current()
-    if current is None:
-        current = registry.add(model)
-        registry.promote(current)
-    return load_model(registry.fetch(current)).skeleton
 
 
 def _kept(data: Path) -> Kept:
