@@ -89,6 +89,22 @@ def test_photos_become_annotations_that_outlive_a_crash(
         assert process.wait(60) == 0
 
 
+def test_a_better_model_is_served_and_predicts_anew_what_is_not_annotated(
+    photos: Path, tmp_path: Path, empty_label_studio: Path
+) -> None:
+    """Seen: the round starts by itself, its model serves, and seven of eight photos get its predictions."""
+    data = tmp_path / "data"
+    shutil.copytree(empty_label_studio, data / "label-studio")
+    command = [sys.executable, "-m", "tests.annotate_round", str(photos), str(data), str(free_port())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3 * START_LIMIT_S, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["current"] == seen["served"] != seen["first"]
+    assert seen["annotated"] == [seen["first"]]
+    assert len(seen["waiting"]) == 7
+    assert all(seen["current"] in versions for versions in seen["waiting"])
+
+
 @contextmanager
 def annotating(photos: Path, data: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """Run the command until the block ends; yield its process, and what it printed."""
