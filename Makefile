@@ -8,7 +8,7 @@ help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
 	@echo "make test    every test"
 	@echo "make check   formatting, lint and types, then every test"
-	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment that is deleted afterwards"
+	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment of its own"
 	@echo "make bench   what a click, a picture and a training step cost: the table of docs/performance.md"
 
 install: $(VENV)/.installed
@@ -37,9 +37,10 @@ BROWSER_TESTS := tests/integrations/test_label_studio_editor.py tests/integratio
 
 editor: install
 	for version in $(EARLIER); do \
-		folder=$$(mktemp -d) && $(PYTHON) -m venv $$folder && $$folder/bin/pip install --quiet label-studio==$$version \
-		&& TEST_LABEL_STUDIO=$$folder/bin/label-studio $(BIN)/python -m pytest -p no:cacheprovider $(BROWSER_TESTS); \
-		status=$$?; rm -rf $$folder; test $$status -eq 0 || exit $$status; \
+		folder=$(VENV)/label-studio-$$version; \
+		test -x $$folder/bin/label-studio || { \
+			$(PYTHON) -m venv $$folder && $$folder/bin/pip install --quiet label-studio==$$version; } || exit 1; \
+		TEST_LABEL_STUDIO=$$folder/bin/label-studio $(BIN)/python -m pytest $(BROWSER_TESTS) || exit 1; \
 	done
 
 BENCHMARKS := full refine demo parts scaling training_step
