@@ -18,13 +18,18 @@ import httpx
 
 def ask(client: httpx.Client, method: str, path: str, **content: Any) -> dict[str, Any]:
     """Send a request; a busy service says when to come back, and one that refuses says why."""
-    while (answer := client.request(method, path, **content)).status_code in (429, 503):
-        time.sleep(int(answer.headers["Retry-After"]))
+    try:
+        while (answer := client.request(method, path, **content)).status_code in (429, 503):
+            time.sleep(int(answer.headers.get("Retry-After", 1)))
+    except httpx.TransportError as error:
+        sys.exit(f"{client.base_url} does not answer: {error}; is clickpose serve running there?")
     if answer.is_error:
         sys.exit(f"{answer.status_code}: {answer.json()['detail']}")
     return dict(answer.json())
 
 
+if len(sys.argv) != 6:
+    sys.exit(__doc__)
 url, image, keypoint, x, y = sys.argv[1:]
 with httpx.Client(base_url=url, auth=("clickpose", os.environ["CLICKPOSE_SECRET"]), timeout=100) as client:
     if Path(image).is_file():
