@@ -221,6 +221,18 @@ def test_late_answer_waits_for_what_is_typed_and_overwrites_none_of_it(editor: E
     assert sorted(editor.page.evaluate(HELD)) == ["p1_left_knee", "p1_nose"]
 
 
+def test_late_answer_leaves_a_person_accepted_who_was_accepted_meanwhile(editor: Editor) -> None:
+    editor.service.delay_s = SLOW_S
+    start = editor.places()
+    editor.drag("p0_nose")
+    editor.press("Enter")
+    assert "1 accepted" in editor.panel() and editor.moved_since(start) == {"p0_nose"}
+    editor.settle()
+    assert "1 accepted" in editor.panel() and editor.moved_since(start) == of_person(0)
+    editor.press("Control+z")
+    assert "0 accepted" in editor.panel() and editor.moved_since(start) == of_person(0)
+
+
 def test_late_answer_does_not_bring_back_who_was_deleted_meanwhile(editor: Editor) -> None:
     editor.service.delay_s = SLOW_S
     start = editor.places()

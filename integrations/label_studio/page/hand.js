@@ -3,7 +3,7 @@
 
 import { isAlive } from "./editor.js";
 import { amendStep, asOneStep, nameNewestStep } from "./history.js";
-import { heldValues, isPoint, placeIn, pointsOf, setValues, withValues } from "./regions.js";
+import { HELD, isPoint, placeIn, pointsOf, setValues, withValues } from "./regions.js";
 
 const DRAGGING = "clickpose-dragging";
 const TYPED_MS = 500; // after this long without a key, a number is complete
@@ -49,7 +49,7 @@ export class Hand {
 
   /** Put a point somewhere, in percent, as if it had been dragged there. */
   put(region, place) {
-    asOneStep(this.screen.annotation, () => setValues(region, { place, ...heldValues(region.toJSON()) }));
+    asOneStep(this.screen.annotation, () => setValues(region, { place, ...HELD }));
     this.onMoved([region]);
   }
 
@@ -65,7 +65,7 @@ export class Hand {
     if (!this.drag) return;
     const moved = movedSince(this.drag, this.screen.annotation);
     this.drag = null;
-    this.letGo("unfreeze", () => moved.forEach((point) => setValues(point, heldValues(point.toJSON()))));
+    this.letGo("unfreeze", () => moved.forEach((point) => setValues(point, HELD)));
     this.goOn();
     if (moved.length) this.onMoved(moved);
   }
@@ -103,8 +103,8 @@ export class Hand {
   hold(moved) {
     const { annotation } = this.screen;
     const ids = new Set(moved.map((point) => point.id));
-    const mark = () => moved.forEach((point) => setValues(point, heldValues(point.toJSON())));
-    const marked = (id, state) => (ids.has(id) ? withValues(state, heldValues(state)) : state);
+    const mark = () => moved.forEach((point) => setValues(point, HELD));
+    const marked = (id, state) => (ids.has(id) ? withValues(state, HELD) : state);
     amendStep(annotation, nameNewestStep(annotation), mark, marked);
     this.onMoved(moved);
   }

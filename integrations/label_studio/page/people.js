@@ -43,7 +43,7 @@ export class People {
 
   /** Note that a human takes a person as she is now. */
   accept({ box }) {
-    asOneStep(this.annotation, () => setValues(box, { meta: { ...metaIn(box), accepted: true } }));
+    asOneStep(this.annotation, () => setValues(box, { meta: { accepted: true } }));
     this.look();
   }
 

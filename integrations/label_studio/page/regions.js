@@ -31,14 +31,15 @@ export function metaIn(state) {
   return { ...resultIn(state)?.meta, ...state.meta };
 }
 
-/** Return a state with other values; what is not given stays. */
-export function withValues(state, { place, ...both }) {
+/** Return a state with other values; what is not given stays, also within meta. */
+export function withValues(state, { place, meta, ...score }) {
+  const both = meta ? { ...score, meta: { ...metaIn(state), ...meta } } : score;
   const results = state.results.map((result) => (isLabelling(result) ? { ...result, ...both } : result));
   return { ...state, ...place, ...both, results };
 }
 
-/** Return the values that mark a point as placed by a human. */
-export const heldValues = (state) => (isHeldIn(state) ? {} : { meta: { ...metaIn(state), held: true } });
+/** The values that mark a point as placed by a human. */
+export const HELD = { meta: { held: true } };
 
 /** Change a region's values. */
 export const setValues = (region, values) => region.$treenode.applySnapshot(withValues(region.toJSON(), values));
