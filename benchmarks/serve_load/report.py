@@ -34,8 +34,6 @@ def summarise(
     log, flood_s = story.log, story.marks["flood"]
     work = [request for request in log.of(NEEDS_ENCODING) if request.at_s < flood_s]
     clicks = [request for request in work if request.kind in CLICKS]
-    flooded = log.of(("flood",))
-    refused = [request for request in flooded if request.outcome == "429"]
     possible = encoded["hits"] + encoded["misses"] - len(log.seen)
     return {
         "requests": len(work),
@@ -60,20 +58,28 @@ def summarise(
         "model_ms": dict(model_ms),
         "refine_p95_over_model_ms": round(percentile_ms(clicks, 95) - model_ms["refine"], 1),
         "faults": [{"fault": fault.name, "at_s": fault.at_s, **_around(story, fault.at_s)} for fault in log.faults],
-        "flood": {
-            "per_second": 10 * plan.annotators,
-            "seconds": plan.flood_seconds,
-            "outcomes": outcomes(flooded),
-            "answered_p95_ms": percentile_ms(flooded, 95),
-            "refused_p50_ms": _percentile(refused, 50),
-            "refused_p95_ms": _percentile(refused, 95),
-            "refused_without_retry_after": story.without_retry_after,
-            "annotators": outcomes([r for r in log.of(CLICKS, flood_s) if r.at_s < story.marks["recovery"]]),
-            "recovered_after_s": story.recovered_s,
-        },
+        "flood": _flood(story, plan),
         "memory_mib": _memory(story),
         "memory_flat": all(one["growth_of_second_half"] <= FLAT for one in _memory(story).values()),
         "plan": {"annotators": plan.annotators, "seconds": plan.seconds, "pictures": 200},
+    }
+
+
+def _flood(story: LoadRecord, plan: Plan) -> dict[str, Any]:
+    """Return the numbers of the flood, and of the annotators meanwhile."""
+    flooded = story.log.of(("flood",))
+    refused = [request for request in flooded if request.outcome == "429"]
+    clicks = story.log.of(CLICKS, story.marks["flood"])
+    return {
+        "per_second": 10 * plan.annotators,
+        "seconds": plan.flood_seconds,
+        "outcomes": outcomes(flooded),
+        "answered_p95_ms": percentile_ms(flooded, 95),
+        "refused_p50_ms": _percentile(refused, 50),
+        "refused_p95_ms": _percentile(refused, 95),
+        "refused_without_retry_after": story.without_retry_after,
+        "annotators": outcomes([request for request in clicks if request.at_s < story.marks["recovery"]]),
+        "recovered_after_s": story.recovered_s,
     }
 
 

@@ -6,13 +6,14 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clickpose.commands.collecting import TOKEN, collect, connect, find_project
+from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import InvalidConfig
 
@@ -74,24 +75,30 @@ def init(
     write_json(json, {"project": project})
 
 
-@label_studio.command()
-def push(
-    url: Url,
-    title: Title,
-    model: Annotated[Path, typer.Option(help="Model folder that made them, or whose skeleton is annotated.")],
-    prelabels: Annotated[str | None, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")] = None,
+@dataclass(frozen=True)
+class PushOptions:
+    """What is pushed, and where to."""
+
+    url: Url
+    title: Title
+    model: Annotated[Path, typer.Option(help="Model folder that made them, or whose skeleton is annotated.")]
+    prelabels: Annotated[str | None, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")] = None
     results: Annotated[
         Path | None, typer.Option(help="Instead of pre-labels: COCO results of any model, with --data.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="COCO file that --results is about.")] = None,
-    images: Annotated[str | None, typer.Option(help="Folder of its images; by default that of --data.")] = None,
-    min_score: Annotated[float, typer.Option(help="Leave out poses of --results scored lower.")] = 0.3,
+    ] = None
+    data: Annotated[Path | None, typer.Option(help="COCO file that --results is about.")] = None
+    images: Annotated[str | None, typer.Option(help="Folder of its images; by default that of --data.")] = None
+    min_score: Annotated[float, typer.Option(help="Leave out poses of --results scored lower.")] = 0.3
     serve_from: Annotated[
         str | None,
         typer.Option(help="Address of the images for browsers, up to their names; by default the project's folders."),
-    ] = None,
-    json: JsonFile = None,
-) -> None:
+    ] = None
+    json: JsonFile = None
+
+
+@label_studio.command()
+@takes(PushOptions)
+def push(options: PushOptions) -> None:
     """Import pre-labelled images as tasks with predictions; existing tasks get missing predictions.
 
     With --results, the first guesses are those of another model, and ours refines them.
@@ -100,18 +107,19 @@ def push(
     from clickpose.commands.pushing import ForeignResults, predicted_pictures
     from integrations.label_studio.pushing import push as push_pictures
 
-    skeleton = load_model(model).skeleton
-    if prelabels and not results:
-        pictures = predicted_pictures(prelabels)
-    elif results and data and not prelabels:
-        pictures = ForeignResults(results, data, images or str(data.parent), min_score).pictures(skeleton)
+    skeleton = load_model(options.model).skeleton
+    if options.prelabels and not options.results:
+        pictures = predicted_pictures(options.prelabels)
+    elif options.results and options.data and not options.prelabels:
+        folder = options.images or str(options.data.parent)
+        pictures = ForeignResults(options.results, options.data, folder, options.min_score).pictures(skeleton)
     else:
         raise InvalidConfig("name what to push: a folder of pre-labels, or --results and --data")
-    with connect(url) as client:
-        project = find_project(client, title)
-        pushed = push_pictures(client, project, pictures(client, project, serve_from), skeleton)
+    with connect(options.url) as client:
+        project = find_project(client, options.title)
+        pushed = push_pictures(client, project, pictures(client, project, options.serve_from), skeleton)
     typer.echo(f"{pushed.tasks} new tasks, {pushed.predictions} new predictions, {pushed.unchanged} as they were")
-    write_json(json, asdict(pushed))
+    write_json(options.json, asdict(pushed))
 
 
 @label_studio.command()

@@ -29,9 +29,9 @@ class PrelabelCommand:
     shard_size: Annotated[
         int, typer.Option(help="Images per output shard; a crash loses at most one shard per worker.")
     ] = 64
-    workers: Annotated[
-        int | None, typer.Option(help="Ray actors; 0 for this process. By default as many as fit.")
-    ] = None
+    workers: Annotated[int | None, typer.Option(help="Ray actors; 0 for this process. By default as many as fit.")] = (
+        None
+    )
     limit: Annotated[int | None, typer.Option(help="Images to label at most.", min=0)] = None
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try images again that failed before and have not changed.")

@@ -89,6 +89,13 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
         """Return every replica's model, cache and queue."""
         return StatusResponse.model_validate(await service.details())
 
+    _add_descriptions(router, service)
+    return router
+
+
+def _add_descriptions(router: APIRouter, service: StatelessPoseService) -> None:
+    """Add the routes for operators and developers: metrics, and the description of this interface."""
+
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return metrics in Prometheus' text format."""
@@ -104,5 +111,3 @@ def build_rest_router(service: StatelessPoseService) -> APIRouter:
         """Return the description of this interface as a page."""
         page = write_page(request.app.openapi())
         return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
-
-    return router

@@ -51,6 +51,19 @@ def build_open_router(images: OpenImages) -> APIRouter:
         """Return all persons in an open image."""
         return PosesResponse.of(await images.current(key))
 
+    @router.delete("/v1/open/{key}", status_code=204)
+    async def close(key: Key) -> Response:
+        """Close an image."""
+        images.close(key)
+        return Response(status_code=204)
+
+    _add_steps(router, images)
+    return router
+
+
+def _add_steps(router: APIRouter, images: OpenImages) -> None:
+    """Add the routes that change the poses of an open image."""
+
     @router.post("/v1/open/{key}/clicks")
     async def click(key: Key, request: ClicksBody) -> PosesResponse:
         """Apply clicks; clicked keypoints are held."""
@@ -71,14 +84,6 @@ def build_open_router(images: OpenImages) -> APIRouter:
     async def undo(key: Key) -> PosesResponse:
         """Undo the last step."""
         return PosesResponse.of(await images.undo(key))
-
-    @router.delete("/v1/open/{key}", status_code=204)
-    async def close(key: Key) -> Response:
-        """Close an image."""
-        images.close(key)
-        return Response(status_code=204)
-
-    return router
 
 
 def build_upload_router(service: StatelessPoseService) -> APIRouter:
