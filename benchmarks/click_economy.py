@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from clickpose.annotations import AnnotationSet, Pose, convert_set, only_keypoints
+from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
 from clickpose.checkpoints.model_folder import load_model
-from clickpose.evaluation import RecordedResults, convert_poses, keypoint_ap
+from clickpose.evaluation import RecordedResults, convert_poses
 from clickpose.evaluation.click_cost import ClickCost, CostMeter, clicks_per_person
 from clickpose.evaluation.click_curve import ClickCurve, CurveMeter
 from clickpose.evaluation.click_style import ClickStyle
 from clickpose.evaluation.plots import reliability_plot
 from clickpose.evaluation.predictors import ManualCorrection, NamedImage, PosePredictor, StartedFrom
 from clickpose.evaluation.reliability import Bin, ReliabilityMeter, bins, expected_calibration_error
+from clickpose.evaluation.report import ShownPrecision
 from clickpose.evaluation.visits import Visit, visit_images
 from clickpose.first_guess.looker import WIDTHS
 from clickpose.person_frame.network import PersonFrameNetwork
@@ -101,17 +102,6 @@ def with_config(network: PersonFrameNetwork, **changes: Any) -> PersonFrameNetwo
     return copy
 
 
-class ShownMeter:
-    """Collects the persons who are shown, for their AP."""
-
-    def __init__(self) -> None:
-        self.poses: dict[int, list[Pose]] = {}
-
-    def visit(self, visit: Visit) -> None:
-        """Keep the persons of one image."""
-        self.poses[visit.image.id] = visit.shown
-
-
 class ForecastMeter:
     """Collects, for each image, the clicks that are expected and those that it takes by hand, adding by a click."""
 
@@ -144,10 +134,10 @@ def measure(predictor: Predictor, data: DataSet, styles: Mapping[str, ClickStyle
     """Yield the numbers of every style of clicking, in one pass; the curve is that of the first."""
     annotations = convert_set(data.annotations, predictor.skeleton)
     costs = {(name, goal): CostMeter(predictor, goal, style=style) for name, style in styles.items() for goal in GOALS}
-    curve, shown = CurveMeter(predictor, MAX_CLICKS, next(iter(styles.values()))), ShownMeter()
+    curve, shown = CurveMeter(predictor, MAX_CLICKS, next(iter(styles.values()))), ShownPrecision()
     reliability, forecast = ReliabilityMeter(predictor.skeleton), ForecastMeter(predictor)
     visit_images(predictor, annotations, data.images, [*costs.values(), curve, shown, reliability, forecast])
-    ap = keypoint_ap(annotations, shown.poses)
+    ap = shown.result(annotations)
     for number, name in enumerate(styles):
         row = numbers([costs[name, goal].result() for goal in GOALS], len(annotations))
         row |= {key: ap[key] for key in ("AP", "AP50")}

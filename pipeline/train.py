@@ -18,6 +18,7 @@ from pipeline.cluster import connect, has_gpu
 from pipeline.run_log import read_log, shown
 from pipeline.store import Store, local_folder
 from pipeline.train_worker import STATE, STATE_HERE, TrainJob, read_state, train_worker
+from pipeline.validation import BEST
 
 __all__ = ["TrainJob", "TrainResult", "train", "train_worker"]
 
@@ -33,11 +34,19 @@ NO_MIRRORING = (
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How training ended: the model folder, the mean losses of the last epoch, and the folder or URI of the run."""
+    """How training ended.
+
+    Attributes:
+        folder: the model after the last epoch.
+        metrics: mean losses of the last epoch and, with data to measure on, what they say of it.
+        run: the folder or URI of the run.
+        best: the model after the epoch with the fewest clicks, if there is data to measure on.
+    """
 
     folder: str
     metrics: dict[str, float]
     run: str
+    best: str | None = None
 
 
 def train(
@@ -82,7 +91,7 @@ def train(
         checkpoint = _fit(trainer, store)
     metrics = {name: value for name, value in read_log(store.uri)["epochs"][-1].items() if name != "epoch"}
     _write_model(job, _final_state(checkpoint if num_workers else None, store), metrics, out)
-    return TrainResult(str(out), metrics, store.uri)
+    return TrainResult(str(out), metrics, store.uri, _write_best(job, store, out))
 
 
 def _check_annotations(job: TrainJob) -> None:
@@ -151,6 +160,15 @@ def _write_model(job: TrainJob, state: dict[str, Any], metrics: dict[str, float]
     model = load_model(local_folder(job.start))
     model.network.load_state_dict(state["average"])
     save_model(out, model.network, model.skeleton, metrics=metrics, card=_card(job, metrics))
+
+
+def _write_best(job: TrainJob, store: Store, out: str | Path) -> str | None:
+    """Write the weights of the epoch with the fewest clicks beside the last ones."""
+    if job.val is None or not store.exists(BEST):
+        return None
+    best = read_state(store.read_bytes(BEST))
+    _write_model(job, best, best["metrics"], f"{out}-best")
+    return f"{out}-best"
 
 
 def _card(job: TrainJob, metrics: dict[str, float]) -> str:

@@ -13,15 +13,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray.train
 import ray.train.torch
 import torch
 from torch import Tensor
 
-from clickpose.checkpoints.model_folder import LoadedModel, load_model
+from clickpose.checkpoints.model_folder import LoadedModel, Network, load_model
 from clickpose.errors import TrainingDiverged
+from clickpose.skeleton import Skeleton
 from clickpose.training.batches import EpochShare, load_batches
 from clickpose.training.config import TrainConfig
 from clickpose.training.loop import mean_over_processes, train_one_epoch
@@ -30,6 +31,8 @@ from pipeline.epochs import EpochBatches, draw_epoch
 from pipeline.mixture import DataSource, Mixture, open_mixture
 from pipeline.run_log import RunLog
 from pipeline.store import Store, local_folder
+from pipeline.trackers import trackers
+from pipeline.validation import BEST, CLICKS, Validation
 
 STATE = "state.pt"
 STATE_HERE = f"here/{STATE}"  # in the run's folder
@@ -45,6 +48,7 @@ class TrainJob:
         config: how to train.
         loader_processes: processes of each worker that prepare batches in advance.
         skip_bad: skip and log bad records and images, instead of failing.
+        val: measured on after every epoch; the weights of the epoch with the fewest clicks are kept, too.
         checkpoint_minutes: the state is saved after every epoch, and within an epoch at this interval.
     """
 
@@ -54,6 +58,7 @@ class TrainJob:
     loader_processes: int = 0
     skip_bad: bool = True
     checkpoint_minutes: float = 30.0
+    val: DataSource | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``from_dict`` reads them back."""
@@ -66,12 +71,18 @@ class TrainJob:
         if "annotations" in known:  # a run of a version that knew one data set only
             known["data"] = [{"annotations": known.pop("annotations"), "images": known.pop("images")}]
         data = tuple(DataSource(**source) for source in known.pop("data"))
+        if known.get("val"):
+            known["val"] = DataSource(**known["val"])
         return cls(**{**known, "data": data, "config": TrainConfig.from_dict(known["config"])})
 
     def open(self) -> tuple[LoadedModel, Mixture]:
         """Load the model to start from, and the data in its skeleton."""
         model = load_model(local_folder(self.start))
         return model, open_mixture(self.data, model.skeleton, skip_bad=self.skip_bad)
+
+    def open_validation(self, skeleton: Skeleton) -> Validation | None:
+        """Read the data to measure on, if there is any."""
+        return Validation.open(self.val, skeleton, skip_bad=self.skip_bad) if self.val else None
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -86,15 +97,21 @@ def train_worker(settings: dict[str, Any]) -> None:
     state = prepare(model, job.config)
     resume(state, run)
     saver = Saver(state, 60 * job.checkpoint_minutes, run if settings["here"] else None)
+    validation = job.open_validation(model.skeleton) if is_first() else None
+    plots = trackers(run, asdict(job.config)) if is_first() else ()
 
     for epoch in range(state.first_epoch, job.config.epochs):
         batches = epoch_batches(job, model, data, epoch)
         steps_per_epoch = math.ceil(len(batches) / job.config.accumulate)
         log = RunLog(run, steps_per_epoch * job.config.epochs, epoch) if is_first() else None
-        losses = train_epoch(job, state, batches, epoch, saver, log)
-        saver.save(epoch + 1, losses)
+        metrics = train_epoch(job, state, batches, epoch, saver, log)
+        if validation and log:
+            metrics |= validate(validation, state, log)
+        saver.save(epoch + 1, metrics)
         if log:
-            log.after_epoch(epoch, state.step, losses)
+            log.after_epoch(epoch, state.step, metrics)
+        for tracker in plots:
+            tracker.log(epoch, metrics)
 
 
 def train_epoch(
@@ -123,6 +140,16 @@ def train_epoch(
         of_step = range(batch_number(), min(batch_number() + accumulate, len(batches)))
         names = sorted({name.partition("/")[2] for number in of_step for name in batches.names_in(number)})
         raise TrainingDiverged(f"{error}; its images: {', '.join(names)}") from error
+
+
+def validate(validation: Validation, state: TrainState, log: RunLog) -> dict[str, float]:
+    """Measure the averaged weights, and keep them if no earlier epoch of the run took fewer clicks."""
+    metrics = validation.measure(cast(Network, state.average))
+    if metrics[CLICKS] < min((entry[CLICKS] for entry in log.epochs), default=math.inf):
+        weights = io.BytesIO()
+        torch.save({"average": state.average.state_dict(), "metrics": metrics}, weights)
+        log.store.write_bytes(BEST, weights.getvalue())
+    return metrics
 
 
 def prepare(model: LoadedModel, config: TrainConfig) -> TrainState:

@@ -56,6 +56,10 @@ class TrainOptions:
     recipe: RecipeOptions = field(default_factory=RecipeOptions)
     workers: Annotated[int, typer.Option(help="Ray workers, one per GPU; 0 trains in this process.")] = 0
     threads: Annotated[int, typer.Option(help="CPU threads for training in this process without a GPU.")] = 1
+    val: Annotated[
+        str | None, typer.Option(help="COCO file to measure on after every epoch; the best epoch is kept as OUT-best.")
+    ] = None
+    val_images: Annotated[str | None, typer.Option(help="Folder of its images, if not that of the file.")] = None
     skip_bad: Annotated[
         bool,
         typer.Option("--skip-bad/--strict", help="Skip and log bad records and images, or stop at the first one."),
@@ -81,6 +85,8 @@ def train(options: TrainOptions) -> None:
         tune_for_cpu(options.threads)
     job = training_job(options, start, config)
     result = run_training(job, options.out, run=options.run, num_workers=options.workers)
+    if result.best:
+        typer.echo(f"wrote {result.best}: the epoch with the fewest clicks")
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
     write_json(options.json, asdict(result))
 
@@ -92,7 +98,8 @@ def training_job(options: TrainOptions, start: Path, config: TrainConfig) -> Tra
 
     sources = data_sources(options.data, options.images, options.weight or ())
     in_category = tuple(replace(source, category=options.category) for source in sources)
-    return TrainJob(str(start), in_category, config, skip_bad=options.skip_bad)
+    val = data_sources([options.val], [options.val_images] if options.val_images else ())[0] if options.val else None
+    return TrainJob(str(start), in_category, config, skip_bad=options.skip_bad, val=val)
 
 
 def start_model(options: TrainOptions) -> Path:

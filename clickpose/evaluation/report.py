@@ -70,6 +70,22 @@ class PrecisionMeter:
         return metrics
 
 
+class ShownPrecision:
+    """Collects the persons who are shown, for the average precision of what an annotator gets to see."""
+
+    def __init__(self) -> None:
+        """Start with no image."""
+        self.poses: dict[int, list[Pose]] = {}
+
+    def visit(self, visit: Visit) -> None:
+        """Keep the persons of one image."""
+        self.poses[visit.image.id] = visit.shown
+
+    def result(self, annotations: AnnotationSet) -> dict[str, float]:
+        """Return COCO's numbers for keypoints."""
+        return keypoint_ap(annotations, self.poses)
+
+
 @dataclass(frozen=True)
 class Simulation:
     """Whose clicks are simulated, and how many.

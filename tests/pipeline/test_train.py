@@ -18,7 +18,9 @@ from integrations.coco import write_coco
 from pipeline import train_worker as worker
 from pipeline.mixture import DataSource
 from pipeline.run_log import read_log
+from pipeline.trackers import trackers
 from pipeline.train import TrainJob, train
+from pipeline.validation import CLICKS, Validation
 
 
 @pytest.fixture
@@ -56,8 +58,21 @@ def watch_epochs(monkeypatch, stop_at: int | None = None) -> list[int]:
     return epochs
 
 
+def watch_averages(monkeypatch) -> list[dict[str, torch.Tensor]]:
+    """Return the list that the averaged weights of every epoch are added to."""
+
+    def validate(validation, state, log):
+        averages.append({name: value.clone() for name, value in state.average.state_dict().items()})
+        return real(validation, state, log)
+
+    real, averages = worker.validate, []
+    monkeypatch.setattr(worker, "validate", validate)
+    return averages
+
+
 def test_a_job_there_and_back(job) -> None:
-    assert TrainJob.from_dict(job.to_dict()) == job
+    for one in (job, dataclasses.replace(job, val=job.data[0])):
+        assert TrainJob.from_dict(one.to_dict()) == one
 
 
 def test_training_writes_a_model_that_has_moved(job, tiny_model, tmp_path) -> None:
@@ -74,6 +89,42 @@ def test_the_log_tells_every_epoch(job, tmp_path) -> None:
     log = read_log(str(tmp_path / "run"))
     assert [entry["epoch"] for entry in log["epochs"]] == [0, 1, 2]
     assert (log["step"], log["total_steps"]) == (6, 6)
+
+
+def test_every_epoch_is_measured_on_data_that_is_not_learned_and_the_best_is_kept(job, tmp_path, monkeypatch) -> None:
+    clicks = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(Validation, "measure", lambda self, network: {CLICKS: next(clicks)})
+    states = watch_averages(monkeypatch)
+    result = train(dataclasses.replace(job, val=job.data[0]), tmp_path / "out", run=tmp_path / "run")
+    assert [entry[CLICKS] for entry in read_log(str(tmp_path / "run"))["epochs"]] == [3.0, 1.0, 2.0]
+    assert result.metrics[CLICKS] == 2.0 and result.best == str(tmp_path / "out-best")
+    assert load_model(result.best).metrics == {CLICKS: 1.0}
+    for folder, epoch in ((tmp_path / "out", 2), (tmp_path / "out-best", 1)):
+        kept = weights_of(folder)
+        assert all(torch.equal(kept[name], value) for name, value in states[epoch].items())
+
+
+def test_what_is_measured_is_what_annotators_see_and_what_persons_cost(job, tiny_model) -> None:
+    validation = Validation.open(job.data[0], load_model(tiny_model).skeleton, skip_bad=False)
+    metrics = validation.measure(load_model(tiny_model).network)
+    assert set(metrics) == {"val/AP", CLICKS, "val/manual_clicks"} and all(value >= 0 for value in metrics.values())
+
+
+def test_tensorboard_finds_the_numbers_of_every_epoch(job, tmp_path) -> None:
+    train(job, tmp_path / "out", run=tmp_path / "run")
+    (file,) = (tmp_path / "run" / "events").iterdir()
+    written = file.read_bytes()
+    assert written.count(b"train/loss") == job.config.epochs
+
+
+def test_mlflow_is_told_where_it_is_set_up(tmp_path, monkeypatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    for epoch in range(2):  # the second time as a training that is resumed
+        for tracker in trackers(str(tmp_path / "run"), {"epochs": 2}):
+            tracker.log(epoch, {"train/loss": 1.0 - epoch})
+    (run,) = mlflow.MlflowClient().search_runs(["1"])
+    assert run.data.metrics["train/loss"] == 0.0 and run.data.params == {"epochs": "2"}
 
 
 def test_an_interrupted_run_ends_like_an_unbroken_one(job, tmp_path, monkeypatch) -> None:
