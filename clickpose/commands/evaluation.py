@@ -100,7 +100,9 @@ def _read_others(
     others: dict[str, RecordedResults] = {}
     for path in files:
         if path.stem in others:
-            raise InvalidConfig(f"two results files are called {path.stem!r}: rename one, so that tables can tell them")
+            raise InvalidConfig(
+                f"two results files are called {path.stem!r}: rename one, so that tables can distinguish them"
+            )
         found = read_results(path, truth, categories)
         others[path.stem] = RecordedResults(skeleton, convert_poses(found, truth.skeleton, skeleton))
     return others

@@ -76,7 +76,7 @@ def write_overlays(folder: Path, overlays: Sequence[Overlay], pictures: PictureF
 
 
 def document(settings: Mapping[str, Any], measured: EvaluationResult) -> dict[str, Any]:
-    """Return every number: the first strategy's by plain keys, those of more strategies and models below them."""
+    """Return every number: those of the first strategy at the top, those of other strategies and models below."""
     ours, theirs = measured.ours, measured.theirs
     first = next(iter(ours))
     found: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The tables that ``clickpose evaluate`` prints: accuracy, what n clicks bring, how many clicks, what they cost.
+"""The tables that ``clickpose evaluate`` prints: accuracy, AP after n clicks, number of clicks, and costs.
 
 ``Ours`` are the metrics of our model by click strategy, ``Theirs`` those of other models by name and strategy.
 """
@@ -24,17 +24,17 @@ CURVE_CAPTION = (
     "answers: persons keep their scores of the first pass. new scores: all take those of the round, as published."
 )
 GAIN_CAPTION = (
-    "click: by hand, less AP without a click. answers: the other keypoints follow. new scores: persons are ranked anew."
-    " The three add up to all. last answer: less what AP would be had the model not answered to the last click, as the"
-    " paper counts gains."
+    "click: by hand, minus AP without a click. answers: the others follow. new scores: persons are ranked again."
+    " The three add up to all. last answer: minus AP before the model answers to the last click, as the paper counts"
+    " gains."
 )
 COSTS = {
-    "persons that did not get there": "num_failed@{}",
+    "persons that did not reach it": "num_failed@{}",
     "the same by hand": "manual_num_failed@{}",
     "persons added, two clicks each": "num_added@{}",
     "poses that show no labelled person": "num_spurious@{}",
-    "harm: good keypoints an answer spoils": "harm@{}",
-    "help: bad keypoints an answer mends": "help@{}",
+    "harm: good keypoints made worse": "harm@{}",
+    "help: bad keypoints corrected": "help@{}",
     "held drift, px": "max_held_drift_px@{}",
     "answer, ms": "answer_ms@{}",
     "answer, ms, 95th percentile": "answer_ms_p95@{}",
@@ -58,7 +58,7 @@ def accuracy(title: str, ours: Ours, theirs: Theirs) -> Table:
 
 
 def after_clicks(ours: Ours, theirs: Theirs) -> Table:
-    """Show what n clicks on each person lead to, by hand and with the model's answers."""
+    """Show AP after n clicks on each person, by hand and with the model's answers."""
     columns = ("by hand", "answers", "new scores", *(f"{name}, by hand" for name in theirs))
     table = _table("AP after clicks on each person", "clicks", *columns, "box AP", "OKS by hand", "OKS")
     table.caption = CURVE_CAPTION
@@ -119,7 +119,7 @@ def costs(ours: Ours) -> Table:
 
 
 def seconds(times: Sequence[AnnotationTimes]) -> Table:
-    """Show what people took, by the model they started from."""
+    """Show the times of annotators, by the model that they started from."""
     columns = ("annotations", "persons", "seconds per person", "clicks per person", "seconds per click")
     table = _table("Label Studio's clock", "started from", *columns)
     for one in times:
@@ -160,7 +160,7 @@ def _counts(metrics: Metrics, pattern: str) -> list[int]:
 
 
 def _get(metrics: Metrics, key: str) -> float | None:
-    """Return a number; those with the scores of the first pass are left out where they are the same."""
+    """Return a number; those with the scores of the first pass exist only where they differ."""
     return metrics.get(key, metrics.get(key.removesuffix(FIRST)))
 
 

@@ -1,4 +1,4 @@
-"""How good a model is, in clicks: average precision, simulated annotators, and what a pose costs.
+"""How good a model is: average precision, simulated annotators, and the clicks that a pose costs.
 
 In reading order:
 
@@ -6,8 +6,8 @@ report.py         every number that we report, in one pass over a data set
 visits.py         that pass: each image is encoded and detected once, for all measures
 annotators.py     who corrects: the protocol, and an annotator who knows the truth
 loop.py           the loop: annotator and model take turns
-click_style.py    how a simulated annotator works, and the rounds that follow from it
-predictors.py     what evaluation asks of a predictor, and two that ignore clicks
+click_style.py    the style of a simulated annotator, and its rounds of clicks
+predictors.py     the interface that evaluation needs from a predictor, and two that ignore clicks
 
 coco_metrics.py   average precision, by pycocotools
 rounds.py         rounds of clicks as the paper plays them, computed once for all measures
@@ -15,7 +15,7 @@ click_curve.py    average precision after n clicks per person
 noc.py            rounds per image until its AP reaches a goal, as published
 click_cost.py     clicks per person until that person's OKS reaches a goal
 image_costs.py    the same for each image by itself, to compare two models
-corrections.py    one image corrected click by click, and what each refine did
+corrections.py    one image corrected click by click, and the effect of each refine
 reliability.py    whether the score of a keypoint is the chance that it is right
 matching.py       which predicted pose shows which annotated person
 

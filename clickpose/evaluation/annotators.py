@@ -61,14 +61,14 @@ STRATEGIES: dict[str, Callable[[View], Doubles]] = {
     "worst": _worst,  # least similar to the truth
     "farthest": _farthest,  # largest |dx| / width + |dy| / height, as the published evaluation clicks
     "random": _random,
-    "low-score": _low_score,  # where the model is least sure: needs no truth to choose
+    "low-score": _low_score,  # the model's lowest score: needs no truth
 }
 
 
 def check_strategy(name: str) -> None:
     """Raise InvalidConfig if no strategy has this name."""
     if name not in STRATEGIES:
-        raise InvalidConfig(f"no click strategy {name!r}: there are {', '.join(STRATEGIES)}")
+        raise InvalidConfig(f"no click strategy {name!r}: choose one of {', '.join(STRATEGIES)}")
 
 
 @dataclass
@@ -76,8 +76,8 @@ class SimulatedAnnotator:
     """Knows where every labelled keypoint of one image belongs, and clicks the most urgent one first.
 
     Call ``find_missed`` once, before the first click: it decides which pose shows which person. Then ``correct``
-    gives one click at a time, ``correct_each`` one for every person. Keypoints without a label are never clicked,
-    nor those within tolerance, nor those that lie where this annotator would put them.
+    returns one click at a time, ``correct_each`` one for every person. Keypoints without a label, within tolerance, or
+    already where this annotator would place them are never clicked.
 
     Attributes:
         image: the truth. Clicks are kept inside the image, even where its keypoints are not.
@@ -101,7 +101,7 @@ class SimulatedAnnotator:
     matches: dict[int, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Decide once where each keypoint belongs, noise included, so that clicks never contradict each other."""
+        """Decide once where each keypoint belongs, noise included, so that clicks are consistent."""
         check_strategy(self.strategy)
         self._rng = np.random.default_rng([self.seed, abs(self.image.id)])
         self.persons = labelled_persons(self.image)
@@ -124,7 +124,7 @@ class SimulatedAnnotator:
         return Click(index, middle, (x, y), int(opinion.visibility[middle]))
 
     def match_as_published(self, poses: Sequence[Pose]) -> None:
-        """Match as the published evaluation does, in place of ``find_missed``: no person is added."""
+        """Match as the published evaluation does, instead of ``find_missed``: no person is added."""
         self.matches = match_as_published(poses, self.image, self.skeleton)
 
     def correct(self, poses: Sequence[Pose]) -> Click | None:

@@ -1,8 +1,8 @@
-"""What a pose costs: clicks a person until that person's OKS reaches a goal, with and without a model that listens.
+"""Clicks per person until the person's OKS reaches a goal, with a model that follows and by hand.
 
 Persons are corrected one after the other, one click at a time, only on keypoints outside tolerance. The tolerance
-equals the goal, so that below the goal there always is a keypoint to click. A person the model missed costs two
-clicks more, or one where a click adds persons. Manual correction is the same annotator on a model that does not listen.
+equals the goal, so that below the goal there is always a keypoint to click. A person the model missed costs two more
+clicks, or one if a click adds persons. Manual correction is the same annotator without a model that follows.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from clickpose.evaluation.corrections import Answers, Correction, RefineLedger
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
 from clickpose.evaluation.visits import LoadImage, OnProgress, Visit, visit_images
 
-MIN_COVERED = 0.5  # of a pose's box, by an annotated person's
+MIN_COVERED = 0.5  # share of a pose's box inside an annotated person's
 
 
 @dataclass(frozen=True)
 class ClickCost:
-    """The annotation cost of a data set; shares are in [0, 1], and NaN where there was nothing to share.
+    """The annotation cost of a data set; shares are in [0, 1], and NaN if there was nothing to count.
 
     Attributes:
         oks_threshold: the goal for each person, and the tolerance of each keypoint.
         num_persons: persons with at least one labelled keypoint.
-        mean_clicks: clicks a person, failures and added persons included.
-        manual_mean_clicks: the same without a model that listens.
-        num_failed: persons below the goal after the last click allowed; they count the clicks they took.
-        manual_num_failed: the same without a model that listens.
+        mean_clicks: clicks per person, failures and added persons included.
+        manual_mean_clicks: the same by hand.
+        num_failed: persons below the goal after the last click allowed; their clicks count.
+        manual_num_failed: the same by hand.
         num_added: persons the model missed, at two clicks each.
-        num_spurious: poses shown where nobody is annotated, neither with keypoints nor without; an annotator would
-            delete them, which is not counted here.
-        harm: share of keypoints within tolerance before a refine and outside after; placed ones apart.
-        help: share of keypoints outside tolerance before a refine and within after; placed ones apart.
-        max_held_drift_px: the farthest that a placed keypoint moved from its click; 0 in a correct predictor.
+        num_spurious: poses shown where no person is annotated, with or without keypoints; an annotator would delete
+            them, which is not counted here.
+        harm: share of keypoints within tolerance before a refine and outside after, without placed ones.
+        help: share of keypoints outside tolerance before a refine and within after, without placed ones.
+        max_held_drift_px: the largest distance of a placed keypoint from its click; 0 in a correct predictor.
         answer_ms: median time of one refine of one person.
         answer_ms_p95: 95th percentile of the same.
     """
@@ -63,7 +63,7 @@ class ClickCost:
 
 @dataclass
 class Tally:
-    """Clicks of every person so far, one list entry a person."""
+    """Clicks of every person so far, one list entry per person."""
 
     clicks: list[int] = field(default_factory=list)
     num_failed: int = 0
@@ -71,7 +71,7 @@ class Tally:
 
 
 class CostMeter:
-    """Corrects every picture twice, with the model and by hand."""
+    """Corrects every image twice, with the model and by hand."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class CostMeter:
         cap: int | None = None,
         style: ClickStyle = DEFAULT_STYLE,
     ) -> None:
-        """Allow ``cap`` clicks a person, by default as many as there are keypoints."""
+        """Allow ``cap`` clicks per person, by default as many as there are keypoints."""
         self.predictor, self.oks_threshold = predictor, oks_threshold
         self.cap = len(predictor.skeleton) if cap is None else cap
         self.style = style
@@ -89,7 +89,7 @@ class CostMeter:
         self.num_spurious = 0
 
     def visit(self, visit: Visit) -> None:
-        """Correct one picture with the model and, separately, by hand."""
+        """Correct one image with the model and, separately, by hand."""
         annotator = self._correct(self.predictor, visit, self.refined, self.ledger)
         strays = [pose for index, pose in enumerate(visit.shown) if index not in annotator.matches]
         self.num_spurious += sum(not shows_someone(pose, visit.image) for pose in strays)
@@ -131,7 +131,7 @@ class CostMeter:
 
 
 def shows_someone(pose: Pose, image: AnnotatedImage) -> bool:
-    """Tell whether a pose covers anybody who is annotated, be it only by a box or within a crowd."""
+    """Tell whether a pose covers an annotated person, also one with only a box or in a crowd."""
     boxes = np.array([person.box_px for person in image.persons], np.float32).reshape(-1, 4)
     corners = np.maximum(boxes[:, :2], pose.box_px[:2]), np.minimum(boxes[:, 2:], pose.box_px[2:])
     shared = np.clip(corners[1] - corners[0], 0, None).prod(-1)
@@ -140,7 +140,7 @@ def shows_someone(pose: Pose, image: AnnotatedImage) -> bool:
 
 
 def answers_on(visit: Visit, predictor: PosePredictor, style: ClickStyle) -> Answers:
-    """Return the answers of a predictor on one picture, the same for all goals and strategies."""
+    """Return the answers of a predictor on one image, the same for all goals and strategies."""
     key = "answers", predictor, style.hold, style.rescore
     return visit.share(key, lambda: Answers(predictor, visit.encoded, style))
 
@@ -157,8 +157,8 @@ def clicks_per_person(
 ) -> ClickCost:
     """Measure the clicks a person costs until that person's OKS reaches ``oks_threshold``.
 
-    A person takes at most ``cap`` corrections, by default as many as there are keypoints; who is not done then has
-    failed. See ``visit_images`` for the other arguments and errors.
+    A person gets at most ``cap`` corrections, by default as many as there are keypoints, and has failed if these are
+    not enough. See ``visit_images`` for the other arguments and errors.
     """
     meter = CostMeter(predictor, oks_threshold, cap, style)
     visit_images(predictor, annotations, load_image, [meter], progress)

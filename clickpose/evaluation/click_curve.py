@@ -1,7 +1,7 @@
-"""AP after n clicks on each person, and how much of it is the click itself and how much the model's answer.
+"""AP after n clicks on each person, and how much of it is due to the click and how much to the model's answer.
 
 Three things can raise AP in a round: the clicked keypoints are right (``by_hand``), the others follow (``answered``
-with the scores of the first pass), and persons are ranked anew (``answered`` with the scores of the round, as
+with the scores of the first pass), and persons are ranked by new scores (``answered`` with the scores of the round, as
 published). The paper's own gain, in parentheses in its tables, compares with the same round before the model answers
 to its last click (``unanswered``); from the second click on, earlier answers are part of both.
 """
@@ -40,7 +40,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class ClickCurve:
-    """What 0, 1, ... n clicks on each person bring.
+    """The results of 0, 1, ... n clicks on each person.
 
     Attributes:
         answered: keypoints, as the model answers.
@@ -68,7 +68,7 @@ class Recording:
         self.similarity: list[list[float]] = [[] for _ in range(num_rounds)]
 
     def add(self, index: int, visit: Visit, poses: list[Pose], skeleton: Skeleton) -> None:
-        """Note the poses of one image after round ``index``."""
+        """Record the poses of one image after round ``index``."""
         self.rounds[index][visit.image.id] = poses
         self.similarity[index] += _similarity(visit, poses, skeleton)
 
@@ -78,7 +78,7 @@ class Recording:
         return tuple(float(np.mean(values)) if values else float("nan") for values in self.similarity)
 
     def first_scores(self) -> list[Found]:
-        """Return the rounds with the scores of the first pass; a round that kept them is the very same object."""
+        """Return the rounds with the scores of the first pass; a round that kept them is the same object."""
         return [self._with_first_scores(found) for found in self.rounds]
 
     def _with_first_scores(self, found: Found) -> Found:

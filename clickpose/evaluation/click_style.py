@@ -1,4 +1,4 @@
-"""How a simulated annotator works, and the rounds of clicks that follow from it.
+"""The style of a simulated annotator, and the rounds of clicks that result from it.
 
 A round is one click on every matched person. ``progressive`` rounds refine after each round, so the next click sees
 the answer to the last; ``at-once`` rounds choose the first n clicks on the first pass and refine once.
@@ -42,16 +42,16 @@ ClickRounds: TypeAlias = Iterator[ClickRound]
 
 @dataclass(frozen=True)
 class ClickStyle:
-    """How a simulated annotator works.
+    """The style of a simulated annotator.
 
     Attributes:
         strategy: which keypoint first: ``worst``, ``farthest``, ``random`` or ``low-score``.
         noise: standard deviation of the clicks, in units of COCO's own annotators; 0 clicks the truth exactly.
         seed: of the noise and the random strategy.
-        loop: how rounds are played, ``progressive`` or ``at-once``.
+        loop: the kind of rounds, ``progressive`` or ``at-once``.
         hold: which clicks a refine may not move: ``all``, ``current`` or ``none``.
         rescore: take persons' scores from the last refine, not from the first pass.
-        add: how a person is added whom the model missed, by drawing a ``box`` or by a ``click`` on one keypoint.
+        add: how a missed person is added, by drawing a ``box`` or by a ``click`` on one keypoint.
 
     Raises:
         InvalidConfig: there is no such strategy, loop, hold or way to add, or the noise is negative.
@@ -66,14 +66,14 @@ class ClickStyle:
     add: str = "box"
 
     def __post_init__(self) -> None:
-        """Refuse a style that does not exist."""
+        """Check the names and the noise."""
         check_strategy(self.strategy)
         if self.loop not in LOOPS:
-            raise InvalidConfig(f"no click loop {self.loop!r}: there are {', '.join(LOOPS)}")
+            raise InvalidConfig(f"no click loop {self.loop!r}: choose one of {', '.join(LOOPS)}")
         if self.hold not in HOLDS:
-            raise InvalidConfig(f"no hold {self.hold!r}: there are {', '.join(HOLDS)}")
+            raise InvalidConfig(f"no hold {self.hold!r}: choose one of {', '.join(HOLDS)}")
         if self.add not in CLICKS_TO_ADD:
-            raise InvalidConfig(f"no way to add a person {self.add!r}: there are {', '.join(CLICKS_TO_ADD)}")
+            raise InvalidConfig(f"no way to add a person {self.add!r}: choose one of {', '.join(CLICKS_TO_ADD)}")
         if not 0 <= self.noise < float("inf"):
             raise InvalidConfig(f"the noise of clicks must be 0 or more, not {self.noise}")
 
@@ -82,7 +82,7 @@ class ClickStyle:
         return SimulatedAnnotator(image, skeleton, self.strategy, tolerance, self.noise, self.seed)
 
     def refiner(self, predictor: PosePredictor, encoded: Any) -> Refine:
-        """Return what answers clicks on one image: ``predictor.published_round`` where this style rescores."""
+        """Return the function that answers clicks on an image: ``predictor.published_round`` if this style rescores."""
         answer = predictor.published_round if self.rescore else predictor.refine
         return partial(answer, encoded, hold=self.hold)
 
@@ -122,5 +122,5 @@ LOOPS: dict[str, Callable[[Sequence[Pose], SimulatedAnnotator, Refine], ClickRou
 }
 
 DEFAULT_STYLE = ClickStyle()
-# what the published evaluation does, but for the hold, which it means to set and does not
+# as in the published evaluation, except for the hold, which it sets without effect
 PUBLISHED_STYLE = ClickStyle(strategy="farthest", rescore=True)

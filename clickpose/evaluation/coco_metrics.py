@@ -35,7 +35,7 @@ def keypoint_ap(annotations: AnnotationSet, poses: Mapping[int, Sequence[Pose]])
         poses: predicted persons by image id; COCO keeps the 20 of highest score in each image.
 
     Raises:
-        InvalidAnnotation: ``poses`` names an image that ``annotations`` does not hold.
+        InvalidAnnotation: ``poses`` has an image that is not in ``annotations``.
     """
     stats = _coco_stats(annotations, poses, "keypoints", _keypoint_record)
     return dict(zip(KEYPOINT_METRICS, stats, strict=True))

@@ -1,4 +1,4 @@
-"""One image being corrected, one click at a time, and a record of what each refine did."""
+"""One image being corrected, one click at a time, and the effect of each refine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clickpose.skeleton import Skeleton
 
 @dataclass
 class RefineLedger:
-    """What refines did to free keypoints, and to placed ones."""
+    """The effect of refines on free keypoints, and on placed ones."""
 
     skeleton: Skeleton
     tolerance: float
@@ -45,20 +45,20 @@ class RefineLedger:
         self.num_helped += int((~was_within & is_within).sum())
 
     def record_drift(self, placed_px: dict[tuple[int, int], tuple[float, float]], poses: list[Pose]) -> None:
-        """Note how far the placed keypoints, ``{(person, keypoint): click}``, are from their clicks."""
+        """Record how far the placed keypoints, ``{(person, keypoint): click}``, are from their clicks."""
         for (person, keypoint), click_px in placed_px.items():
             drift_px = np.linalg.norm(poses[person].keypoints_px[keypoint] - np.array(click_px))
             self.max_held_drift_px = max(self.max_held_drift_px, float(drift_px))
 
 
 class Answers:
-    """What a predictor answers on one image; asked the same twice, it is answered from memory.
+    """A predictor's answers on one image; repeated requests are answered from memory.
 
     Persons are independent (``PosePredictor``), so an answer depends on the clicked pose and the click alone.
     """
 
     def __init__(self, predictor: PosePredictor, encoded: Any, style: ClickStyle) -> None:
-        """Answer with ``predictor``, as ``style`` wants clicks to be held."""
+        """Answer with ``predictor``, and with the hold of ``style``."""
         self.predictor, self.encoded = predictor, encoded
         self._refine = style.refiner(predictor, encoded)
         self._refined: dict[tuple[Pose, Click], tuple[Pose, float]] = {}

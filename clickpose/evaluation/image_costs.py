@@ -1,4 +1,4 @@
-"""What one model costs on each image by itself, so that two models can be compared image by image."""
+"""The costs of one model on each image, so that two models can be compared image by image."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def take_turns(poses: Sequence[Pose], correct: Correct, refine: Refine) -> Itera
 
 
 def one_at_a_time(correct: Callable[[Sequence[Pose]], Click | None]) -> Correct:
-    """Make turns of single clicks, from what returns the next click or None."""
+    """Make a function that returns turns of single clicks, from one that returns the next click or None."""
 
     def clicks(poses: Sequence[Pose]) -> list[Click]:
         click = correct(poses)

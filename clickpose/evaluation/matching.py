@@ -13,12 +13,12 @@ from clickpose.match_costs import CLASS_COST, class_cost, keypoint_cost
 from clickpose.oks import Doubles, oks_matrix
 from clickpose.skeleton import Skeleton
 
-# below it a pose does not show that person; the value of Ronchi & Perona, ICCV 2017 (COCO error diagnosis)
+# below it, a pose does not show that person; the value of Ronchi & Perona, ICCV 2017 (COCO error diagnosis)
 MIN_MATCH_OKS = 0.1
 
 
 def labelled_persons(image: AnnotatedImage) -> list[PersonAnnotation]:
-    """Return the persons that can be corrected: with at least one labelled keypoint, and no crowd."""
+    """Return the persons that can be corrected: with at least one labelled keypoint, and not a crowd."""
     return [person for person in image.persons if person.num_labelled > 0 and not person.is_crowd]
 
 
@@ -27,7 +27,7 @@ def match_by_oks(
 ) -> dict[int, int]:
     """Match one to one so that the sum of OKS is largest; ``{index of pose: index of person}``.
 
-    Pairs below ``min_oks`` are no matches: such a person is missed, and has to be added.
+    Pairs below ``min_oks`` do not match: such a person is missed, and has to be added.
     """
     similarity = oks_matrix(_stack(poses, skeleton), persons, skeleton.sigmas)
     similarity[similarity < min_oks] = 0.0

@@ -1,4 +1,4 @@
-"""Before and after: persons of some images at first, after clicks by hand, and after clicks that a model answers."""
+"""Before and after: persons of some images at first, after clicks by hand, and after clicks with a model's answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAPER, INK = (255, 255, 255), (30, 30, 30)
 
 @dataclass(frozen=True)
 class Panel:
-    """One state of an image's annotated persons, what it is called, and their mean OKS."""
+    """One state of an image's annotated persons, its title, and their mean OKS."""
 
     title: str
     poses: Sequence[Pose]

@@ -29,7 +29,7 @@ CURVES = (("", "-", ""), ("/first_scores", ":", ", first-pass scores"), ("/by_ha
 
 
 def draw_poses(image: Image.Image, poses: Sequence[Pose], skeleton: Skeleton) -> Image.Image:
-    """Return a copy of the image with every pose on it, a colour for each person.
+    """Return a copy of the image with every pose drawn on it, in one colour per person.
 
     Limbs are the skeleton's links; an occluded keypoint is a hollow dot, an absent one is left out, and one placed
     by a human has a white ring.

@@ -1,4 +1,4 @@
-"""What evaluation asks of a predictor, and two that ignore clicks: manual correction and recorded results."""
+"""The interface that evaluation needs from a predictor, and two that ignore clicks: by hand, and recorded results."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class PosePredictor(Protocol):
         """Refine all persons, as the published loop does: their scores may change."""
 
     def add_person(self, encoded: Any, poses: Sequence[Pose], box_px: Box) -> list[Pose]:
-        """Return the poses and, last, a person who was missed."""
+        """Return the poses and, last, a missed person."""
 
     def add_person_at(
         self, encoded: Any, poses: Sequence[Pose], keypoint: str | int, xy_px: tuple[float, float]
     ) -> list[Pose]:
-        """Return the poses and, last, a person who was missed and has a keypoint at a place; it is held."""
+        """Return the poses and, last, a missed person with a keypoint at a place; it is held."""
 
 
 class IgnoresClicks:
@@ -166,7 +166,7 @@ class StartedFrom:
 
 
 class RecordedResults(IgnoresClicks):
-    """Poses that another model left in a file, corrected by hand.
+    """Poses of another model from a file, corrected by hand.
 
     Its ``encode`` takes the ``AnnotatedImage`` itself, so evaluate it with ``load_image=lambda image: image``.
     """

@@ -1,4 +1,4 @@
-"""How far a keypoint's score is what it should be: the chance that the keypoint lies within tolerance."""
+"""The reliability of a keypoint's score as the chance that the keypoint lies within tolerance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUM_BINS = 10
 
 @dataclass
 class ReliabilityMeter:
-    """Collects, of every person who is shown, the keypoints' scores and whether each is within tolerance.
+    """Collects the keypoints' scores of every person shown, and whether each is within tolerance.
 
     Attributes:
         skeleton: of the poses.
@@ -31,7 +31,7 @@ class ReliabilityMeter:
     _right: list[Floats] = field(default_factory=list)
 
     def visit(self, visit: Visit) -> None:
-        """Take the labelled keypoints of one image into account."""
+        """Add the labelled keypoints of one image."""
         persons = labelled_persons(visit.image)
         for index, number in match_by_oks(visit.shown, persons, self.skeleton).items():
             pose, person = visit.shown[index], persons[number]

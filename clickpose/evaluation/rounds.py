@@ -28,7 +28,7 @@ class Replay(Generic[T]):
     """An endless iterator to be read any number of times; an element is computed when it is first needed."""
 
     def __init__(self, source: Iterator[T]) -> None:
-        """Take over ``source``; do not read it elsewhere."""
+        """Read from ``source``, which must not be read elsewhere."""
         self._source = source
         self.computed: list[T] = []
 

@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Visit:
-    """One image on its way past the meters.
+    """One image, as all meters see it.
 
     Attributes:
         image: the truth.
-        encoded: what the predictor made of it.
-        shown: the persons the model would show to an annotator, by its own thresholds.
-        predictor: whose image it is.
+        encoded: the image, encoded by the predictor.
+        shown: the persons that an annotator is shown, by the model's own thresholds.
+        predictor: that is measured.
     """
 
     image: AnnotatedImage
@@ -37,12 +37,12 @@ class Visit:
     def candidates(self) -> list[Pose]:
         """Every person the model considers, best first: as published, average precision is that of all of them.
 
-        To consider everybody takes longer than to show the likely ones, so this waits until a meter asks.
+        This takes longer than finding the likely ones, so it is computed when a meter needs it.
         """
         return self.predictor.hypotheses(self.encoded)
 
     def share(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what the first meter made under this key, so that meters that need the same compute it once."""
+        """Return what the first meter computed under this key, so that meters share it."""
         if key not in self._shared:
             self._shared[key] = make()
         value: T = self._shared[key]
@@ -53,7 +53,7 @@ class Meter(Protocol):
     """Measures something over all images of a data set."""
 
     def visit(self, visit: Visit) -> None:
-        """Take one image into account."""
+        """Add one image."""
 
 
 def visit_images(
@@ -68,7 +68,7 @@ def visit_images(
     Args:
         predictor: encodes each image once.
         annotations: the truth, in the predictor's skeleton.
-        load_image: gives the image of a record, in the form that ``predictor.encode`` takes.
+        load_image: returns the image of a record, in the form that ``predictor.encode`` takes.
         meters: what to measure.
         progress: called with (images done, images in all) after each one.
 

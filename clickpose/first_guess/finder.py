@@ -16,7 +16,7 @@ from torchvision.ops import nms
 from clickpose.annotations import Floats
 from clickpose.first_guess.nanodet import NUM_BINS, STRIDES
 
-SIDE_PX = 416  # the longer side of what the network sees
+SIDE_PX = 416  # the longer side of the network's input
 MEAN_BGR, STD_BGR = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 PERSON = 0
 MAX_OVERLAP = 0.6  # IoU of two boxes that may both be persons

@@ -1,4 +1,4 @@
-"""What one person's square crop shows: feature maps for the pose layers, and a first pose."""
+"""Feature maps for the pose layers, and a first pose, from one person's square crop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CROP_PX = {"thunder": 256, "lightning": 192}
 
 @dataclass(frozen=True)
 class Look:
-    """What a looker sees in B crops.
+    """A looker's output for B crops.
 
     Attributes:
         maps: at stride 4, 8 and 16: ``(B, 41, h, w)`` features and heat maps, then features ``(B, 24, h/2, w/2)``

@@ -27,8 +27,8 @@ class PersonFrameConfig:
         num_points: sampling points of deformable attention per head and map.
         pose_layers: layers over a person and the keypoints; the feedback loop runs them again.
         silent_rounds: rounds of the feedback loop, without any click, that improve the first pose.
-        min_score: persons whom the finder scores lower are kept, but not shown to an annotator.
-        keep_above: a keypoint whose given place is likelier right than this moves only to a place likelier still.
+        min_score: persons with a lower score of the finder are kept, but not shown to an annotator.
+        keep_above: a keypoint whose given place is right with a higher chance moves only to a place with a higher one.
         calibration: scale and shift of the logits of both chances, fitted on images that nothing was trained on.
     """
 
@@ -45,7 +45,7 @@ class PersonFrameConfig:
     calibration: tuple[float, float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Check the sizes."""
         self.pose_config()
         if self.looker not in WIDTHS:
             raise InvalidConfig(f"looker {self.looker!r} is not one of {', '.join(WIDTHS)}")

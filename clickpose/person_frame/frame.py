@@ -1,7 +1,7 @@
 """A person's own frame: a square around the person, in which coordinates run from 0 to 1.
 
 The published model measures places in fractions of the whole image, where a small person's keypoints lie within a few
-thousandths of each other. In the person's frame every person is as large as the next.
+thousandths of each other. In the person's frame all persons have the same size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A looker's maps as the pose layers see them, and deformable attention to them.
+"""A looker's maps as input of the pose layers, and deformable attention to them.
 
 The published model projects every cell of its maps to values, once per image, and then samples values. A person's crop
 has three thousand cells, and 18 tokens look at a few hundred places: here places are sampled first and projected
@@ -29,7 +29,7 @@ class Maps:
     """The maps of B crops, and how they are projected.
 
     Attributes:
-        cells: per level ``(B, h * w, C + 1)``: channels, then a one, which tells a sample how much of it lay inside.
+        cells: per level ``(B, h * w, C + 1)``: channels, then a one, whose sample is the share that lies inside.
         shapes: (h, w) of each level.
         projection: ``(B, D, sum of C + 1)``, from samples of all levels side by side to the width of tokens.
         window: ``(B, 3)`` x and y of the first corner and side of the part of the crop that counts as the frame, in
@@ -43,7 +43,7 @@ class Maps:
 
     @property
     def num_bytes(self) -> int:
-        """Memory it keeps."""
+        """Memory in use."""
         return sum(t.numel() * t.element_size() for t in (*self.cells, self.projection))
 
     def of_crop(self, index: int) -> Maps:
@@ -134,7 +134,7 @@ class MapAttention(DeformableAttention):
 
 
 def _ones() -> list[int]:
-    """Columns of the samples that tell how much of them lay inside."""
+    """Columns of the samples that are the share inside."""
     ends, total = [], 0
     for channels in MAP_CHANNELS:
         total += channels + 1

@@ -1,4 +1,4 @@
-"""The paper's pose layers on a looker's maps of one person's crop, and how sure each keypoint is."""
+"""The paper's pose layers on a looker's maps of one person's crop, and the confidence of each keypoint."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class RoundOutput:
     """One round of the loop on N persons, each in a frame of its own.
 
     Attributes:
-        layers: what each pose layer says; boxes ``(N, 1, 4)``, keypoints ``(N, 1, K, 2)``.
-        given: ``(N, K, 2)`` what it thinks of the place that each keypoint was given, as logits: the chance that it
-            lies within tolerance, and its expected OKS term.
-        answered: ``(N, K, 2)`` the same of the place that it answers.
+        layers: output of each pose layer; boxes ``(N, 1, 4)``, keypoints ``(N, 1, K, 2)``.
+        given: ``(N, K, 2)`` confidence in the place that each keypoint was given, as logits: the chance that it lies
+            within tolerance, and its expected OKS term.
+        answered: ``(N, K, 2)`` the same for the answered place.
     """
 
     layers: Sequence[LayerOutput]
@@ -46,7 +46,7 @@ class RoundOutput:
         Args:
             keypoints: ``(N, K, 2)`` as given.
             free: ``(N, K)`` bool, False where a keypoint is held.
-            config: says how sure a given place must be to stay, and calibrates the chances.
+            config: the chance above which a given place stays, and the calibration.
 
         Returns:
             ``(N, K, 2)`` places, and ``(N, K)`` the chance in [0, 1] that each lies within tolerance.
@@ -61,8 +61,8 @@ class RoundOutput:
 class PersonFrameNetwork(FeedbackLoop):
     """The pose layers (section 3.2 of the paper) in the person's frame; a tolerance is an OKS term of .85.
 
-    Two linear read-outs of the keypoint tokens are not the paper's: after the first layer, what the place is worth
-    that the keypoint was given, and after the last, what the place is worth that it answers.
+    Two linear read-outs of the keypoint tokens are not the paper's: after the first layer, the quality of the given
+    place, and after the last, that of the answered one.
     """
 
     def __init__(self, config: PersonFrameConfig) -> None:

@@ -1,4 +1,4 @@
-"""The form of the method for everyday machines: find persons, look at each, refine each in a frame of their own."""
+"""The form of the method for machines without a GPU: find persons, look at each, refine each in its own frame."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from clickpose.skeleton import Skeleton
 
 KEPT_SIDE_PX = 1600  # longer side of the image that is kept, to look at one more crop
 MIN_HYPOTHESIS = 0.1  # finder's score of a person who is counted, if not shown
-MAX_HIDDEN_LOOKS = 3  # hidden persons who are looked at when a keypoint is placed where nobody is shown
+MAX_HIDDEN_LOOKS = 3  # hidden persons who are looked at when a keypoint is placed where no person is shown
 MAX_CROPS = 24  # looked at together
 GUESSED_SIZES = (0.6, 1.0, 1.7)  # of such a person, in median sizes of those shown
-SIZE_IN_IMAGE = 0.35  # the same in shorter sides of the image, where nobody is shown
+SIZE_IN_IMAGE = 0.35  # the same in shorter sides of the image, if no person is shown
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class EncodedPersons(EncodedImage):
-    """What is kept of an image: every frame that was looked at, and the image, small enough to look once more.
+    """The data kept of an image: every frame that was looked at, and the image itself, scaled down, for further looks.
 
     Attributes:
         image: the image, scaled down if it is large.
-        found: everybody the finder found, also those too unsure to show.
+        found: all persons that the finder found, also those with too low a score to show.
         poses: first poses of the persons shown, best first.
         seen: crops by frame; a new frame is added when it is looked at.
     """
@@ -57,7 +57,7 @@ class EncodedPersons(EncodedImage):
 
     @property
     def num_bytes(self) -> int:
-        """Memory it keeps, but for some numbers per person."""
+        """Memory in use, apart from some numbers per person."""
         return 3 * self.image.width * self.image.height + sum(seen.maps.num_bytes for seen in self.seen.values())
 
 
@@ -77,7 +77,7 @@ class PersonFrame:
         self.device = next(network.parameters()).device
 
     def encode(self, image: Image.Image) -> EncodedPersons:
-        """Find the persons of an RGB image and look at each of those who are sure enough to be shown."""
+        """Find the persons of an RGB image and look at each whose score is high enough to be shown."""
         return self.encode_all([image])[0]
 
     def encode_all(self, images: Sequence[Image.Image]) -> list[EncodedPersons]:
@@ -98,7 +98,7 @@ class PersonFrame:
         return EncodedPersons(image.size, kept, self.finder(image))
 
     def hypotheses(self, encoded: EncodedPersons) -> list[Pose]:
-        """Look at everybody who may be a person, best first: what average precision counts."""
+        """Look at every possible person, best first: average precision counts all of them."""
         likely = encoded.found.scores >= MIN_HYPOTHESIS
         poses = self._first_poses(encoded, encoded.found.boxes_px[likely], encoded.found.scores[likely])
         return sorted(poses, key=lambda pose: -pose.score)
@@ -139,8 +139,8 @@ class PersonFrame:
     def person_at(self, encoded: EncodedPersons, shown: Sequence[Pose], keypoint: int, xy_px: Floats) -> Pose:
         """Return a person, not shown yet, who has a keypoint at a place.
 
-        Of the hidden persons around the place it is the one whose keypoint lies nearest to it. Where there is none,
-        the place itself is looked at, at several sizes, and the pose that is surest of itself counts.
+        Of the hidden persons around the place it is the one whose keypoint is nearest to it. Without one, the place
+        itself is looked at, at several sizes, and the pose with the highest score is used.
         """
         hidden = self._hidden_at(encoded, shown, xy_px)
         if hidden:
@@ -155,7 +155,7 @@ class PersonFrame:
         return self._first_poses(encoded, boxes_px, np.ones(len(boxes_px), np.float32))
 
     def _boxes_at(self, encoded: EncodedPersons, shown: Sequence[Pose], keypoint: int, xy_px: Floats) -> Floats:
-        """Boxes of several sizes, each with the keypoint where it lies in most boxes."""
+        """Boxes of several sizes, each placed so that the keypoint is at its mean place in a box."""
         sizes = [float((pose.box_px[2:] - pose.box_px[:2]).max()) for pose in shown]
         size = np.median(sizes) if sizes else SIZE_IN_IMAGE * min(encoded.size_wh)
         middle = torch.full((1, 4), 0.5, device=self.device)
@@ -164,7 +164,7 @@ class PersonFrame:
         return np.stack(corners).astype(np.float32)
 
     def _first_poses(self, encoded: EncodedPersons, boxes_px: Floats, scores: Floats) -> list[Pose]:
-        """Look at boxes; a person's score is the finder's times how sure the keypoints are on average."""
+        """Look at boxes; a person's score is the finder's times the mean score of the keypoints."""
         if not len(boxes_px):
             return []
         frames = [Frame.around(box) for box in boxes_px]
@@ -196,7 +196,7 @@ class PersonFrame:
         ]
 
     def _look(self, asked: Sequence[tuple[EncodedPersons, Frame]]) -> list[Seen]:
-        """Look at those frames that nobody looked at before, ``MAX_CROPS`` at a time."""
+        """Look at those frames that were not looked at before, ``MAX_CROPS`` at a time."""
         new = list(
             {(id(encoded), frame): (encoded, frame) for encoded, frame in asked if frame not in encoded.seen}.values()
         )

@@ -132,7 +132,7 @@ def test_what_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:
     write_results(strange, [1, 404])
     write_results(doubled, [1, 2])
     for options, kind, message in (
-        (["--strategy", "best"], InvalidConfig, "no click strategy 'best': there are worst"),
+        (["--strategy", "best"], InvalidConfig, "no click strategy 'best': choose one of worst"),
         (["--loop", "backwards"], InvalidConfig, "no click loop 'backwards'"),
         (["--hold", "most"], InvalidConfig, "no hold 'most'"),
         (["--results", str(strange)], InvalidAnnotation, "names image 404, which is not in the data set"),
