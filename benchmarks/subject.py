@@ -14,7 +14,7 @@ from clickpose.model import ClickPose, resnet50_coco
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.training.cpu import keep_large_buffers
-from tests.parity_recipe import recipe_model
+from parity.recipe import recipe_model
 
 SIZE_WH = (1088, 800)
 QUICK = {

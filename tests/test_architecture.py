@@ -77,6 +77,17 @@ def test_nobody_imports_the_composition_root() -> None:
     assert breaches(PACKAGES, COMPOSITION_ROOT) == []
 
 
+def test_parity_knows_the_method_only_and_nobody_in_the_product_knows_parity() -> None:
+    sources = {path: list(imports_of(path.read_text())) for path in (ROOT / "parity").rglob("*.py")}
+    strangers = ("integrations", "pipeline", "serve", "ray", "tests", "benchmarks", *COMPOSITION_ROOT)
+    assert [str(path) for path, imported in sources.items() if any(within(one, strangers) for one in imported)] == []
+    ours = ("clickpose", "torch", "torchvision")
+    twin = {path: imported for path, imported in sources.items() if path.parent.name == "twin"}
+    assert len(twin) > 5
+    assert [str(path) for path, imported in twin.items() if any(within(one, ours) for one in imported)] == []
+    assert breaches(PACKAGES, ("parity",)) == []
+
+
 def test_no_model_is_unpickled() -> None:
     """Weights are safetensors; a torch pickle may be read with ``weights_only=True`` and not otherwise."""
     for module, path in SOURCES.items():

@@ -20,8 +20,8 @@ from clickpose.model import ClickPose
 from clickpose.predictor import EncodedImage, Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.whole_image import EncodedWholeImage, WholeImage
-from tests.parity_clicks import steady_model
-from tests.parity_recipe import draw_picture
+from parity.clicks import steady_model
+from parity.draws import draw_picture
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "reference" / "parity"
 COCO17 = Skeleton.load("coco17")
@@ -112,7 +112,7 @@ class DrawnPredictor(Predictor):
 
     @torch.inference_mode()
     def encode(self, image: AnnotatedImage) -> EncodedImage:  # type: ignore[override]
-        memory = self.network.encode(draw_picture(int(self.seeds[image.id - 1]), *self.size_hw)[None])
+        memory = self.network.encode(torch.from_numpy(draw_picture(int(self.seeds[image.id - 1]), *self.size_hw))[None])
         values = self.network.decoder.pose_values(memory)
         assert isinstance(self.form, WholeImage)
         first = self.form._first_pass(self.network.find_persons(memory), values, image.size_wh)

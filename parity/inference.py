@@ -11,9 +11,9 @@ from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.encoder import Tokens
 from clickpose.model.proposals import NUM_CLASSES, Proposals, proposal_anchors
-from tests.parity_fixture import ACTIVATION, BACKBONE, COORDINATE, Fixture
-from tests.parity_recipe import draw_pictures, recipe_model, skeleton_of
-from tests.parity_watch import LayerCall, last_references, layer_calls, rows, watch
+from parity.fixture import ACTIVATION, BACKBONE, COORDINATE, Fixture
+from parity.recipe import draw_pictures, recipe_model, skeleton_of
+from parity.watch import LayerCall, last_references, layer_calls, rows, watch
 
 SHOWN_VISIBILITY = 0.7310586  # sigmoid(1): the published model's constant
 

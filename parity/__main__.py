@@ -1,13 +1,13 @@
-"""Compare the model with recorded numbers: ``python -m tests.parity DIR [--prepared]``.
+"""Compare the model with recorded numbers: ``python -m parity [DIR] [--prepared]``.
 
-DIR holds ``.npz`` files made by another implementation of Click-Pose on weights and pictures that both draw from
-names and seeds (``parity_recipe.py``). What a file holds is told by its arrays:
+DIR has ``.npz`` files made by another implementation of Click-Pose on weights and pictures that both draw from
+names and seeds (``draws.py``); without it, those that ship are compared. The arrays of a file tell what it is:
 
-    topk_index          every stage of inference       parity_inference
-    loss_eval/loss_ce   matcher and losses             parity_matching
-    top20_index         rounds of the feedback loop    parity_loop
-    total_loss_f64      a training step                parity_training
-    annotations_json    AP at n clicks, NoC            parity_clicks
+    topk_index          every stage of inference       inference
+    loss_eval/loss_ce   matcher and losses             matching
+    top20_index         rounds of the feedback loop    loop
+    total_loss_f64      a training step                training
+    annotations_json    AP at n clicks, NoC            clicks
 
 With ``--prepared`` the network is the one that inference runs, wherever no gradient is wanted.
 Each array gets one line with the largest error and its tolerance. Exit status: 0 if all are within, 1 if one is
@@ -19,13 +19,15 @@ from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile
 
-from tests.parity_clicks import check_clicks
-from tests.parity_fixture import Fixture
-from tests.parity_inference import check_eval
-from tests.parity_loop import check_loop
-from tests.parity_matching import check_criterion
-from tests.parity_training import check_train_loop
+from parity.clicks import check_clicks
+from parity.fixture import Fixture
+from parity.inference import check_eval
+from parity.loop import check_loop
+from parity.matching import check_criterion
+from parity.training import check_train_loop
 
+CASES = Path(__file__).with_name("cases")
+PREPARED = "--prepared"
 CHECKS: dict[str, Callable[[Fixture], None]] = {
     "topk_index": check_eval,
     "top20_index": check_loop,
@@ -37,15 +39,15 @@ CHECKS: dict[str, Callable[[Fixture], None]] = {
 
 def main(arguments: list[str]) -> int:
     """Check every fixture of a folder; return the exit status."""
-    folders = [argument for argument in arguments if argument != "--prepared"]
-    if len(folders) != 1:
-        return refuse("usage: python -m tests.parity DIR [--prepared]")
-    folder = Path(folders[0])
+    folders = [argument for argument in arguments if argument != PREPARED]
+    if len(folders) > 1 or any(argument.startswith("-") for argument in folders):
+        return refuse(f"usage: python -m parity [DIR] [{PREPARED}]")
+    folder = Path(folders[0]) if folders else CASES
     paths = sorted(folder.glob("*.npz"))
     if not paths:
         return refuse(f"{folder} holds no fixture: there is no .npz file in it")
     try:
-        fixtures = [Fixture(path, "--prepared" in arguments) for path in paths]
+        fixtures = [Fixture(path, PREPARED in arguments) for path in paths]
     except (OSError, ValueError, BadZipFile) as error:
         return refuse(f"{folder} holds a file that numpy cannot read: {error}")
     for fixture in fixtures:

@@ -25,11 +25,12 @@ from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.feedback import Clicker, FeedbackConfig, run_feedback
 from clickpose.training.matcher import match
 from clickpose.training.targets import make_target
-from tests.parity_fixture import COORDINATE, EXACT, PRECISION, Fixture, difference
-from tests.parity_inference import SHOWN_VISIBILITY, best_pairs
-from tests.parity_loop import best_persons, clicks_made
-from tests.parity_recipe import draw_picture, recipe_model, skeleton_of
-from tests.parity_watch import WatchedLoop
+from parity.draws import draw_picture
+from parity.fixture import COORDINATE, EXACT, PRECISION, Fixture, difference
+from parity.inference import SHOWN_VISIBILITY, best_pairs
+from parity.loop import best_persons, clicks_made
+from parity.recipe import recipe_model, skeleton_of
+from parity.watch import WatchedLoop
 
 STEADINESS = 0.002  # clicks persist, as the pose heads hardly move anything
 NUM_PERSONS = 20
@@ -115,7 +116,9 @@ class PlayedRounds:
     def _first_pass(self, index: int) -> tuple[LayerOutput, LayerValues]:
         """Poses of a picture before any click, and what the loop needs to know of it."""
         height, width = (int(side) for side in self.sizes_hw[index])
-        memory = self.model.encode(draw_picture(int(self.fixture["image_seeds"][index]), height, width)[None])
+        memory = self.model.encode(
+            torch.from_numpy(draw_picture(int(self.fixture["image_seeds"][index]), height, width))[None]
+        )
         values = self.model.decoder.pose_values(memory)
         return self.model.estimate_poses(self.model.find_persons(memory), values), values
 

@@ -17,12 +17,12 @@ from clickpose.training.losses import LossConfig, denoising_losses, layer_losses
 from clickpose.training.matcher import match
 from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
-from tests.parity_fixture import ACTIVATION, COORDINATE, GRADIENT, RELATIVE, Fixture, difference
-from tests.parity_inference import SHOWN_VISIBILITY, check_output, pictures, sigmas
-from tests.parity_loop import best_persons, check_round_input
-from tests.parity_matching import LOSS_NAMES, check_match, class_error, mean_costs
-from tests.parity_recipe import recipe_model
-from tests.parity_watch import WatchedLoop, rows
+from parity.fixture import ACTIVATION, COORDINATE, GRADIENT, RELATIVE, Fixture, difference
+from parity.inference import SHOWN_VISIBILITY, check_output, pictures, sigmas
+from parity.loop import best_persons, check_round_input
+from parity.matching import LOSS_NAMES, check_match, class_error, mean_costs
+from parity.recipe import recipe_model
+from parity.watch import WatchedLoop, rows
 
 TIE = 1e-4  # proposals whose logits are as close may trade ranks
 

@@ -11,11 +11,11 @@ from clickpose.model.positions import inverse_sigmoid
 from clickpose.training.feedback import Clicker, FeedbackConfig, run_feedback, worst_keypoints
 from clickpose.training.matcher import Match, match
 from clickpose.training.targets import Target
-from tests.parity_fixture import ACTIVATION, COORDINATE, Fixture, difference
-from tests.parity_inference import check_output, encoded_batch, sigmas
-from tests.parity_matching import check_match
-from tests.parity_recipe import recipe_model
-from tests.parity_watch import LayerCall, Round, WatchedLoop, last_references, layer_calls, rows, watch
+from parity.fixture import ACTIVATION, COORDINATE, Fixture, difference
+from parity.inference import check_output, encoded_batch, sigmas
+from parity.matching import check_match
+from parity.recipe import recipe_model
+from parity.watch import LayerCall, Round, WatchedLoop, last_references, layer_calls, rows, watch
 
 HOLDS = {"official": "none", "onlycorrection": "none", "holdcurrent": "current", "holdall": "all"}
 

@@ -10,8 +10,8 @@ from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.losses import layer_losses
 from clickpose.training.matcher import Match, match
 from clickpose.training.targets import Target
-from tests.parity_fixture import COORDINATE, Fixture
-from tests.parity_inference import encoded_batch, sigmas
+from parity.fixture import COORDINATE, Fixture
+from parity.inference import encoded_batch, sigmas
 
 LOSS_NAMES = {"class": "ce", "box": "bbox", "giou": "giou", "keypoints": "keypoints", "oks": "oks"}
 
