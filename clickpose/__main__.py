@@ -19,6 +19,7 @@ from clickpose.commands.predict import predict
 from clickpose.commands.prelabel import prelabel
 from clickpose.commands.report import report
 from clickpose.commands.retrain import retrain
+from clickpose.commands.select import select
 from clickpose.commands.serve import serve
 from clickpose.commands.store import store
 from clickpose.commands.train import train
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Interactive human keypoint annotation: Click-Pose on Ray, inside Label Studio.",
 )
-for command in (predict, annotate, demo, train, retrain, report, prelabel, serve, evaluate, convert):
+for command in (predict, annotate, demo, train, retrain, report, prelabel, select, serve, evaluate, convert):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")

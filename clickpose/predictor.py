@@ -178,6 +178,11 @@ class Predictor:
         return self.form.published_round(encoded, placed, {click.person for click in clicks}) if clicks else list(poses)
 
     @torch.inference_mode()
+    def look_again(self, encoded: EncodedImage, poses: Sequence[Pose]) -> list[Pose]:
+        """Return the poses after one more round with every person and without a click: what is unsure moves."""
+        return self.form.published_round(encoded, poses, set()) if poses else []
+
+    @torch.inference_mode()
     def add_person(self, encoded: EncodedImage, poses: Sequence[Pose], box_px: Sequence[float] | Floats) -> list[Pose]:
         """Append the person in a box ``x0, y0, x1, y1`` that a human drew around a missed person.
 

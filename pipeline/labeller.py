@@ -6,20 +6,20 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from clickpose.annotations import Click, Pose
+from clickpose.annotations import Pose
 from clickpose.errors import ClickPoseError, InvalidModel
 from pipeline.breadcrumbs import Breadcrumbs
 from pipeline.labelling_model import model_digest
 from pipeline.listing import Picture
 from pipeline.pictures import read_picture
-from pipeline.settling import movement
+from pipeline.settling import mirror_difference, movement
 from pipeline.shards import Failure, Model, Prelabel, Shard, write_shard
 from pipeline.store import Store, local_folder
 
@@ -39,8 +39,8 @@ class Detector(Protocol):
         """Find every person, best first."""
         ...
 
-    def published_round(self, encoded: Any, poses: Sequence[Pose], clicks: Sequence[Click]) -> list[Pose]:
-        """Let all persons answer once more, here without a click."""
+    def look_again(self, encoded: Any, poses: Sequence[Pose]) -> list[Pose]:
+        """Let all persons answer once more, without a click."""
         ...
 
     def expected_clicks(self, encoded: Any, poses: Sequence[Pose]) -> float:
@@ -84,8 +84,8 @@ def shard_from_row(row: dict[str, Any]) -> Shard:
 class Labeller:
     """Labels shards: the host of a predictor, as a plain class or as a Ray Data actor."""
 
-    def __init__(self, model: Model, out: str, load: LoadPredictor) -> None:
-        self.model, self.store = model, Store(out)
+    def __init__(self, model: Model, out: str, load: LoadPredictor, *, mirror: bool = False) -> None:
+        self.model, self.store, self.mirror = model, Store(out), mirror
         self.predictor = load(model)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -138,16 +138,25 @@ class Labeller:
 
     def _look(self, batch: Sequence[Opened]) -> list[Prelabel]:
         images = [opened.image for opened in batch if opened.image is not None]
-        return [
+        found = [
             self._prelabel(opened.picture, image.size, encoded)
             for opened, image, encoded in zip(batch, images, self.predictor.encode_all(images), strict=True)
         ]
+        return self._compare_mirrored(found, images) if self.mirror else found
 
     def _prelabel(self, picture: Picture, size_wh: tuple[int, int], encoded: Any) -> Prelabel:
         poses = self.predictor.detect(encoded)
         expected = self.predictor.expected_clicks(encoded, poses)
-        moved = movement(poses, self.predictor.published_round(encoded, poses, []))
+        moved = movement(poses, self.predictor.look_again(encoded, poses))
         return Prelabel(picture, size_wh, tuple(poses), self.model.version, expected, moved)
+
+    def _compare_mirrored(self, found: Sequence[Prelabel], images: Sequence[Image.Image]) -> list[Prelabel]:
+        encoded = self.predictor.encode_all([ImageOps.mirror(image) for image in images])
+        mirrored, skeleton = [self.predictor.detect(one) for one in encoded], self.model.skeleton
+        return [
+            replace(one, mirror_difference=mirror_difference(one.poses, others, one.size_wh[0], skeleton))
+            for one, others in zip(found, mirrored, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

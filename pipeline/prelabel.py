@@ -57,6 +57,7 @@ class PrelabelOptions:
         retry_failed: try those again that could not be labelled, although they have not changed.
         max_failed: share of pictures that may fail; a run that has to exceed it stops.
         fresh: delete what earlier runs wrote to the folder.
+        mirror: look at each picture mirrored, too, and note how far poses differ; takes twice the time.
     """
 
     shard_size: int = 64
@@ -65,6 +66,7 @@ class PrelabelOptions:
     retry_failed: bool = False
     max_failed: float = 1.0
     fresh: bool = False
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -103,11 +105,12 @@ class PrelabelSummary:
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told: the model, where pre-labels go, and how to make a predictor."""
+    """What every worker is told: the model, where pre-labels go, how to make a predictor, and whether to mirror."""
 
     model: Model
     out: str
     load: LoadPredictor
+    mirror: bool = False
 
 
 def prelabel(
@@ -138,7 +141,7 @@ def prelabel(
     with list_to_disk(images) as listing, lease(store, "pre-labelling"):
         if options.fresh:
             delete_prelabels(store)
-        run = _Run(listing, Job(model, store.uri, load), options)
+        run = _Run(listing, Job(model, store.uri, load, options.mirror), options)
         remember_root(store, listing.root)
         drop_halves(store)
         sweep(store)
@@ -268,7 +271,7 @@ def label_shards(shards: Sequence[Shard], job: Job, num_workers: int | None) -> 
 
 
 def _in_this_process(shards: Sequence[Shard], job: Job) -> Iterator[ShardResult]:
-    labeller = Labeller(job.model, job.out, job.load)
+    labeller = Labeller(job.model, job.out, job.load, mirror=job.mirror)
     yield from map(labeller.label, shards)
 
 
@@ -280,6 +283,7 @@ def _on_ray(shards: Sequence[Shard], job: Job, num_workers: int) -> Iterator[Sha
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Labeller,  # type: ignore[arg-type]  # Ray makes an actor of the class and calls that
         fn_constructor_args=(job.model, job.out, job.load),
+        fn_constructor_kwargs={"mirror": job.mirror},
         compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(shards))),
         num_cpus=1,
         num_gpus=1 if has_gpu() else None,

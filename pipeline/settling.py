@@ -1,4 +1,4 @@
-"""How far poses move when the model looks once more: what is sure of itself stays where it is."""
+"""How far poses move when the model looks once more, or at the mirrored image: what is sure of itself stays."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clickpose.annotations import Pose
+from clickpose.skeleton import Skeleton
 
 
 def movement(before: Sequence[Pose], after: Sequence[Pose]) -> float:
@@ -16,6 +17,26 @@ def movement(before: Sequence[Pose], after: Sequence[Pose]) -> float:
         for old, new in zip(before, after, strict=True)
     ]
     return float(np.mean(distances)) if distances else 0.0
+
+
+def mirror_difference(poses: Sequence[Pose], mirrored: Sequence[Pose], width: int, skeleton: Skeleton) -> float:
+    """Return the mean distance of each pose from the nearest one in the mirrored image, in roots of its box area.
+
+    Args:
+        poses: in an image.
+        mirrored: in the same image, mirrored.
+        width: of the image in pixels.
+        skeleton: names what trades places.
+
+    Returns:
+        0 where both see alike, 1 at most; 1 too where only one of them sees somebody.
+    """
+    if not poses or not mirrored:
+        return float(len(poses) != len(mirrored))
+    back = np.stack([pose.keypoints_px[skeleton.flip_permutation] for pose in mirrored]).copy()
+    back[..., 0] = width - 1 - back[..., 0]
+    nearest = [float(np.linalg.norm(back - pose.keypoints_px, axis=-1).mean(-1).min() / _side(pose)) for pose in poses]
+    return float(np.minimum(nearest, 1.0).mean())
 
 
 def _side(pose: Pose) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from pipeline.listing import Picture
 from pipeline.store import Store
 
 PERSONS, IMAGES, FAILED, MANIFEST = "persons", "images", "failed.parquet", "manifest.json"
+WORTH = ("expected_clicks", "movement", "mirror_difference")
 WRITTEN = (PERSONS, IMAGES, FAILED, MANIFEST)
 READERS, READ_AHEAD = 16, 256  # a bucket answers many requests at once
 PICTURE_FIELDS = [
@@ -45,6 +47,7 @@ IMAGE_SCHEMA = pa.schema(
         ("num_persons", pa.int32()),
         ("expected_clicks", pa.float32()),
         ("movement", pa.float32()),
+        ("mirror_difference", pa.float32()),
     ]
 )
 PERSON_SCHEMA = pa.schema(
@@ -96,6 +99,7 @@ class Prelabel:
         model_version: the model that labelled.
         expected_clicks: what correcting it is expected to take; see ``clickpose.expected_clicks``.
         movement: how far poses move in one more round without a click; see ``settling.movement``.
+        mirror_difference: how far poses differ in the mirrored picture; NaN where nobody looked.
     """
 
     picture: Picture
@@ -104,6 +108,7 @@ class Prelabel:
     model_version: str
     expected_clicks: float = 0.0
     movement: float = 0.0
+    mirror_difference: float = math.nan
 
     @property
     def uri(self) -> str:
@@ -251,6 +256,7 @@ def _image_row(prelabel: Prelabel) -> dict[str, Any]:
         "num_persons": len(prelabel.poses),
         "expected_clicks": prelabel.expected_clicks,
         "movement": prelabel.movement,
+        "mirror_difference": prelabel.mirror_difference,
     }
 
 
@@ -279,7 +285,7 @@ def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
         raise StoreError(f"{store.uri_of(_file(PERSONS, name))} does not hold the persons of its images: label anew")
     poses, version = iter(persons.to_pylist()), _metadata(images).get("model_version", "")
     sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
-    worth = zip(images["expected_clicks"].to_pylist(), images["movement"].to_pylist(), strict=True)
+    worth = zip(*(images[name].to_pylist() for name in WORTH), strict=True)
     for picture, size_wh, count, more in zip(_pictures(images), sizes, counts, worth, strict=True):
         yield Prelabel(picture, size_wh, tuple(_pose(next(poses)) for _ in range(count)), version, *more)
 

@@ -120,6 +120,17 @@ prelabel photos nowhere://out --model model --workers 0
 prelabel photos half.json --model model --workers 0
 prelabel photos out --model model --workers 0 --shard-size 0
 prelabel photos out --model model --workers -1
+prelabel photos out --model model --workers 0 --max-failed most
+prelabel photos out --model model --workers 0 --max-failed 150%
+prelabel photos out --model model --limit -1
+prelabel list.json out --model model --workers 0
+prelabel data.json out --model model --workers 0
+select missing --count 3
+select empty --count 3
+select photos --count 0
+select photos --count 3 --by luck
+select photos --count 3 --url http://127.0.0.1:9
+select photos --count 3 --url http://127.0.0.1:9 --title poses
 models list --store nowhere://store
 models list --store half.json
 models show v1 --store empty

@@ -40,6 +40,9 @@ class PrelabelCommand:
         str, typer.Option(help="Share of images that may fail; stop, and exit with 1, when it is exceeded.")
     ] = "50%"
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the pre-labels in OUT first.")] = False
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Look at each image mirrored, too, for select --by flip; twice the time.")
+    ] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done, and do nothing.")] = False
     coco: Annotated[Path | None, typer.Option(help="Write all pre-labels in OUT to this COCO file, too.")] = None
     json: Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")] = None
@@ -55,6 +58,7 @@ class PrelabelCommand:
             retry_failed=self.retry_failed,
             max_failed=read_share(self.max_failed),
             fresh=self.fresh,
+            mirror=self.mirror,
         )
 
 

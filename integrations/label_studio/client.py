@@ -154,6 +154,14 @@ class LabelStudio:
             created += int(self._connection.post(f"/api/projects/{project}/import/predictions", chunk)["created"])
         return created
 
+    def score_prediction(self, prediction: int, score: float) -> None:
+        """Change the score of a prediction; with uncertainty sampling the task with the lowest comes first."""
+        self._connection.request("PATCH", f"/api/predictions/{prediction}/", json={"score": score})
+
+    def use_uncertainty_sampling(self, project: int) -> None:
+        """Let a project serve the task with the lowest score first."""
+        self._connection.request("PATCH", f"/api/projects/{project}", json={"sampling": "Uncertainty sampling"})
+
     def export(self, project: int) -> list[Record]:
         """Return every annotated task as JSON, the only export that keeps persons apart and their visibility."""
         query = {"exportType": "JSON"}

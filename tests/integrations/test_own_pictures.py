@@ -25,6 +25,7 @@ from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from integrations.coco import results_to_coco, write_coco
 from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.ordering import annotated_names, set_order
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.tasks import make_prediction
 from pipeline.dataset import FETCHED, PictureFolder
@@ -162,6 +163,26 @@ def test_an_address_that_is_given_may_lack_its_slash(
     command("push", tmp_path / "out")
     for name, task in tasks_of(client, title).items():
         assert client.fetch(task["data"]["image"]) == (photos / name).read_bytes()
+
+
+def test_the_next_task_is_the_one_that_was_selected(
+    photos: Path, tmp_path: Path, title: str, client: LabelStudio, command: Callable[..., None]
+) -> None:
+    command("init", pictures=photos)
+    command("push", prelabel(photos, tmp_path / "out"))
+    project = client.find_project(title)
+    assert project is not None
+    numbers = {name: task["id"] for name, task in tasks_of(client, title).items()}
+    client.submit_annotation(numbers["q?.jpg"], [])
+    assert annotated_names(client, project["id"]) == {"q?.jpg"}
+
+    for order in (["frame:01.jpg", "cam1/0001.jpg", "not there.jpg"], ["a#1+&.jpg", "cam2/0001.jpg"]):
+        done = set_order(client, project["id"], order)
+        assert (done.tasks, done.missing) == (2, tuple(order[2:]))
+        scores = {task["predictions"][0]["score"]: name for name, task in tasks_of(client, title).items()}
+        assert [scores[score] for score in sorted(scores)][:2] == order[:2]
+        assert client.next_task(project["id"])["data"]["file_name"] == order[0]
+        client.submit_annotation(numbers[order[0]], [])
 
 
 def test_a_mistyped_folder_changes_nothing(

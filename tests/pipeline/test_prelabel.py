@@ -43,7 +43,7 @@ class FakePredictor:
     def detect(self, encoded):
         return [self.pose] if encoded else []
 
-    def published_round(self, encoded, poses, clicks):
+    def look_again(self, encoded, poses):
         return [dataclasses.replace(pose, keypoints_px=pose.keypoints_px + 3) for pose in poses]
 
     def expected_clicks(self, encoded, poses):

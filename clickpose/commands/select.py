@@ -1,0 +1,89 @@
+"""``clickpose select``: which pre-labelled images are worth a person's time next."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clickpose.commands.options import takes
+from clickpose.commands.output import write_json
+from clickpose.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from pipeline.candidates import Candidates
+    from pipeline.selection import Choice
+
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class SelectCommand:
+    """From what is chosen, how many, by what, and where the order goes."""
+
+    prelabels: Annotated[str, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")]
+    count: Annotated[int, typer.Option(help="Images to choose.", min=1)]
+    by: Annotated[str, typer.Option(help="expected-clicks, loop, flip, likelihood, random, core-set or mix.")] = (
+        "expected-clicks"
+    )
+    out: Annotated[Path | None, typer.Option(help="CSV file to write: image, reason, control.")] = None
+    url: Annotated[
+        str | None, typer.Option(help="URL of Label Studio, to serve these tasks first; its token: LABEL_STUDIO_TOKEN.")
+    ] = None
+    title: Annotated[str | None, typer.Option(help="Title of the project there.")] = None
+    seed: Annotated[int, typer.Option(help="Of what is drawn by lot.")] = 0
+    json: Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")] = None
+
+
+@takes(SelectCommand)
+def select(command: SelectCommand) -> None:
+    """Choose the images to annotate next, in order and with reasons; with --url, annotators get them in that order.
+
+    One image in ten is drawn by lot, to measure the model on. Images annotated in the project are left out.
+    """
+    from clickpose.commands.collecting import connect, find_project
+    from integrations.label_studio.ordering import annotated_names, set_order
+    from pipeline.selection import select as choose
+
+    if (command.url is None) != (command.title is None):
+        raise InvalidConfig("--url and --title go together: they name the project whose tasks are put in order")
+    if command.url is None or command.title is None:
+        choices = choose(_candidates(command.prelabels), command.count, command.by, seed=command.seed)
+        _tell(choices, command)
+        return
+    with connect(command.url) as client:
+        project = find_project(client, command.title)
+        candidates = _candidates(command.prelabels, annotated_names(client, project))
+        choices = choose(candidates, command.count, command.by, seed=command.seed)
+        ordered = set_order(client, project, [choice.name for choice in choices])
+    _tell(choices, command)
+    missing = f"; {len(ordered.missing)} have no task there: push them first" if ordered.missing else ""
+    typer.echo(f"{ordered.tasks} tasks of {command.title!r} come first, in this order{missing}")
+
+
+def _candidates(prelabels: str, leave_out: frozenset[str] = frozenset()) -> Candidates:
+    from pipeline.candidates import read_candidates
+    from pipeline.shards import read_prelabels
+
+    candidates = read_candidates(read_prelabels(prelabels), leave_out)
+    if not len(candidates):
+        raise InvalidConfig(f"there is nothing to choose from in {prelabels}: label images with clickpose prelabel")
+    return candidates
+
+
+def _tell(choices: Sequence[Choice], command: SelectCommand) -> None:
+    for choice in choices[:SHOWN]:
+        typer.echo(f"{choice.name}: {choice.reason}")
+    if len(choices) > SHOWN:
+        where = f" in {command.out}" if command.out else "; --out FILE writes them all"
+        typer.echo(f"and {len(choices) - SHOWN} more{where}")
+    if command.out:
+        with command.out.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(("image", "reason", "control"))
+            rows.writerows((choice.name, choice.reason, int(choice.is_control)) for choice in choices)
+    write_json(command.json, {"by": command.by, "choices": [asdict(choice) for choice in choices]})

@@ -1,0 +1,45 @@
+"""The order in which annotators get tasks: Label Studio serves the lowest score of a prediction first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from integrations.label_studio.client import LabelStudio
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """How many tasks were put in order, and the names that no open task with a prediction has."""
+
+    tasks: int
+    missing: tuple[str, ...]
+
+
+def annotated_names(client: LabelStudio, project: int) -> frozenset[str]:
+    """Return the names of the images that somebody has annotated."""
+    tasks = client.tasks(project)
+    return frozenset(str(task["data"].get("file_name")) for task in tasks if task.get("annotations"))
+
+
+def set_order(client: LabelStudio, project: int, names: Sequence[str]) -> Ordered:
+    """Serve the tasks of some images first, in this order, and all others afterwards as their predictions say.
+
+    Scores of predictions lie between 0 and 1. Those of chosen tasks become negative, the first the lowest; those that
+    an earlier order made negative come last of all.
+    """
+    client.use_uncertainty_sampling(project)
+    rank = {name: place for place, name in enumerate(names)}
+    found = set[str]()
+    for task in client.tasks(project):
+        name = str(task["data"].get("file_name"))
+        predictions = task.get("predictions") or []
+        if name in rank and predictions and not task.get("annotations"):
+            found.add(name)
+        for prediction in predictions:
+            score = rank[name] / len(names) - 1 if name in rank else None
+            if score is None and (prediction.get("score") or 0) < 0:
+                score = 1.0
+            if score is not None:
+                client.score_prediction(int(prediction["id"]), score)
+    return Ordered(len(found), tuple(name for name in names if name not in found))
