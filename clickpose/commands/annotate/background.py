@@ -1,4 +1,4 @@
-"""What goes on while somebody annotates: photos are labelled, and the model learns from what was corrected."""
+"""Work in the background while an annotator works: photos are labelled, and the model learns from corrections."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Background:
     Args:
         desk: everything that is running.
         rounds: settings of a round, such as ``min_new_pictures``; see ``RetrainConfig``.
-        tell: is given a line about each thing that happened.
+        tell: receives a line about each event.
     """
 
     def __init__(self, desk: Desk, tell: Callable[[str], None], **rounds: Any) -> None:
@@ -49,7 +49,7 @@ class Background:
         self.config = RetrainConfig(images, training, num_workers=1, **rounds)
 
     def start(self) -> None:
-        """Go on until the program ends."""
+        """Work until the program ends."""
         threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
@@ -78,7 +78,7 @@ class Background:
         return summary
 
     def retrain(self) -> RoundReport:
-        """Run a round if enough is new; a model that is better predicts anew what is not annotated yet."""
+        """Run a round if enough is new; a better model updates the predictions of images without an annotation."""
         return retrain(self.desk.store, self.collect, self.config, on_promoted=self._predict_anew)
 
     def _predict_anew(self, version: str) -> None:
@@ -86,7 +86,7 @@ class Background:
         predict_anew(project, self.desk.store, version, num_workers=1)
 
     def collect(self) -> Collected:
-        """Return what was annotated."""
+        """Return all annotations."""
         desk, model = self.desk, self.registry.fetch(self.current())
         return collect(desk.label_studio_url, TITLE, model, images=str(desk.photos), fetch_into=desk.store)
 
@@ -97,7 +97,7 @@ class Background:
         return current
 
     def prelabels(self) -> str:
-        """Return where the predictions of the version in service are."""
+        """Return the URI of the predictions of the version in service."""
         return self.desk.store.uri_of(f"prelabels/{self.current()}")
 
     def _push_while(self, labelling: Future[PrelabelSummary], out: str) -> None:

@@ -1,4 +1,4 @@
-"""The command: open the desk, say where it is, and work in the background until Ctrl-C."""
+"""The command: open the desk, print its address, and work in the background until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ DEMO_MODEL = Path(__file__).parents[3] / "models" / "demo"
 
 
 def annotate(
-    photos: Annotated[Path, typer.Argument(help="Folder of images; sub-folders count.")],
-    data: Annotated[Path, typer.Option(help="Folder that keeps everything; the same one resumes.")] = DATA,
+    photos: Annotated[Path, typer.Argument(help="Folder of images, with its subfolders.")],
+    data: Annotated[Path, typer.Option(help="Folder for all data; use the same one to resume.")] = DATA,
     model: Annotated[Path, typer.Option(help="Model folder to start with.")] = DEMO_MODEL,
     skeleton: Annotated[
         str | None,
         typer.Option(help="Keypoints to annotate: a name such as humanart21, or a JSON file; default: the model's."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page that is opened.", min=1, max=65535)] = 8081,
-    retrain_after: Annotated[int, typer.Option(help="Retrain after so many newly annotated images.", min=1)] = 20,
-    browser: Annotated[bool, typer.Option(help="Open a browser where there is one.")] = True,
+    retrain_after: Annotated[
+        int, typer.Option(help="Newly annotated images after which the model is retrained.", min=1)
+    ] = 20,
+    browser: Annotated[bool, typer.Option(help="Open a browser if there is one.")] = True,
 ) -> None:
     """Annotate a folder of photos: people get skeletons, you correct them in a browser, and the model learns.
 

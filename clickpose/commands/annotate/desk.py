@@ -1,4 +1,4 @@
-"""Everything that runs for an annotator, started in this order and stopped together: it is there or it is not.
+"""Everything that runs for an annotator, started in this order and stopped together.
 
 <data>/label-studio/   Label Studio's database and log       <data>/store/       models, pre-labels, snapshots, reports
 <data>/desk.json       ports and the service's secret, because the project knows them
@@ -41,18 +41,18 @@ class Desk:
     """What is running.
 
     Attributes:
-        address: where the annotator works.
+        address: of the page where the annotator works.
         username: her account.
         password: of that account.
         label_studio: client of the server.
         label_studio_url: of the server itself.
         service_url: of the service that answers clicks.
-        secret: that the service asks for.
+        secret: of the service.
         project: its id.
         skeleton: that is annotated.
         photos: the folder.
         store: with the model in service.
-        annotated: set whenever somebody has annotated something.
+        annotated: set whenever an annotation is submitted.
     """
 
     address: str
@@ -71,7 +71,7 @@ class Desk:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a data folder's project knows, and what thus stays the same: ports on this machine, and the secret."""
+    """Settings that the project in a data folder refers to and that must not change: ports, and the secret."""
 
     label_studio_port: int
     service_port: int
@@ -81,11 +81,11 @@ class Kept:
 
 @contextmanager
 def open_desk(photos: Path, data: Path, *, model: Path, port: int, skeleton: Skeleton | None = None) -> Iterator[Desk]:
-    """Start everything; stop it when the block ends, however it ends.
+    """Start everything; stop it when the block ends.
 
     Args:
         photos: folder of images.
-        data: folder that keeps everything; one that is there resumes.
+        data: folder for all data; an existing one resumes.
         model: folder of the model to start with.
         port: of the page that the annotator opens.
         skeleton: keypoints to annotate; None takes the model's own.
@@ -103,7 +103,7 @@ def open_desk(photos: Path, data: Path, *, model: Path, port: int, skeleton: Ske
         server.launch()  # it starts while the rest does
         skeleton = serve_first_model(store, model, skeleton)
         os.environ |= {TOKEN: server.token, SECRET: kept.secret}  # where every command looks for them
-        os.environ.setdefault(HAPROXY, "0")  # one annotator does without, and it would outlive a crash
+        os.environ.setdefault(HAPROXY, "0")  # one annotator does not need it, and it would survive a crash
         annotated = stack.enter_context(wake_up_calls(f"{HOST}:{kept.webhook_port}"))
         args = _service_args(store, server, kept)
         service_url = stack.enter_context(running_service(args, host=HOST, port=kept.service_port))
@@ -141,7 +141,7 @@ def _service_args(store: Store, server: LabelStudioServer, kept: Kept) -> AppArg
 
 
 def _kept(data: Path) -> Kept:
-    """Return what a data folder keeps, chosen when it is made."""
+    """Return the settings of a data folder, chosen when it is created."""
     path = data / "desk.json"
     if not path.exists():
         data.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command: set the stage, play, report, and stay for whoever watches."""
+"""The command: start everything, run the demo, report, and keep running for spectators."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clickpose.commands.output import JsonFile, write_json
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the demo shows, and where it is kept."""
+    """The images and model of the demo, and the folder of its report."""
 
     pictures: Annotated[Path, typer.Option(help="Folder with images/ and annotations.json.")] = PICTURES
     model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = MODEL
@@ -28,13 +28,13 @@ class DemoOptions:
     ] = None
     limit: Annotated[int | None, typer.Option(min=4, help="Use only that many images, those with few people.")] = None
     port: Annotated[int, typer.Option(help="Port of the page to watch or try.", min=1, max=65535)] = 8081
-    stay: Annotated[bool, typer.Option(help="Keep everything up afterwards, in a terminal.")] = True
+    stay: Annotated[bool, typer.Option(help="Keep everything running afterwards, in a terminal.")] = True
     json: JsonFile = None
 
 
 @takes(DemoOptions)
 def demo(options: DemoOptions) -> None:
-    """Play the whole loop on this machine: what clickpose annotate does, with a simulated annotator, and measured.
+    """Run the whole loop on this machine: as clickpose annotate does, with a simulated annotator, and measure it.
 
     Everything is kept in the folder of the report until you delete it.
     """

@@ -1,4 +1,4 @@
-"""The images of the demo: half are annotated during it, the other half shows what that has brought."""
+"""The images of the demo: half are annotated during it, the other half measures the effect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODEL = REPOSITORY / "models" / "demo"
 
 @dataclass(frozen=True)
 class DemoPictures:
-    """Images by file name, and what is true of those that are annotated.
+    """Images by file name, and the annotations of some.
 
     Attributes:
         files: every image.
@@ -85,7 +85,7 @@ def _easiest_first(truth: AnnotationSet) -> list[AnnotatedImage]:
 
 
 def copy_pictures(files: Sequence[Path], folder: Path) -> Path:
-    """Copy images to where Label Studio may serve them from."""
+    """Copy images to a folder that Label Studio may serve."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copy(file, folder / file.name)

@@ -31,16 +31,16 @@ REACHED_PX = 0.5  # percent and back costs less
 
 @dataclass
 class AnnotationCost:
-    """What images cost the annotator.
+    """The annotator's costs of some images.
 
     Attributes:
         persons: persons annotated.
         clicks: clicks with the model's help; adding a person counts 2, deleting a stray pose 1.
-        undone: clicks that reached another person nearby, and were undone and made by dragging; they count twice.
-        manual_clicks: clicks it would have cost to correct the same predictions by hand.
-        answers_ms: how long each answer took, as she sees it.
-        failed_requests: requests that got no answer.
-        models: model versions that made the predictions she saw.
+        undone: clicks that reached another person nearby, and were undone and replaced by a drag; they count twice.
+        manual_clicks: clicks to correct the same predictions by hand.
+        answers_ms: time of each answer, as she sees it.
+        failed_requests: requests without an answer.
+        models: model versions of the predictions she saw.
     """
 
     persons: int = 0
@@ -94,7 +94,7 @@ class Player:
         Args:
             task: id of the task.
             truth: in the skeleton of the labelling interface.
-            submit: hand the annotation in; else leave the task as it was.
+            submit: submit the annotation; else leave the task as it was.
         """
         began, record = time.monotonic(), self.label_studio.task(task)
         prediction = newest_prediction(record)
@@ -138,7 +138,7 @@ class Player:
         return screen.poses()
 
     def _click(self, task: int, screen: SimulatedEditor, click: Click, cost: AnnotationCost) -> None:
-        """Ctrl-click; where it reached another person nearby, undo it and drag the very point instead."""
+        """Ctrl-click; if it reached another person nearby, undo it and drag the point instead."""
         cost.clicks += 1
         before, keypoint = screen.regions, self.skeleton.index(click.keypoint)
         drawn = screen.drawn_point(keypoint, click.xy_px)
@@ -151,7 +151,7 @@ class Player:
             self._ask(task, screen, screen.dragged(click.person, keypoint, click.xy_px), cost)
 
     def _ask(self, task: int, screen: SimulatedEditor, context: Mapping[str, Any], cost: AnnotationCost) -> None:
-        """Ask the backend through Label Studio, and take over the answer."""
+        """Send a request to the backend through Label Studio, and apply the answer."""
         asked_at = time.monotonic()
         try:
             answer = self.label_studio.ask_backend(self.backend, task, context)

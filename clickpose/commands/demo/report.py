@@ -1,4 +1,4 @@
-"""What the demo leaves behind: one table, a JSON file, and a page with pictures to look at."""
+"""The report of the demo: a table, a JSON file, and a page with images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def results(story: DemoRecord, report: Path) -> dict[str, Any]:
 
 
 def table(numbers: dict[str, Any]) -> Table:
-    """Show the numbers to people."""
+    """Show the numbers."""
     clicks, answer_ms = numbers["clicks_per_person"], numbers["answer_ms"]
     shown = Table(title="Click-Pose demo: every number measured in this run", show_header=False)
     rows = {

@@ -21,25 +21,25 @@ from integrations.label_studio.tasks import make_prediction, make_task
 from pipeline.gate import GateRule
 from pipeline.round_report import RoundReport
 
-FEW = GateRule(min_persons=10, min_images=4)  # there are few images; a chance of .96 is asked for all the same
+FEW = GateRule(min_persons=10, min_images=4)  # there are few images; a chance of .96 is still required
 SWAP_LIMIT_S = 60.0
 HEARTBEAT_S = 0.5
 
 
 @dataclass
 class DemoRecord:
-    """What has happened.
+    """What happened in a demo.
 
     Attributes:
-        pictures: pre-labelled.
-        failed_pictures: that could not be pre-labelled.
-        annotated: costs of the images that were handed in.
+        pictures: pre-labelled images.
+        failed_pictures: images that could not be pre-labelled.
+        annotated: costs of the images that were submitted.
         before: costs of the unseen images with the first model.
         after: costs of the same images with the model in service at the end.
         exported: annotations that came back.
         heartbeats: requests to the service during the round, and how many of them failed.
         round: how retraining ended.
-        corrected: the images that were handed in, by file name.
+        corrected: the images that were submitted, by file name.
         models: versions that served, in order.
         seconds: of each step by name.
     """
@@ -63,7 +63,7 @@ class Demo:
     Args:
         desk: everything that is running.
         pictures: to annotate and to measure on.
-        tell: is given one line before each step.
+        tell: receives a line before each step.
     """
 
     def __init__(self, desk: Desk, pictures: DemoPictures, tell: Callable[[str], None]) -> None:
@@ -73,7 +73,7 @@ class Demo:
         self.tasks: dict[str, int] = {}
 
     def run(self) -> DemoRecord:
-        """Play the whole loop."""
+        """Run the whole loop."""
         with self._step("pre-labelling with Ray Data"):
             self._label()
         with self._step("measuring the first model on the unseen images, through Label Studio"):
@@ -117,7 +117,7 @@ class Demo:
 
     @contextmanager
     def _copies(self, names: Sequence[str]) -> Iterator[None]:
-        """Have other tasks for these images: the service remembers what was done on the first ones a while ago."""
+        """Create new tasks for these images: the service still has sessions of the first ones."""
         desk, originals = self.desk, self.tasks
         predicted = predicted_pictures(self.background.prelabels())(desk.label_studio, desk.project, None)
         tasks = []
@@ -138,18 +138,18 @@ class Demo:
         """Wait until the service answers with a version.
 
         Raises:
-            LabelStudioError: Label Studio still hears of another one.
+            LabelStudioError: it still answers with another one.
         """
         deadline = time.monotonic() + SWAP_LIMIT_S
         while time.monotonic() < deadline:
             if self._served_version() == version:
                 return
             time.sleep(HEARTBEAT_S)
-        raise LabelStudioError(f"the service did not take up {version} within {SWAP_LIMIT_S:.0f} s")
+        raise LabelStudioError(f"the service did not load {version} within {SWAP_LIMIT_S:.0f} s")
 
     @contextmanager
     def _heartbeat(self) -> Iterator[None]:
-        """Ask the service for a pose again and again while the block runs; count what fails."""
+        """Request poses from the service repeatedly while the block runs; count failures."""
         done = threading.Event()
         thread = threading.Thread(target=self._beat, args=(done,), daemon=True)
         thread.start()
