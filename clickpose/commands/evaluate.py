@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from clickpose.commands.locations import readable_file, readable_folder
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile
 
@@ -16,9 +17,9 @@ from clickpose.commands.output import JsonFile
 class EvaluateOptions:
     """What is evaluated, and how."""
 
-    model: Annotated[Path, typer.Argument(help="Model folder.")]
-    data: Annotated[Path, typer.Argument(help="COCO keypoint file.")]
-    images: Annotated[Path, typer.Option(help="Folder of its images.")]
+    model: Annotated[Path, typer.Argument(help="Model folder.", parser=readable_folder)]
+    data: Annotated[Path, typer.Argument(help="COCO keypoint file.", parser=readable_file)]
+    images: Annotated[str, typer.Option(help="Folder of its images.")]
     category: Annotated[
         str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
     ] = None
@@ -37,23 +38,28 @@ class EvaluateOptions:
     hold: Annotated[str, typer.Option(help="Clicks that no answer moves: all, current (the last), or none.")] = "all"
     noise: Annotated[float, typer.Option(help="Spread of the clicks; 1 is that of COCO's own annotators.")] = 0.0
     results: Annotated[
-        list[Path] | None, typer.Option(help="COCO results of another model, corrected by hand, for comparison.")
+        list[Path] | None,
+        typer.Option(help="COCO results of another model, corrected by hand, for comparison.", parser=readable_file),
     ] = None
     start_from: Annotated[
         list[Path] | None,
-        typer.Option(help="COCO results of another model: its poses are the first guesses, and our loop refines them."),
+        typer.Option(
+            help="COCO results of another model: its poses are the first guesses, and our loop refines them.",
+            parser=readable_file,
+        ),
     ] = None
     add: Annotated[
         str, typer.Option(help="How a missed person is added: box (2 clicks), or click (1, on a keypoint).")
     ] = "box"
     label_studio_export: Annotated[
-        Path | None, typer.Option(help="JSON export of Label Studio: seconds per person and per click.")
+        Path | None,
+        typer.Option(help="JSON export of Label Studio: seconds per person and per click.", parser=readable_file),
     ] = None
     skip_bad: Annotated[
         bool,
         typer.Option("--skip-bad/--strict", help="Skip and log bad records and images, or stop at the first one."),
     ] = True
-    plots: Annotated[Path | None, typer.Option(help="Folder for click curve, bars, and images with clicks.")] = None
+    plots: Annotated[str | None, typer.Option(help="Folder for click curve, bars, and images with clicks.")] = None
     json: JsonFile = None
 
 

@@ -10,6 +10,7 @@ from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
 from clickpose.commands import evaluation_outputs as outputs
 from clickpose.commands.evaluate import EvaluateOptions
 from clickpose.commands.evaluation_outputs import PUBLISHED_STRATEGIES, EvaluationResult
+from clickpose.commands.locations import written
 from clickpose.commands.output import write_json
 from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.evaluation import RecordedResults, Simulation, convert_poses, evaluate_all
@@ -28,7 +29,7 @@ NUM_OVERLAYS = 6
 
 def run_evaluation(options: EvaluateOptions) -> None:
     """Measure, print tables, and write figures and all numbers where the options say so."""
-    pictures, predictor = PictureFolder(str(options.images)), Predictor.load(options.model)
+    pictures, predictor = PictureFolder(options.images), Predictor.load(options.model)
     measured = measure(options, predictor, pictures, num_overlays=NUM_OVERLAYS if options.plots else 0)
     of = f", keypoints {options.keypoints}" if options.keypoints else ""
     outputs.print_tables(
@@ -37,8 +38,9 @@ def run_evaluation(options: EvaluateOptions) -> None:
         f"Rounds {options.loop}, hold {options.hold}, noise {options.noise:g}",
     )
     if options.plots:
-        outputs.write_figures(options.plots, predictor.version, measured)
-        outputs.write_overlays(options.plots, measured.overlays, pictures, predictor.skeleton)
+        with written(options.plots) as folder:
+            outputs.write_figures(folder, predictor.version, measured)
+            outputs.write_overlays(folder, measured.overlays, pictures, predictor.skeleton)
     which = {"model": predictor.version, "data": options.data.name, "keypoints": options.keypoints}
     settings = {**which, "loop": options.loop, "hold": options.hold, "noise": options.noise}
     write_json(options.json, outputs.document(settings, measured))

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from clickpose.commands.collecting import TOKEN, collect, connect, find_project
+from clickpose.commands.locations import readable_file, readable_folder
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import InvalidConfig
@@ -45,7 +46,7 @@ def start(
 def init(
     url: Url,
     title: Title,
-    model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.")],
+    model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.", parser=readable_folder)],
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of the images, on Label Studio's machine, that the project shows.")
     ] = None,
@@ -81,12 +82,15 @@ class PushOptions:
 
     url: Url
     title: Title
-    model: Annotated[Path, typer.Option(help="Model folder that made them, or whose skeleton is annotated.")]
+    model: Annotated[
+        Path, typer.Option(help="Model folder that made them, or whose skeleton is annotated.", parser=readable_folder)
+    ]
     prelabels: Annotated[str | None, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")] = None
     results: Annotated[
-        Path | None, typer.Option(help="Instead of pre-labels: COCO results of any model, with --data.")
+        Path | None,
+        typer.Option(help="Instead of pre-labels: COCO results of any model, with --data.", parser=readable_file),
     ] = None
-    data: Annotated[Path | None, typer.Option(help="COCO file that --results is about.")] = None
+    data: Annotated[Path | None, typer.Option(help="COCO file that --results is about.", parser=readable_file)] = None
     images: Annotated[str | None, typer.Option(help="Folder of its images; by default that of --data.")] = None
     min_score: Annotated[float, typer.Option(help="Leave out poses of --results scored lower.")] = 0.3
     serve_from: Annotated[
@@ -127,7 +131,7 @@ def sync(
     url: Url,
     title: Title,
     store: Annotated[str, typer.Option(help="Store that gets the snapshot.")],
-    model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.")],
+    model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.", parser=readable_folder)],
     json: JsonFile = None,
 ) -> None:
     """Freeze all annotations of a project as a snapshot; unchanged annotations give the same one."""

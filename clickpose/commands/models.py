@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clickpose.checkpoints.files import CARD
+from clickpose.commands.locations import readable_folder
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import StoreError
 
@@ -47,13 +48,17 @@ def show(version: str, store: Where, json: JsonFile = None) -> None:
 
 
 @models.command()
-def add(folder: Path, store: Where, json: JsonFile = None) -> None:
+def add(
+    model: Annotated[Path, typer.Argument(metavar="FOLDER", parser=readable_folder)],
+    store: Where,
+    json: JsonFile = None,
+) -> None:
     """Add a model folder under a new version, if it can be loaded."""
     from clickpose.checkpoints.model_folder import load_model
 
-    load_model(folder)
+    load_model(model)
     with _writing(store, "adding a model") as registry:
-        version = registry.add(folder)
+        version = registry.add(model)
     typer.echo(version)
     write_json(json, {"version": version})
 

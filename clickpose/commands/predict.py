@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clickpose.commands.locations import readable_folder
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import ImageError, InvalidConfig
 
@@ -22,7 +23,7 @@ DRAWN, RESULTS = ".poses.jpg", ".poses.json"
 def predict(
     photos: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; by default beside each image.")] = None,
-    model: Annotated[Path, typer.Option(help="Model folder.")] = DEMO_MODEL,
+    model: Annotated[Path, typer.Option(help="Model folder.", parser=readable_folder)] = DEMO_MODEL,
     json: JsonFile = None,
 ) -> None:
     """Find people and their keypoints; write each image with skeletons, and COCO results beside it."""

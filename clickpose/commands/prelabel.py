@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clickpose.commands.options import takes
-from clickpose.commands.output import write_json
+from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class PrelabelCommand:
     ] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done, and do nothing.")] = False
     coco: Annotated[Path | None, typer.Option(help="Write all pre-labels in OUT to this COCO file, too.")] = None
-    json: Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")] = None
+    json: JsonFile = None
 
     def options(self) -> PrelabelOptions:
         """Return how the run goes; InvalidConfig if a number is out of range."""

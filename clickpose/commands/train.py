@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clickpose.checkpoints.files import CONFIG, read_config
+from clickpose.commands.locations import readable_file, readable_folder, written
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.commands.recipes import RecipeOptions
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from clickpose.skeleton import Skeleton
     from clickpose.training.config import TrainConfig
     from pipeline.train import TrainJob
+
+START = "start"  # in the folder of a run: the model that training started from
 
 
 class Preset(enum.StrEnum):
@@ -36,13 +39,15 @@ class TrainOptions:
 
     data: Annotated[list[str], typer.Argument(help="COCO keypoint files to learn from.")]
     images: Annotated[list[str], typer.Option(help="Folder of their images; one for all files, or one for each.")]
-    out: Annotated[Path, typer.Option(help="Model folder to write.")]
+    out: Annotated[str, typer.Option(help="Model folder to write.")]
     run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; give the same one to resume.")]
     weight: Annotated[list[float] | None, typer.Option(help="Weight of each file in every epoch.")] = None
     category: Annotated[
         str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
     ] = None
-    init: Annotated[Path | None, typer.Option(help="Model folder to start from, instead of a preset.")] = None
+    init: Annotated[
+        Path | None, typer.Option(help="Model folder to start from, instead of a preset.", parser=readable_folder)
+    ] = None
     skeleton: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +56,10 @@ class TrainOptions:
     ] = None
     preset: Annotated[Preset, typer.Option(help="Network to train from scratch.")] = Preset.resnet50_coco
     backbone_weights: Annotated[
-        Path | None, typer.Option(help="ImageNet weights (safetensors); by default torchvision downloads its own.")
+        Path | None,
+        typer.Option(
+            help="ImageNet weights (safetensors); by default torchvision downloads its own.", parser=readable_file
+        ),
     ] = None
     recipe: RecipeOptions = field(default_factory=RecipeOptions)
     workers: Annotated[int, typer.Option(help="Ray workers, one per GPU; 0 trains in this process.")] = 0
@@ -80,18 +88,20 @@ def train(options: TrainOptions) -> None:
     from pipeline.train import train as run_training
 
     start = start_model(options)
-    config = options.recipe.settings(training_for(read_config(start)))
+    config = options.recipe.settings(training_for(read_config(readable_folder(start))))
     if not options.workers and not torch.cuda.is_available():
         tune_for_cpu(options.threads)
     job = training_job(options, start, config)
-    result = run_training(job, options.out, run=options.run, num_workers=options.workers)
+    with written(options.out) as out:
+        result = run_training(job, out, run=options.run, num_workers=options.workers)
+    result = replace(result, folder=options.out, best=f"{options.out}-best" if result.best else None)
     if result.best:
         typer.echo(f"wrote {result.best}: the epoch with the fewest clicks")
     typer.echo(f"wrote {result.folder}: " + ", ".join(f"{k} {v:.3f}" for k, v in sorted(result.metrics.items())))
     write_json(options.json, asdict(result))
 
 
-def training_job(options: TrainOptions, start: Path, config: TrainConfig) -> TrainJob:
+def training_job(options: TrainOptions, start: str, config: TrainConfig) -> TrainJob:
     """Return what every training worker is given."""
     from clickpose.commands.data_sources import data_sources
     from pipeline.train import TrainJob
@@ -99,37 +109,42 @@ def training_job(options: TrainOptions, start: Path, config: TrainConfig) -> Tra
     sources = data_sources(options.data, options.images, options.weight or ())
     in_category = tuple(replace(source, category=options.category) for source in sources)
     val = data_sources([options.val], [options.val_images] if options.val_images else ())[0] if options.val else None
-    return TrainJob(str(start), in_category, config, skip_bad=options.skip_bad, val=val)
+    return TrainJob(start, in_category, config, skip_bad=options.skip_bad, val=val)
 
 
-def start_model(options: TrainOptions) -> Path:
-    """Return the folder of the model that training starts from: --init, or one written at the start of the run.
+def start_model(options: TrainOptions) -> str:
+    """Return the path or URI of the model that training starts from: --init, or one written at the start of the run.
 
     Raises:
         InvalidConfig: the run was started with another skeleton.
     """
     from clickpose.checkpoints.model_folder import load_model
+    from pipeline.store import Store
 
     if options.init is not None and options.skeleton is None:
-        return options.init
-    folder, skeleton = Path(options.run) / "start", wanted_skeleton(options)
-    if (folder / CONFIG).exists():
-        if (found := load_model(folder).skeleton) != skeleton:
+        return str(options.init)
+    store, skeleton = Store(options.run), wanted_skeleton(options)
+    start = store.uri_of(START)
+    if store.exists(f"{START}/{CONFIG}"):
+        if (found := load_model(readable_folder(start)).skeleton) != skeleton:
             raise InvalidConfig(f"{options.run} was started with skeleton {found.name!r}: choose a new --run")
-        return folder
-    if options.init is None:
-        return new_model(folder, skeleton, options.preset, options.backbone_weights)
-    return grow_model(folder, options.init, skeleton)
+        return start
+    with written(start) as folder:
+        if options.init is None:
+            new_model(folder, skeleton, options.preset, options.backbone_weights)
+        else:
+            grow_model(folder, options.init, skeleton)
+    return start
 
 
 def wanted_skeleton(options: TrainOptions) -> Skeleton:
     """Return the skeleton to learn: the one that was named, else that of the data."""
     from clickpose.skeleton import Skeleton
-    from integrations.coco import read_coco
+    from pipeline.dataset import read_annotations
 
     if options.skeleton:
         return Skeleton.load(options.skeleton)
-    return read_coco(options.data[0], category=options.category, skip_bad=options.skip_bad).skeleton
+    return read_annotations(options.data[0], category=options.category, skip_bad=options.skip_bad).skeleton
 
 
 def new_model(folder: Path, skeleton: Skeleton, preset: Preset, backbone_weights: Path | None) -> Path:

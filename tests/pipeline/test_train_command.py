@@ -57,6 +57,16 @@ def test_the_small_network_starts_from_a_backbone_that_has_seen_poses(tmp_path: 
     assert torch.equal(body["17"].conv[2].weight, movenet_backbone()["17.conv.2.weight"])
 
 
+def test_every_location_may_be_a_uri(train, drawn_people: Path, tiny_model: Path, tmp_path: Path) -> None:
+    data = f"file://{drawn_people}/annotations.json"
+    options = ["--val", data, "--init", f"file://{tiny_model}", "--json", f"file://{tmp_path}/numbers/train.json"]
+    options += ["--run", f"file://{tmp_path}/there", "--out", f"file://{tmp_path}/model"]
+    train(*options, "--skeleton", "humanart21", data=data)
+    numbers = json.loads((tmp_path / "numbers" / "train.json").read_text())
+    assert (numbers["folder"], numbers["best"]) == (f"file://{tmp_path}/model", f"file://{tmp_path}/model-best")
+    assert load_model(tmp_path / "model").skeleton == load_model(tmp_path / "model-best").skeleton == HUMAN_ART
+
+
 def test_a_run_does_not_change_its_skeleton(train) -> None:
     train("--skeleton", "humanart21")
     with pytest.raises(InvalidConfig, match="run was started with skeleton 'humanart21'"):

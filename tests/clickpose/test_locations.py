@@ -1,0 +1,35 @@
+"""A command reads and writes at a path or at a URI alike; nothing of a URI becomes a local path by accident."""
+
+from pathlib import Path
+
+import pytest
+
+from clickpose.commands.locations import readable_file, readable_folder, written
+from clickpose.errors import StoreError
+
+
+def test_local_paths_stay_as_they_are() -> None:
+    assert readable_file("data/a.json") == Path("data/a.json") and readable_folder("model") == Path("model")
+    with written("out/model") as out:
+        assert out == Path("out/model")
+
+
+def test_a_file_behind_a_uri_is_read_as_it_is_now(tmp_path: Path) -> None:
+    source = tmp_path / "a.json"
+    for content in ("1", "2"):
+        source.write_text(content)
+        assert readable_file(f"file://{source}").read_text() == content
+
+
+def test_what_is_written_arrives_under_its_uri(tmp_path: Path) -> None:
+    with written(f"file://{tmp_path}/runs/model") as out:
+        (out / "deep").mkdir(parents=True)
+        (out / "deep" / "weights").write_bytes(b"w")
+        Path(f"{out}-best").write_text("best")
+    assert (tmp_path / "runs" / "model" / "deep" / "weights").read_bytes() == b"w"
+    assert (tmp_path / "runs" / "model-best").read_text() == "best"
+
+
+def test_a_uri_of_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"missing\.json"):
+        readable_file(f"file://{tmp_path}/missing.json")
