@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clickpose.commands.options import takes
-from clickpose.commands.output import write_json
+from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SelectCommand:
     ] = None
     title: Annotated[str | None, typer.Option(help="Title of the project there.")] = None
     seed: Annotated[int, typer.Option(help="Of what is drawn by lot.")] = 0
-    json: Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")] = None
+    json: JsonFile = None
 
 
 @takes(SelectCommand)
