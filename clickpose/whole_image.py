@@ -113,7 +113,7 @@ class WholeImage:
         return answer
 
     def published_round(self, encoded: EncodedWholeImage, placed: Sequence[Pose], clicked: Set[int]) -> list[Pose]:
-        """Refine all persons, and score them anew; boxes may extend beyond the image."""
+        """Refine all persons and give them new scores; boxes may extend beyond the image."""
         return self._run_loop(encoded, placed, [i in clicked for i in range(len(placed))])
 
     def missed(self, encoded: EncodedWholeImage, shown: Sequence[Pose]) -> list[float]:

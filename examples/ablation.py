@@ -3,13 +3,13 @@
     python examples/ablation.py runs/ablation
     python examples/ablation.py runs/ablation --data lspet14/train.json --images lspet14/images \
         --measure-on lspet14/val.json --init models/demo \
-        --anew decoder. --anew person_label --anew keypoint_label --anew held_mark \
+        --reset decoder. --reset person_label --reset keypoint_label --reset held_mark \
         --steps 1000 --set batch_size=8 --set num_denoised=6 --set learning_rate=5e-4 --set clip_norm=0.5 \
         --set warmup_steps=30 --set ema_decay=0.99 \
         --set 'frozen=["backbone.","projection.","encoder.","proposal_head."]'
 
 Without data it draws people, so that it runs anywhere, in a minute or two per row; but a tiny network and drawn people
-say little about the method. Weights with a prefix in ``--anew`` start at random: noised poses and the loop train the
+say little about the method. Weights with a prefix in ``--reset`` start at random: noised poses and the loop train the
 decoder, and on a trained encoder a short training is enough to see their effect.
 
 Each row changes settings of training, or with ``model.`` those of the network. It is the mean over seeds, with the
@@ -80,7 +80,7 @@ class Options:
     measure_on: Annotated[Path | None, typer.Option(help="COCO keypoint file to measure on.")] = None
     images: Annotated[Path | None, typer.Option(help="Folder of the images of both.")] = None
     init: Annotated[Path | None, typer.Option(help="Model folder to start from; by default a tiny new model.")] = None
-    anew: Annotated[list[str] | None, typer.Option(help="Prefix of weights that start at random; repeatable.")] = None
+    reset: Annotated[list[str] | None, typer.Option(help="Prefix of weights that start at random; repeatable.")] = None
     steps: Annotated[int, typer.Option(help="Training steps of each row and seed.")] = 300
     seeds: Annotated[int, typer.Option(help="Trainings of each row.")] = 1
     only: Annotated[list[str] | None, typer.Option(help="Row to train; repeatable; by default all.")] = None
@@ -116,7 +116,7 @@ def main(options: Options) -> None:
         for name in track([name for name in names if len(rows.get(name, ())) <= seed], f"seed {seed}"):
             of_network = [change.removeprefix("model.") for change in VARIANTS[name] if change.startswith("model.")]
             of_training = [change for change in VARIANTS[name] if not change.startswith("model.")]
-            network, skeleton = start(options.init, options.anew or [], known.skeleton, of_network, seed)
+            network, skeleton = start(options.init, options.reset or [], known.skeleton, of_network, seed)
             config = change_settings(replace(base, seed=seed), of_training)
             trained = train(network, skeleton, convert_set(known, skeleton), load, config)
             metrics = evaluate(Predictor(trained, skeleton), convert_set(held_back, skeleton), load, goals=(0.85,))
@@ -141,9 +141,9 @@ def measured(out: Path) -> dict[str, list[dict[str, float | None]]]:
 
 
 def start(
-    init: Path | None, anew: list[str], skeleton: Skeleton, changes: list[str], seed: int
+    init: Path | None, reset: list[str], skeleton: Skeleton, changes: list[str], seed: int
 ) -> tuple[ClickPose, Skeleton]:
-    """Build the published network with ``changes``; weights are those of ``init``, if given, except ``anew``."""
+    """Build the published network with ``changes``; weights are those of ``init``, if given, except ``reset``."""
     model = load_model(init) if init else None
     skeleton = model.skeleton if model else skeleton
     config = change_settings(model.network.config if model else tiny(len(skeleton)), PUBLISHED_NETWORK)
@@ -151,7 +151,7 @@ def start(
     network = ClickPose(change_settings(config, changes))
     if model:
         known, wanted = model.network.state_dict(), network.state_dict()
-        kept = {name for name in known.keys() & wanted.keys() if not name.startswith(tuple(anew))}
+        kept = {name for name in known.keys() & wanted.keys() if not name.startswith(tuple(reset))}
         network.load_state_dict({name: known[name] if name in kept else wanted[name] for name in wanted})
     return network, skeleton
 

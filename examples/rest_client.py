@@ -1,8 +1,8 @@
-"""Find everybody in a photo, place one keypoint, and see how the others follow: the REST interface in 30 lines.
+"""Find all persons in a photo, place one keypoint, and print how the others follow: the REST interface in 30 lines.
 
 CLICKPOSE_SECRET=... python examples/rest_client.py http://localhost:9090 photo.jpg left_wrist 312 88
 
-A file of this machine is sent; any other name is that of an image which the service can read itself.
+A file on this machine is uploaded; any other name must be that of an image which the service can read itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx
 
 
 def ask(client: httpx.Client, method: str, path: str, **content: Any) -> dict[str, Any]:
-    """Send a request; a busy service says when to come back, and one that refuses says why."""
+    """Send a request; retry when a busy service says so, and exit with the reason if it is rejected."""
     try:
         while (answer := client.request(method, path, **content)).status_code in (429, 503):
             time.sleep(int(answer.headers.get("Retry-After", 1)))
@@ -37,7 +37,7 @@ with httpx.Client(base_url=url, auth=("clickpose", os.environ["CLICKPOSE_SECRET"
     names = ask(client, "GET", "/v1/skeleton")["keypoints"]
     poses = ask(client, "POST", "/v1/detect", json={"image": image})["poses"]
     if not poses:
-        sys.exit("nobody is in this photo, or nobody was found")
+        sys.exit("no person was found in this photo")
     click = {"person": 0, "keypoint": keypoint, "xy_px": [float(x), float(y)]}
     refined = ask(client, "POST", "/v1/refine", json={"image": image, "poses": poses, "clicks": [click]})["poses"]
 for name, before, after, held in zip(

@@ -16,7 +16,7 @@ settling.py       how far poses move when the model looks once more
 shards.py         predictions on disk: Parquet data sets of persons and images
 candidates.py     pre-labelled images as something to choose from
 selection.py      which of them are worth a person's time next
-breadcrumbs.py    which image was open when a worker died
+breadcrumbs.py    which image was open when a worker crashed
 pictures.py       images by name, here or in a bucket
 roots.py          what an image is called: its path below its root
 

@@ -97,8 +97,8 @@ def _too_little(this: RoundPlan, config: RetrainConfig) -> str:
     if not this.new.num_persons:
         held_back = sum(image.file_name in this.newest for image in this.held_back.annotations.images)
         return (
-            f"there is nobody to learn from: of {len(this.newest)} new images {held_back} are held back for the"
-            " comparison, and the others show nobody; annotate at least 1 more"
+            f"there is no person to train on: of {len(this.newest)} new images {held_back} are held back for the"
+            " comparison, and the others have no labelled person; annotate at least 1 more"
         )
     return ""
 

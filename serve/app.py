@@ -36,7 +36,7 @@ __all__ = ["AppArgs", "build_app"]
 IMAGE_AFFINITY = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 INGRESS_CPUS = 0.1
 INGRESS_MAX_ONGOING = 1000  # beyond this Ray itself rejects requests, without a Retry-After header
-HEALTH_CHECK_PERIOD_S = 1.0  # requests for a dead replica's images wait until its death is noticed
+HEALTH_CHECK_PERIOD_S = 1.0  # requests for a crashed replica's images wait until the crash is noticed
 
 
 def build_app(args: AppArgs) -> Application:

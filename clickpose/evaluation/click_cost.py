@@ -155,7 +155,7 @@ def clicks_per_person(
     style: ClickStyle = DEFAULT_STYLE,
     progress: OnProgress | None = None,
 ) -> ClickCost:
-    """Measure the clicks a person costs until that person's OKS reaches ``oks_threshold``.
+    """Measure the clicks per person until the person's OKS reaches ``oks_threshold``.
 
     A person gets at most ``cap`` corrections, by default as many as there are keypoints, and has failed if these are
     not enough. See ``visit_images`` for the other arguments and errors.

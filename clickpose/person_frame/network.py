@@ -79,8 +79,8 @@ class PersonFrameNetwork(FeedbackLoop):
 
     def start(self, boxes: Tensor) -> Tensor:
         """Return where keypoints lie in a person of whom only the box ``(N, 4)`` is known: ``(N, K, 2)``, learned."""
-        nobody = boxes.new_zeros(len(boxes), 1, self.config.width)
-        return self.decoder.start_poses(nobody, boxes[:, None])[1][:, 0, 1:, :2]
+        content = boxes.new_zeros(len(boxes), 1, self.config.width)
+        return self.decoder.start_poses(content, boxes[:, None])[1][:, 0, 1:, :2]
 
     def play(self, boxes: Tensor, keypoints: Tensor, maps: Maps, free: Tensor) -> RoundOutput:
         """Let the free keypoints of N persons answer to those held.

@@ -102,7 +102,7 @@ class _Upstream:
         try:
             answer = await self.transport.handle_async_request(self._request(request))
         except ClientDisconnect:
-            return Response(status_code=400)  # to nobody
+            return Response(status_code=400)  # the client has disconnected
         except httpx.TransportError as error:
             return _unreachable(self.url, error)
         if _is_page(request, answer):

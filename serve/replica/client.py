@@ -34,7 +34,7 @@ class Busy(NotReady):
 
 
 class ReplicaClient:
-    """Calls the replica that is responsible for an image, and its successor if it dies during the call.
+    """Calls the replica that is responsible for an image, and its successor if it crashes during the call.
 
     Every method raises what the replica's method of the same name raises, ``Busy`` if too many requests are waiting,
     and ``NotReady`` if there is no replica or no answer in time.
@@ -103,12 +103,12 @@ class ReplicaClient:
         return reply
 
     async def _call_with_retries(self, image_url: str, step: Step) -> Reply:
-        """Retry when a replica dies, but only a few times: the request itself may be what kills it."""
+        """Retry when a replica crashes, but only a few times: the request itself may be the cause."""
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._send(image_url, step)
             except RayActorError:
-                logger.warning("a replica died during a call; calling another one")
+                logger.warning("a replica crashed during a call; calling another one")
                 await asyncio.sleep(PAUSE_S)
         try:
             return await self._send(image_url, step)

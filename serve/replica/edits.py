@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clickpose.predictor import EncodedImage, Predictor
 
 SAME_BOX_PX = 1e-3
-FAR_AWAY = 0.3  # of a person's longer side: a click farther from the box refers to somebody who is not shown
+FAR_AWAY = 0.3  # of a person's longer side: a click farther from the box refers to a person who is not shown
 SAME_PLACE = 0.05  # of a person's size: a click this close to a placed keypoint corrects it again
 
 

@@ -1,6 +1,6 @@
-"""Backups of sessions in the ingress, so that no keypoint is lost when a replica dies.
+"""Backups of sessions in the ingress, so that no keypoint is lost when a replica crashes.
 
-A replica keeps its sessions in memory, and drafts restore them only up to some seconds before its death. So the
+A replica keeps its sessions in memory, and drafts restore them only up to some seconds before a crash. So the
 ingress keeps the latest answers of each session until a draft stores them. With each edit it sends only the number of
 answers so far. A replica that has fewer, because it is new or has taken over the image, requests the states and
 continues from there.

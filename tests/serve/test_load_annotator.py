@@ -1,11 +1,11 @@
-"""The simulated annotator of ``benchmarks.serve_load`` notices what is lost."""
+"""The simulated annotator of ``benchmarks.serve_load`` notices what is lost, and the load test runs all its phases."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ from PIL import Image
 from ray import serve
 
 from benchmarks.serve_load.annotator import LoadAnnotator
+from benchmarks.serve_load.phases import Plan, play
 from benchmarks.serve_load.records import CLICKS, Log, failed, outcomes
 from clickpose.errors import NotReady
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
@@ -50,6 +51,31 @@ def args(tmp_path: Any, write_model: Any, point_to: Any) -> AppArgs:
     point_to(tmp_path, "v1")
     Image.new("RGB", SIZE_WH, "teal").save(tmp_path / "one.png")
     return AppArgs(store=str(tmp_path), image_roots=(str(tmp_path),), allow_anonymous=True)
+
+
+class LocalStand:
+    """The service in this process; what happens to it is only noted."""
+
+    pictures: ClassVar = {"one.png": SIZE_WH}
+
+    def __init__(self, service: RemotePoseService, args: AppArgs) -> None:
+        self.service, self.args, self.faults = service, args, list[str]()
+
+    def client(self) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(build_api(self.service, self.args))
+        return httpx.AsyncClient(transport=transport, base_url="http://here", auth=("clickpose", "secret"))
+
+    def replicas(self) -> list[dict[str, Any]]:
+        return [{"replica": "one", "memory_bytes": 2**20}]
+
+    def kill_replica(self) -> None:
+        self.faults.append("replica")
+
+    def kill_controller(self) -> None:
+        self.faults.append("controller")
+
+    def swap(self) -> None:
+        self.faults.append("model")
 
 
 def annotate(kind: type[RemotePoseService], args: AppArgs, skeleton: Any, load_fake: Any, *, drags: bool) -> Log:
@@ -94,3 +120,17 @@ def test_the_simulated_annotator_repeats_a_click_without_effect(
     log = annotate(Refusing, args, skeleton, load_fake, drags=False)
     assert outcomes(failed(log.requests)) == {"swallowed": 4}
     assert log.placed == 8 and not log.lost
+
+
+def test_the_load_test_runs_all_its_phases(args: AppArgs, skeleton: Any, load_fake: Any) -> None:
+    replicas = serve.run(
+        serve.deployment(PoseReplica).bind(args, skeleton, model_source(args), image_source(args), load_fake),
+        _local_testing_mode=True,
+    )
+    stand = LocalStand(RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10), args)
+    plan, told = Plan(annotators=2, seconds=1.0, flood_seconds=0.2, endurance_clicks=20), list[str]()
+    record = asyncio.run(play(stand, skeleton, plan, told.append))
+    assert list(record.marks) == ["work", "flood", "recovery", "endurance", "end"]
+    assert stand.faults == ["replica", "model", "controller", "model"]
+    assert record.clicks() >= 20 and record.recovered_s is not None and record.memory["one"]
+    assert told[-1] == "endurance" and not record.log.lost

@@ -1,7 +1,7 @@
 """Crops of annotated persons as a looker sees them, kept on disk: what the pose layers learn from.
 
 The networks that look are frozen, so their maps of a crop are computed once. Each drawing of a data set shows every
-person anew: turned, shifted, scaled, mirrored, or in the finder's own box, as the person will be seen later.
+person differently: turned, shifted, scaled, mirrored, or in the finder's own box, as at inference.
 """
 
 from __future__ import annotations

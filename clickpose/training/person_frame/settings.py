@@ -15,7 +15,7 @@ class DrawConfig:
         max_scale: of the same.
         max_shift: of the frame's centre, in sides.
         found_share: of the persons that the finder finds, the share shown in its box instead, upright.
-        epochs: that one drawing serves, before every person is drawn anew.
+        epochs: in which one drawing is used before all persons are drawn again.
         seed: random seed of all drawings.
     """
 
