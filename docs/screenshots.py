@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -66,9 +66,9 @@ class Scene(NamedTuple):
 
 def main(
     model: Annotated[Path, typer.Option(help="Model folder.")] = MODEL,
-    picture: Annotated[str, typer.Option(help="One of the annotated pictures.")] = "000000434204.jpg",
-    person: Annotated[int, typer.Option(help="Which of its labelled persons.")] = 0,
-    keypoint: Annotated[str, typer.Option(help="What is dragged.")] = "right_knee",
+    picture: Annotated[str, typer.Option(help="One of the annotated pictures.")] = "000000000790.jpg",
+    person: Annotated[int, typer.Option(help="Which of its labelled persons.")] = 3,
+    keypoint: Annotated[str, typer.Option(help="What is dragged.")] = "right_ankle",
     browser: Annotated[str, typer.Option(help="Chromium's program file.")] = "/usr/bin/chromium",
     out: Annotated[Path, typer.Option(help="The picture to write.")] = LOOP,
 ) -> None:
@@ -136,12 +136,14 @@ def play(page: Page, scene: Scene) -> dict[str, Image.Image]:
 
 
 def point_of(page: Page, scene: Scene) -> str:
-    """Return the id of the scene's keypoint, of whoever has most points within the scene's box."""
-    left, top = page.evaluate(TO_PAGE, scene.box_xyxy[:2])
-    right, bottom = page.evaluate(TO_PAGE, scene.box_xyxy[2:])
-    inside = [name for name, (x, y) in page.evaluate(PLACES).items() if left <= x <= right and top <= y <= bottom]
-    person, _ = Counter(name.split("_")[0] for name in inside).most_common(1)[0]
-    return f"{person}_{scene.keypoint}"
+    """Return the id of the scene's keypoint, of the person whose points fill the scene's box best."""
+    box = page.evaluate(TO_PAGE, scene.box_xyxy[:2]) + page.evaluate(TO_PAGE, scene.box_xyxy[2:])
+    persons = defaultdict(list)
+    for name, place in page.evaluate(PLACES).items():
+        persons[name.split("_")[0]].append(place)
+    extents = {person: [*np.min(places, axis=0), *np.max(places, axis=0)] for person, places in persons.items()}
+    nearest = min(extents, key=lambda person: np.abs(np.subtract(extents[person], box)).sum())
+    return f"{nearest}_{scene.keypoint}"
 
 
 def clip_around(page: Page, scene: Scene) -> FloatRect:
