@@ -111,9 +111,9 @@ def _sentences(story: DemoRecord, numbers: dict[str, Any]) -> list[str]:
         f"Then the model was fine-tuned on what was corrected, and"
         f" {'promoted' if story.round.promoted else 'not promoted'}: {story.round.reason}.",
         "",
-        f"All of it took {minutes:.1f} minutes: "
-        + ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in story.seconds.items())
-        + ".",
+        f"All of it took {minutes:.1f} minutes:",
+        "",
+        *(f"- {seconds / 60:.1f} minutes: {name}" for name, seconds in story.seconds.items()),
     ]
 
 
