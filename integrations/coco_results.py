@@ -9,6 +9,7 @@ A reader refuses a bad record and names file, place in the list and field.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 from clickpose.annotations import VISIBLE, AnnotationSet, Floats, Pose
 from clickpose.errors import InvalidAnnotation
 from integrations.records import field, integer, load_json, numbers
+
+logger = logging.getLogger(__name__)
 
 
 def read_results(
@@ -42,6 +45,8 @@ def read_results(
     if records and not of_persons:
         wanted = ", ".join(map(str, known))
         raise InvalidAnnotation(f"{path}: no result has field 'category_id' {wanted}, that of persons in the data")
+    if others := len(records) - len(of_persons):
+        logger.warning("%s: %d results of other categories than persons are left out", path, others)
     to_confidence = _confidences([_score(record, where) for record, where in of_persons])
     poses: dict[int, list[Pose]] = {}
     for record, where in of_persons:

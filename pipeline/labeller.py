@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from pipeline.settling import mirror_difference, movement
 from pipeline.shards import Failure, Model, Prelabel, Shard, write_shard
 from pipeline.store import Store, local_folder
 
+logger = logging.getLogger(__name__)
 MAX_REASON_LENGTH = 500
 MAX_BATCH, MAX_BATCH_PIXELS = 8, 50_000_000  # pictures that are looked at together
 NUM_READERS, AHEAD = 2, 4  # threads, and pictures that wait for the model
@@ -120,7 +122,8 @@ class Labeller:
             found = self._look(readable) if len(readable) > 1 else []
         except torch.AcceleratorError:
             raise  # the device is lost to this process: every later picture would fail for the same reason
-        except Exception:
+        except Exception as error:
+            logger.warning("%d images cannot be looked at together, so one by one: %s", len(readable), error)
             found = []
         labelled = dict(zip((opened.picture.uri for opened in readable), found, strict=False))
         return [labelled.get(opened.picture.uri) or self._label_alone(opened) for opened in batch]

@@ -141,7 +141,8 @@ def _alone(store: Store) -> Iterator[None]:
 def _read(store: Store) -> Lease | None:
     try:
         return Lease(**store.read_json(LEASE)) if store.exists(LEASE) else None
-    except (StoreError, TypeError):  # deleted in between, or written by another version
+    except (StoreError, TypeError) as error:  # deleted in between, or written by another version
+        logger.warning("the lease on %s cannot be read and is ignored: %s", store.uri, error)
         return None
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from clickpose.errors import ImageError
 
 COLUMNS = ("file_name", "image", "uri", "path", "filename", "file", "url", "name")
+logger = logging.getLogger(__name__)
 LINE_ENDS = re.compile(r"\r\n|[\r\n\0]")  # find -print0 ends names with zeros
 
 
@@ -42,7 +44,12 @@ def read_names(data: bytes, name: str) -> list[str]:
     Raises:
         ImageError: it is not what its suffix says, or it is not clear what in it are names.
     """
-    return READERS[_suffix(name)](data, name)
+    listed = READERS[_suffix(name)](data, name)
+    names = [one for one in listed if one]
+    if len(names) < len(listed):
+        lost = len(listed) - len(names)
+        logger.warning("%s: %d of %d entries name no image, and are passed over", name, lost, len(listed))
+    return names
 
 
 def _suffix(name: str) -> str:
@@ -67,14 +74,14 @@ def _table(data: bytes, name: str) -> list[str]:
     if len(heading) == 1 and heading[0].strip().lower() not in COLUMNS:
         return [row[0] for row in [heading, *rows]]
     place = heading.index(_column(heading, name))
-    return [row[place] for row in rows if len(row) > place]
+    return [row[place].strip() if len(row) > place else "" for row in rows]
 
 
 def _parquet(data: bytes, name: str) -> list[str]:
     try:
         file = pq.ParquetFile(pyarrow.BufferReader(data))
         column = _column(file.schema_arrow.names, name)
-        return [str(value) for value in file.read([column])[column].to_pylist() if value is not None]
+        return [str(value or "") for value in file.read([column])[column].to_pylist()]
     except pyarrow.ArrowException as error:
         raise ImageError(f"{name} is no Parquet file: {error}") from error
 
@@ -107,21 +114,18 @@ def _parse(text: str, name: str) -> Any:
 def _names_in(records: Any, name: str) -> list[str]:
     if not isinstance(records, list):
         raise ImageError(f"{name} lists no images: a list of names, a COCO file or tasks of Label Studio are expected")
-    return [_name_in(record, f"{name}: entry {index}") for index, record in enumerate(records)]
+    return [_name_in(record) for record in records]
 
 
-def _name_in(record: Any, where: str) -> str:
-    """Return the name that a record is, or has under one of the known keys; those of a task are in its data."""
+def _name_in(record: Any) -> str:
+    """Return the name that a record is, or has under one of the known keys, a task in its data; empty without one."""
     if isinstance(record, str):
         return record
     values: Iterable[Any] = ()
     if isinstance(record, Mapping):
         known = record["data"] if isinstance(record.get("data"), Mapping) else record
         values = (known.get(column) for column in COLUMNS)
-    found = next((value for value in values if isinstance(value, str) and value), None)
-    if found is None:
-        raise ImageError(f"{where} names no image: {', '.join(COLUMNS)} are looked for")
-    return found
+    return next((value for value in values if isinstance(value, str) and value), "")
 
 
 READERS: dict[str, Callable[[bytes, str], list[str]]] = {

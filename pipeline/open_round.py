@@ -8,6 +8,7 @@ runs/<round>/...               the training run
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 
 from clickpose.annotations import AnnotationSet
@@ -19,6 +20,8 @@ from pipeline.round_plan import RetrainConfig, RoundPlan, only, settings_digest
 from pipeline.set_aside import SetAside
 from pipeline.snapshot import load_snapshot
 from pipeline.store import Store
+
+logger = logging.getLogger(__name__)
 
 RUNS, ROUND, DATA, COMPARISON = "runs", "round.json", "data.json", "comparison.json"
 
@@ -54,6 +57,7 @@ def unfinished_round(store: Store, config: RetrainConfig) -> RoundPlan | None:
         is_same = name.endswith(f"_{settings_digest(store, config)}")
         if is_same or store.exists(f"{RUNS}/{name}/{COMPARISON}"):
             return _read_round(store, name, config)
+        logger.warning("round %s was interrupted and started with other settings: it is dropped", name)
         _delete(store, name)
     return None
 

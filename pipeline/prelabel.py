@@ -138,7 +138,7 @@ def prelabel(
     """
     began, options = time.monotonic(), options or PrelabelOptions()
     store, model = Store(out), describe_model(model_folder)
-    with list_to_disk(images) as listing, lease(store, "pre-labelling"):
+    with list_to_disk(images) as listing, lease(store, "pre-labelling") as check_lease:
         if options.fresh:
             delete_prelabels(store)
         run = _Run(listing, Job(model, store.uri, load, options.mirror), options)
@@ -146,6 +146,7 @@ def prelabel(
         drop_halves(store)
         sweep(store)
         run.label()
+        check_lease()
         sweep(store)
         run.finish(began)
     summary = run.summary

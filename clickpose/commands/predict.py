@@ -66,7 +66,7 @@ def _targets(photos: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, P
         folder = source if source.is_dir() else source.parent
         for name in find_pictures(source) if source.is_dir() else [str(source)]:
             photo = Path(name)
-            if name.endswith(DRAWN):
+            if source.is_dir() and name.endswith(DRAWN):
                 continue
             below = photo.relative_to(folder.absolute() if photo.is_absolute() else folder).with_suffix("")
             target = (out or folder) / below

@@ -60,7 +60,7 @@ def test_a_list_in_a_bucket_is_relative_to_its_place_there(tmp_path: Path, monke
         ("list.csv", b"id,label\n1,2\n", "no column of image names, only id, label: call it 'file_name'"),
         ("list.json", b'{"pictures": []}', "a list of names, a COCO file or tasks of Label Studio are expected"),
         ("list.json", b'["a.jpg"', "cannot be read as JSON"),
-        ("list.json", b'["a.jpg", {"id": 3}]', "entry 1 names no image"),
+        ("list.json", b'[{"id": 3}]', "there are no pictures in"),
         ("list.parquet", b"PAR1", "no Parquet file"),
         ("list.txt", b"# nothing\n", "there are no pictures in"),
     ],
@@ -70,3 +70,11 @@ def test_a_list_that_is_none_is_explained(tmp_path: Path, name: str, content: by
     with pytest.raises(ImageError, match=said) as error:
         find_pictures(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
+
+
+def test_entries_that_name_nothing_are_counted_and_the_others_taken(tmp_path: Path, caplog) -> None:
+    (tmp_path / "list.json").write_text('["a.jpg", {"id": 3}, null]')
+    (tmp_path / "list.csv").write_text("id,image\n1,a.jpg\n2\n3,\n")
+    for name in ("list.json", "list.csv"):
+        assert find_pictures(tmp_path / name) == [str(tmp_path / "a.jpg")]
+        assert f"{name}: 2 of 3 entries name no image" in caplog.text
