@@ -24,6 +24,8 @@ class DataSource:
         images: the folder that its file names are relative to.
         category: name of the category to read, where several have keypoints of their own.
         weight: how much of an epoch comes from it, relative to the weights of the other sources.
+        num_images: how many of its images with labelled persons are used, drawn at random; None for all.
+        seed: of that draw.
 
     Raises:
         InvalidConfig: the weight is not above 0.
@@ -33,11 +35,15 @@ class DataSource:
     images: str
     weight: float = 1.0
     category: str | None = None
+    num_images: int | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the weight."""
         if not 0 < self.weight < float("inf"):
             raise InvalidConfig(f"the weight of {self.annotations} is {self.weight}, must be above 0")
+        if self.num_images is not None and self.num_images < 1:
+            raise InvalidConfig(f"{self.num_images} images of {self.annotations} are wanted, must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,18 @@ def open_mixture(sources: Sequence[DataSource], skeleton: Skeleton, *, skip_bad:
     parts = []
     for number, source in enumerate(sources):
         found = convert_set(read_annotations(source.annotations, category=source.category, skip_bad=skip_bad), skeleton)
-        images = [image for image in found.images if any(map(is_trained_on, image.persons))]
+        images = _some([image for image in found.images if any(map(is_trained_on, image.persons))], source)
         named = tuple(replace(image, file_name=f"{number}/{image.file_name}") for image in images)
         parts.append(AnnotationSet(skeleton, named))
     return Mixture(tuple(sources), tuple(parts), skeleton)
+
+
+def _some(images: list[AnnotatedImage], source: DataSource) -> list[AnnotatedImage]:
+    """Draw the images of a source that are used, and keep their order."""
+    if source.num_images is None or source.num_images >= len(images):
+        return images
+    drawn = np.random.default_rng(source.seed).choice(len(images), source.num_images, replace=False)
+    return [images[index] for index in sorted(drawn)]
 
 
 def shares(weights: Sequence[float], total: int) -> list[int]:

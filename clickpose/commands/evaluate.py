@@ -26,6 +26,12 @@ class EvaluateOptions:
     keypoints: Annotated[
         str | None, typer.Option(help="Score and click only these keypoints of the model: 1-17, or names with commas.")
     ] = None
+    click_keypoints: Annotated[
+        str | None, typer.Option(help="Click only these keypoints; all are scored, as in table 12 of the paper.")
+    ] = None
+    score_keypoints: Annotated[
+        list[str] | None, typer.Option(help="Score AP after clicks on these keypoints alone, too; may be repeated.")
+    ] = None
     max_clicks: Annotated[int, typer.Option(help="Clicks on each person in the curve of AP.", min=0)] = 4
     strategy: Annotated[
         list[str] | None,

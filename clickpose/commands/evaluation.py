@@ -46,10 +46,12 @@ def run_evaluation(options: EvaluateOptions) -> None:
     write_json(options.json, outputs.document(settings, measured))
 
 
-def simulations_of(options: EvaluateOptions) -> dict[str, Simulation]:
+def simulations_of(options: EvaluateOptions, skeleton: Skeleton) -> dict[str, Simulation]:
     """Return one simulation for each strategy, or the published one."""
-    default = Simulation(max_clicks=options.max_clicks).styled(
-        loop=options.loop, hold=options.hold, noise=options.noise, add=options.add
+    scored = {selection: tuple(skeleton.select(selection)) for selection in options.score_keypoints or ()}
+    clicked = tuple(skeleton.select(options.click_keypoints)) if options.click_keypoints else None
+    default = Simulation(max_clicks=options.max_clicks, scored=scored).styled(
+        loop=options.loop, hold=options.hold, noise=options.noise, add=options.add, keypoints=clicked
     )
     return {name: default.styled(strategy=name) for name in options.strategy or ()} or {PUBLISHED_STRATEGIES: default}
 
@@ -58,7 +60,8 @@ def measure(
     options: EvaluateOptions, predictor: Predictor, pictures: PictureFolder, *, num_overlays: int
 ) -> EvaluationResult:
     """Evaluate a model, and the results of others, with the clicks of every strategy."""
-    simulations, skeleton = simulations_of(options), predictor.skeleton
+    skeleton = predictor.skeleton
+    simulations = simulations_of(options, skeleton)
     truth = read_coco(options.data, category=options.category, skip_bad=options.skip_bad)
     annotations = _convert(truth, skeleton, options)
     others = _read_others(options.results or (), truth, person_categories(options.data, options.category), skeleton)

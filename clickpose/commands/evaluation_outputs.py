@@ -43,6 +43,8 @@ def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
     console.print(tables.accuracy(title, ours, theirs))
     console.print(f"Clicks: {'; '.join(ours)}. {clicks}.", highlight=False)
     console.print(tables.after_clicks(ours, theirs))
+    if tables.scored_alone(ours):
+        console.print(tables.of_some_keypoints(ours))
     if any("gain_by_loop@C1" in metrics for metrics in ours.values()):
         console.print(tables.gains(ours))
     console.print(tables.number_of_clicks(ours, theirs))

@@ -72,6 +72,25 @@ def after_clicks(ours: Ours, theirs: Theirs) -> Table:
     return table
 
 
+def scored_alone(ours: Ours) -> list[str]:
+    """Return the selections of keypoints that the curve was scored on alone."""
+    matches = (re.fullmatch(r"(.+)/AP@C0", name) for name in _first(ours))
+    return [match[1] for match in matches if match and match[1] != "box"]
+
+
+def of_some_keypoints(ours: Ours) -> Table:
+    """Show AP after clicks, scored on some keypoints alone (table 12 of the paper)."""
+    names = scored_alone(ours)
+    columns = [column for name in names for column in (f"{name}, by hand", name)]
+    table = _table("AP after clicks, scored on these keypoints alone", "clicks", *columns)
+    for strategy, metrics in ours.items():
+        _add_heading(table, strategy, ours)
+        for n in _counts(metrics, r"AP@C(\d+)"):
+            keys = [f"{name}/AP@C{n}{of}" for name in names for of in ("/by_hand", "")]
+            table.add_row(f"{n}", *_row(metrics, keys))
+    return table
+
+
 def gains(ours: Ours) -> Table:
     """Show where the AP after n clicks comes from: the click, the answers, or the new ranking of persons."""
     columns = ("click", "answers", "new scores", "all", "last answer", "with new scores")

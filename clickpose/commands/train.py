@@ -42,6 +42,10 @@ class TrainOptions:
     out: Annotated[str, typer.Option(help="Model folder to write.")]
     run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; give the same one to resume.")]
     weight: Annotated[list[float] | None, typer.Option(help="Weight of each file in every epoch.")] = None
+    pictures: Annotated[int | None, typer.Option(help="Learn from so many images of each file, drawn at random.")] = (
+        None
+    )
+    seed: Annotated[int, typer.Option(help="Random seed of that draw, and of the training.")] = 0
     category: Annotated[
         str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
     ] = None
@@ -107,9 +111,12 @@ def training_job(options: TrainOptions, start: str, config: TrainConfig) -> Trai
     from pipeline.train import TrainJob
 
     sources = data_sources(options.data, options.images, options.weight or ())
-    in_category = tuple(replace(source, category=options.category) for source in sources)
+    chosen = tuple(
+        replace(source, category=options.category, num_images=options.pictures, seed=options.seed) for source in sources
+    )
     val = data_sources([options.val], [options.val_images] if options.val_images else ())[0] if options.val else None
-    return TrainJob(start, in_category, config, skip_bad=options.skip_bad, val=val)
+    config = replace(config, seed=options.seed or config.seed)
+    return TrainJob(start, chosen, config, skip_bad=options.skip_bad, val=val)
 
 
 def start_model(options: TrainOptions) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -86,6 +86,7 @@ class SimulatedAnnotator:
         tolerance: similarity from which a keypoint is good enough; above 1 every keypoint is worth a click.
         noise: standard deviation of the clicks, in units of COCO's own annotators (sigma times the person's size).
         seed: of the noise and the random strategy.
+        keypoints: names of those that may be clicked; None for all.
         matches: index in ``persons`` by index of the pose that shows it; filled by ``find_missed``.
 
     Raises:
@@ -98,12 +99,14 @@ class SimulatedAnnotator:
     tolerance: float = DEFAULT_TOLERANCE
     noise: float = 0.0
     seed: int = 0
+    keypoints: Collection[str] | None = None
     matches: dict[int, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Decide once where each keypoint belongs, noise included, so that clicks are consistent."""
         check_strategy(self.strategy)
         self._rng = np.random.default_rng([self.seed, abs(self.image.id)])
+        self._allowed = np.isin(self.skeleton.keypoints, list(self.keypoints or self.skeleton.keypoints))
         self.persons = labelled_persons(self.image)
         self._seen = [self._see(person) for person in self.persons]
 
@@ -148,7 +151,7 @@ class SimulatedAnnotator:
         similarity = keypoint_similarity(pose.keypoints_px, seen, self.skeleton.sigmas)
         view = View(pose, seen, similarity, self.image.size_wh, self._rng)
         placed = (pose.keypoints_px == seen.keypoints_px).all(-1)
-        clickable = (seen.visibility > 0) & (similarity < self.tolerance) & ~placed
+        clickable = self._allowed & (seen.visibility > 0) & (similarity < self.tolerance) & ~placed
         return np.where(clickable, STRATEGIES[self.strategy](view), -np.inf)
 
     def _click(self, index: int, urgency: Doubles) -> Click | None:

@@ -8,14 +8,14 @@ to its last click (``unanswered``); from the second click on, earlier answers ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 
-from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
+from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose, only_keypoints
 from clickpose.evaluation.click_style import PUBLISHED_STYLE, ClickStyle
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.matching import labelled_persons
@@ -110,25 +110,27 @@ class CurveMeter:
             self.unanswered.add(n, visit, now.unanswered, skeleton)
             self.by_hand.add(n, visit, by_hand.poses, skeleton)
 
-    def result(self) -> ClickCurve:
-        """Evaluate every round over all images."""
+    def result(self, keypoints: Collection[str] | None = None) -> ClickCurve:
+        """Evaluate every round over all images, with the labels of some keypoints or of all."""
+        truth = AnnotationSet(self.predictor.skeleton, tuple(self.images))
+        scored = truth if keypoints is None else only_keypoints(truth, keypoints)
         return ClickCurve(
-            answered=self._curve(keypoint_ap, self.answered),
-            unanswered=self._curve(keypoint_ap, self.unanswered),
-            by_hand=self._curve(keypoint_ap, self.by_hand).rounds,
-            boxes=self._curve(box_ap, self.answered),
+            answered=_curve(keypoint_ap, scored, self.answered),
+            unanswered=_curve(keypoint_ap, scored, self.unanswered),
+            by_hand=_curve(keypoint_ap, scored, self.by_hand).rounds,
+            boxes=_curve(box_ap, truth, self.answered),
             mean_oks=self.answered.mean_oks,
             mean_oks_by_hand=self.by_hand.mean_oks,
         )
 
-    def _curve(self, measure: Measure, recording: Recording) -> Curve:
-        annotations = AnnotationSet(self.predictor.skeleton, tuple(self.images))
-        rounds = [measure(annotations, found) for found in recording.rounds]
-        first_scores = [
-            numbers if rescored is found else measure(annotations, rescored)
-            for numbers, found, rescored in zip(rounds, recording.rounds, recording.first_scores(), strict=True)
-        ]
-        return Curve(tuple(rounds), tuple(first_scores))
+
+def _curve(measure: Measure, annotations: AnnotationSet, recording: Recording) -> Curve:
+    rounds = [measure(annotations, found) for found in recording.rounds]
+    first_scores = [
+        numbers if rescored is found else measure(annotations, rescored)
+        for numbers, found, rescored in zip(rounds, recording.rounds, recording.first_scores(), strict=True)
+    ]
+    return Curve(tuple(rounds), tuple(first_scores))
 
 
 def ap_at_clicks(

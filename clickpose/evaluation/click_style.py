@@ -52,6 +52,7 @@ class ClickStyle:
         hold: which clicks a refine may not move: ``all``, ``current`` or ``none``.
         rescore: take persons' scores from the last refine, not from the first pass.
         add: how a missed person is added, by drawing a ``box`` or by a ``click`` on one keypoint.
+        keypoints: names of those that may be clicked; None for all.
 
     Raises:
         InvalidConfig: there is no such strategy, loop, hold or way to add, or the noise is negative.
@@ -64,6 +65,7 @@ class ClickStyle:
     hold: str = "all"
     rescore: bool = False
     add: str = "box"
+    keypoints: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the names and the noise."""
@@ -79,7 +81,7 @@ class ClickStyle:
 
     def annotator(self, image: AnnotatedImage, skeleton: Skeleton, tolerance: float) -> SimulatedAnnotator:
         """Return an annotator of this style for one image."""
-        return SimulatedAnnotator(image, skeleton, self.strategy, tolerance, self.noise, self.seed)
+        return SimulatedAnnotator(image, skeleton, self.strategy, tolerance, self.noise, self.seed, self.keypoints)
 
     def refiner(self, predictor: PosePredictor, encoded: Any) -> Refine:
         """Return the function that answers clicks on an image: ``predictor.published_round`` if this style rescores."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from clickpose.annotations import AnnotationSet, Floats, Pose, split_by_crowding
@@ -95,6 +95,7 @@ class Simulation:
         persons: who corrects person after person, for clicks per person.
         max_clicks: rounds of the curve.
         goals: AP of an image for the number of clicks, and OKS of a person for clicks per person.
+        scored: names of keypoints that the curve is scored on once more, alone, by a name for them (table 12).
 
     Raises:
         InvalidConfig: max_clicks is negative.
@@ -104,6 +105,7 @@ class Simulation:
     persons: ClickStyle = DEFAULT_STYLE
     max_clicks: int = 4
     goals: Sequence[float] = GOALS
+    scored: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a negative number of clicks."""
@@ -120,7 +122,7 @@ class SimulationMeters:
 
     def __init__(self, predictor: PosePredictor, simulation: Simulation) -> None:
         """Prepare a meter for each measure."""
-        self.curve = CurveMeter(predictor, simulation.max_clicks, simulation.rounds)
+        self.curve, self.scored = CurveMeter(predictor, simulation.max_clicks, simulation.rounds), simulation.scored
         self.noc = NocMeter(predictor, simulation.goals, simulation.rounds)
         self.costs = [CostMeter(predictor, goal, style=simulation.persons) for goal in simulation.goals]
 
@@ -133,6 +135,8 @@ class SimulationMeters:
     def result(self) -> Metrics:
         """Return the numbers of all."""
         metrics = _curve_metrics(self.curve.result()) | _noc_metrics(self.noc.result())
+        for name, keypoints in self.scored.items():
+            metrics |= {f"{name}/{key}": value for key, value in _partial_metrics(self.curve.result(keypoints)).items()}
         for cost in self.costs:
             metrics |= _cost_metrics(cost.result())
         return metrics
@@ -204,6 +208,11 @@ def _curve_metrics(curve: ClickCurve) -> Metrics:
     metrics |= {f"gain_by_click@C{n}": _gain(manual[n], manual[0]) for n in range(1, len(manual))}
     metrics |= {f"mean_oks@C{n}": value for n, value in enumerate(curve.mean_oks)}
     return metrics | {f"mean_oks@C{n}/by_hand": value for n, value in enumerate(curve.mean_oks_by_hand)}
+
+
+def _partial_metrics(curve: ClickCurve) -> Metrics:
+    metrics: Metrics = {f"AP@C{n}": numbers["AP"] for n, numbers in enumerate(curve.answered.first_scores)}
+    return metrics | {f"AP@C{n}/by_hand": numbers["AP"] for n, numbers in enumerate(curve.by_hand)}
 
 
 def _ranked_metrics(

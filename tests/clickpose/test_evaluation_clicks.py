@@ -14,10 +14,12 @@ from clickpose.evaluation import (
     ClickStyle,
     RecordedResults,
     SimulatedAnnotator,
+    Simulation,
     annotate,
     ap_at_clicks,
     clicks_per_person,
     evaluate,
+    evaluate_all,
     number_of_clicks,
 )
 from clickpose.evaluation.click_style import EVERY_KEYPOINT
@@ -34,6 +36,27 @@ def people() -> AnnotationSet:
 
 
 # --- annotators
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_only_keypoints_that_may_be_clicked_are_clicked(people: AnnotationSet, strategy: str) -> None:
+    allowed = ("nose", "left_wrist")
+    for image in people.images:
+        annotator = SimulatedAnnotator(image, COCO17, strategy, EVERY_KEYPOINT, keypoints=allowed)
+        poses = [make_pose(person, wrong=[0, 9, 11]) for person in image.persons]
+        annotator.find_missed(poses)
+        clicked = {COCO17.keypoints[COCO17.index(click.keypoint)] for click in annotator.correct_each(poses)}
+        assert clicked and clicked <= set(allowed)
+
+
+def test_clicks_on_some_keypoints_raise_the_score_of_those_alone(people: AnnotationSet) -> None:
+    clicked, others = COCO17.keypoints[:5], COCO17.keypoints[5:]
+    scored = {"clicked": clicked, "others": others}
+    simulation = Simulation(max_clicks=2, scored=scored).styled(keypoints=clicked)
+    wrong = by_hand(people, num_wrong=2)
+    (metrics,) = evaluate_all(wrong, people, record, {"": simulation}).values()
+    assert metrics["clicked/AP@C2"] > metrics["clicked/AP@C0"]
+    assert metrics["others/AP@C2"] == metrics["others/AP@C0"] == metrics["others/AP@C2/by_hand"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -1,6 +1,7 @@
 """Several data sets trained on together: each has its share, and a share is the same every time it is drawn."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,17 @@ def test_data_sets_are_paired_with_folders_and_weights() -> None:
     assert data_sources(["a.json", "b.json"], ["one"], [1, 2])[1] == DataSource("b.json", "one", 2)
     with pytest.raises(InvalidConfig, match="3 data sets and 2 folders"):
         data_sources(["a", "b", "c"], ["1", "2"])
+
+
+def test_some_images_of_a_source_are_the_same_each_time_and_others_with_another_seed(folders: list[Path]) -> None:
+    def names(seed: int) -> list[str]:
+        (whole,) = data_sources([str(folders[1] / "data.json")])
+        mixture = open_mixture([replace(whole, num_images=5, seed=seed)], CROWDPOSE14)
+        return [image.file_name for image in mixture.parts[0].images]
+
+    assert len(set(names(0))) == 5 and names(0) == names(0) != names(1)
+
+
+def test_no_images_at_all_are_refused() -> None:
+    with pytest.raises(InvalidConfig, match="0 images of a"):
+        DataSource("a", "b", num_images=0)
