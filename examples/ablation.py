@@ -33,7 +33,7 @@ from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.checkpoints.model_folder import load_model
 from clickpose.commands.options import takes
 from clickpose.commands.settings import change_settings
-from clickpose.evaluation import evaluate
+from clickpose.evaluation import Simulation, evaluate
 from clickpose.model import ClickPose, tiny
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
@@ -119,7 +119,8 @@ def main(options: Options) -> None:
             network, skeleton = start(options.init, options.reset or [], known.skeleton, of_network, seed)
             config = change_settings(replace(base, seed=seed), of_training)
             trained = train(network, skeleton, convert_set(known, skeleton), load, config)
-            metrics = evaluate(Predictor(trained, skeleton), convert_set(held_back, skeleton), load, goals=(0.85,))
+            truth = convert_set(held_back, skeleton)
+            metrics = evaluate(Predictor(trained, skeleton), truth, load, Simulation(goals=(0.85,)))
             rows.setdefault(name, []).append({key: metrics[key] for key in SHOWN})
             (options.out / "numbers.json").write_text(json.dumps(rows, indent=2) + "\n")
     scenes = base.batch_size * base.accumulate

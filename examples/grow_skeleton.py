@@ -33,7 +33,7 @@ from clickpose.checkpoints.growing import grow
 from clickpose.checkpoints.model_folder import LoadedModel, load_model, save_model
 from clickpose.commands.options import takes
 from clickpose.commands.settings import change_settings
-from clickpose.evaluation import evaluate
+from clickpose.evaluation import Simulation, evaluate
 from clickpose.model import ClickPose
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
@@ -90,7 +90,7 @@ def main(options: Options) -> None:
         for group, keypoints in groups_of(old.skeleton, skeleton).items():
             truth = only_keypoints(convert_set(held_back, skeleton), keypoints)
             if truth.num_persons:
-                metrics = evaluate(predictor, truth, images, goals=(0.85,))
+                metrics = evaluate(predictor, truth, images, Simulation(goals=(0.85,)))
                 numbers.setdefault(name, {})[group] = {key: metrics[key] for key in SHOWN}
     (out / "numbers.json").write_text(json.dumps(numbers, indent=2) + "\n")
     show(numbers, f"{len(known)} images to train {skeleton.name} on, {len(held_back)} to measure on")

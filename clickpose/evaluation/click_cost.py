@@ -16,7 +16,7 @@ from clickpose.evaluation.annotators import SimulatedAnnotator
 from clickpose.evaluation.click_style import CLICKS_TO_ADD, DEFAULT_STYLE, ClickStyle
 from clickpose.evaluation.corrections import Answers, Correction, RefineLedger
 from clickpose.evaluation.predictors import ManualCorrection, PosePredictor
-from clickpose.evaluation.visits import LoadImage, OnProgress, Visit, visit_images
+from clickpose.evaluation.visits import LoadImage, Visit, visit_images
 
 MIN_COVERED = 0.5  # share of a pose's box inside an annotated person's
 
@@ -153,7 +153,6 @@ def clicks_per_person(
     oks_threshold: float = 0.9,
     cap: int | None = None,
     style: ClickStyle = DEFAULT_STYLE,
-    progress: OnProgress | None = None,
 ) -> ClickCost:
     """Measure the clicks per person until the person's OKS reaches ``oks_threshold``.
 
@@ -161,7 +160,7 @@ def clicks_per_person(
     not enough. See ``visit_images`` for the other arguments and errors.
     """
     meter = CostMeter(predictor, oks_threshold, cap, style)
-    visit_images(predictor, annotations, load_image, [meter], progress)
+    visit_images(predictor, annotations, load_image, [meter])
     return meter.result()
 
 

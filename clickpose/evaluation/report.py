@@ -88,11 +88,11 @@ class ShownPrecision:
 
 @dataclass(frozen=True)
 class Simulation:
-    """Whose clicks are simulated, and how many.
+    """The simulated annotator: styles, number of clicks, and goals.
 
     Attributes:
-        rounds: who clicks in rounds, for the curve and the published number of clicks.
-        persons: who corrects person after person, for clicks per person.
+        rounds: style of clicks in rounds, for the curve and the published number of clicks.
+        persons: style of correcting person after person, for clicks per person.
         max_clicks: rounds of the curve.
         goals: AP of an image for the number of clicks, and OKS of a person for clicks per person.
         scored: names of keypoints that the curve is scored on once more, alone, by a name for them (table 12).
@@ -108,7 +108,7 @@ class Simulation:
     scored: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of clicks."""
+        """Check the number of clicks."""
         if self.max_clicks < 0:
             raise InvalidConfig(f"the curve needs 0 or more clicks, not {self.max_clicks}")
 
@@ -146,10 +146,8 @@ def evaluate(
     predictor: PosePredictor,
     annotations: AnnotationSet,
     load_image: LoadImage,
+    simulation: Simulation | None = None,
     *,
-    max_clicks: int = 4,
-    goals: Sequence[float] = GOALS,
-    style: ClickStyle = DEFAULT_STYLE,
     progress: OnProgress | None = None,
 ) -> Metrics:
     """Measure a model with the clicks of one annotator, for a model card and ``metrics.json``.
@@ -157,17 +155,15 @@ def evaluate(
     Args:
         predictor: the model; ``ManualCorrection`` or ``RecordedResults`` for one that ignores clicks.
         annotations: the truth, in the predictor's skeleton.
-        load_image: gives the image of a record.
-        max_clicks: rounds of the AP curve.
-        goals: AP of an image for NoC, and OKS of a person for clicks per person.
-        style: who clicks, in clicks per person; the published measures keep their own.
+        load_image: returns the image of a record.
+        simulation: the annotator; None for the published one.
         progress: called with (images done, images in all).
 
     Raises:
         InvalidAnnotation: the annotations have other keypoints than the predictor.
     """
-    simulation = Simulation(persons=style, max_clicks=max_clicks, goals=goals)
-    (metrics,) = evaluate_all(predictor, annotations, load_image, {"": simulation}, progress=progress).values()
+    simulations = {"": simulation or Simulation()}
+    (metrics,) = evaluate_all(predictor, annotations, load_image, simulations, progress=progress).values()
     return metrics
 
 

@@ -13,7 +13,7 @@ from clickpose.__main__ import app
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.evaluation_outputs import name_curves
 from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
-from clickpose.evaluation import evaluate
+from clickpose.evaluation import Simulation, evaluate
 from clickpose.model import ClickPose, tiny
 from clickpose.poses import new_pose
 from clickpose.predictor import Predictor
@@ -63,7 +63,7 @@ def test_the_numbers_are_those_of_evaluate_by_the_same_keys(folder: Path) -> Non
     from clickpose.annotations import convert_set
 
     annotations = convert_set(DRAWN.annotations, CROWDPOSE14)
-    metrics = evaluate(Predictor.load(folder / "model"), annotations, DRAWN.load_image, max_clicks=1)
+    metrics = evaluate(Predictor.load(folder / "model"), annotations, DRAWN.load_image, Simulation(max_clicks=1))
     written = run_json(folder)
     assert {name: written[name] for name in metrics if "answer_ms" not in name} == {
         name: value for name, value in metrics.items() if "answer_ms" not in name

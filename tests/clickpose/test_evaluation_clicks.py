@@ -358,7 +358,7 @@ def test_evaluate_encodes_each_picture_once_and_gives_plain_json(people: Annotat
 
 
 def test_evaluate_tells_when_a_refine_changes_scores(people: AnnotationSet) -> None:
-    metrics = evaluate(Confused(people, by_hand(people, 1)), people, record, max_clicks=1)
+    metrics = evaluate(Confused(people, by_hand(people, 1)), people, record, Simulation(max_clicks=1))
     assert metrics["AP@C1"] != metrics["AP@C1/first_scores"] == pytest.approx(1.0)
     assert metrics["NoC@95"] == 17.0 and metrics["NoC@95/first_scores"] == 1.0
 

@@ -60,7 +60,7 @@ def test_a_perfect_model_needs_no_clicks(people: AnnotationSet) -> None:
 
 
 def test_the_gain_splits_into_click_and_loop(people: AnnotationSet) -> None:
-    metrics: dict[str, Any] = evaluate(Listener(people, by_hand(people, 3)), people, record, max_clicks=2)
+    metrics: dict[str, Any] = evaluate(Listener(people, by_hand(people, 3)), people, record, Simulation(max_clicks=2))
     for n in (1, 2):
         gain = metrics[f"gain_by_click@C{n}"] + metrics[f"gain_by_loop@C{n}"]
         assert gain == pytest.approx(metrics[f"AP@C{n}"] - metrics["AP@C0"])
@@ -71,7 +71,7 @@ def test_the_gain_splits_into_click_and_loop(people: AnnotationSet) -> None:
 
 
 def test_gains_are_told_with_the_scores_of_the_first_pass_too(people: AnnotationSet) -> None:
-    metrics: dict[str, Any] = evaluate(Confused(people, by_hand(people, 1)), people, record, max_clicks=1)
+    metrics: dict[str, Any] = evaluate(Confused(people, by_hand(people, 1)), people, record, Simulation(max_clicks=1))
     assert metrics["gain_by_loop@C1"] < metrics["gain_by_loop@C1/first_scores"]
     assert metrics["AP@C1/unanswered"] == metrics["AP@C1/unanswered/first_scores"] == metrics["AP@C1/by_hand"]
 
@@ -87,13 +87,13 @@ def test_a_clicked_box_that_grows_right_raises_the_ap_of_boxes(people: Annotatio
     narrow = by_hand(people, 1)
     for poses in narrow.poses.values():
         poses[:] = [replace(pose, box_px=pose.box_px + np.float32([6, 6, -6, -6])) for pose in poses]
-    metrics: dict[str, Any] = evaluate(BoxLearner(people, narrow), people, record, max_clicks=1)
+    metrics: dict[str, Any] = evaluate(BoxLearner(people, narrow), people, record, Simulation(max_clicks=1))
     assert metrics["box/AP@C1"] == pytest.approx(1.0)
     assert metrics["box/AP@C0"] == metrics["box/AP"] < 0.9
 
 
 def test_without_clicks_the_curve_is_a_point(people: AnnotationSet) -> None:
-    metrics = evaluate(by_hand(people, 1), people, record, max_clicks=0)
+    metrics = evaluate(by_hand(people, 1), people, record, Simulation(max_clicks=0))
     assert "AP@C0" in metrics and not any("@C1" in name for name in metrics)
     with pytest.raises(InvalidConfig, match="-1"):
         Simulation(max_clicks=-1)
@@ -101,7 +101,7 @@ def test_without_clicks_the_curve_is_a_point(people: AnnotationSet) -> None:
 
 def test_nobody_to_click_gives_plain_json_without_gains(people: AnnotationSet) -> None:
     empty = AnnotationSet(COCO17, tuple(replace(image, persons=()) for image in people.images))
-    metrics = evaluate(by_hand(people, 1), empty, record, max_clicks=1)
+    metrics = evaluate(by_hand(people, 1), empty, record, Simulation(max_clicks=1))
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     assert metrics["gain_by_loop@C1"] is metrics["gain_by_click@C1"] is metrics["mean_oks@C0"] is None
 
@@ -138,8 +138,8 @@ def test_rounds_and_answers_are_computed_once_for_all_measures(people: Annotatio
             return super()._follow(*arguments, **options)
 
     one_goal, three_goals, curve = (Counting(people, by_hand(people, 3)) for _ in range(3))
-    evaluate(one_goal, people, record, goals=[0.99])
-    evaluate(three_goals, people, record, goals=[0.99, 0.98, 0.97])
+    evaluate(one_goal, people, record, Simulation(goals=[0.99]))
+    evaluate(three_goals, people, record, Simulation(goals=[0.99, 0.98, 0.97]))
     assert one_goal.num_asked == three_goals.num_asked
     visit_images(curve, people, record, [CurveMeter(curve, 4), CurveMeter(curve, 4)])
     assert curve.num_asked == len(people)  # one round each, then all is right and nobody clicks

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from clickpose.evaluation import ClickStyle, SimulatedAnnotator, annotate, clicks_per_person, evaluate
+from clickpose.evaluation import ClickStyle, SimulatedAnnotator, Simulation, annotate, clicks_per_person, evaluate
 from clickpose.model import ClickPose, tiny
 from clickpose.oks import within_tolerance
 from clickpose.predictor import Predictor
@@ -21,7 +21,7 @@ def untrained() -> Predictor:
 
 
 def test_an_untrained_model_can_be_evaluated_and_holds_every_click(untrained: Predictor) -> None:
-    metrics = evaluate(untrained, DRAWN.annotations, DRAWN.load_image, max_clicks=2, goals=[0.9])
+    metrics = evaluate(untrained, DRAWN.annotations, DRAWN.load_image, Simulation(max_clicks=2, goals=[0.9]))
     json.dumps(metrics, allow_nan=False)
     assert metrics["max_held_drift_px@90"] == 0.0
     assert metrics["num_persons"] == DRAWN.annotations.num_persons == 3
