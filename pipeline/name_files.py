@@ -81,7 +81,7 @@ def _parquet(data: bytes, name: str) -> list[str]:
     try:
         file = pq.ParquetFile(pyarrow.BufferReader(data))
         column = _column(file.schema_arrow.names, name)
-        return [str(value or "") for value in file.read([column])[column].to_pylist()]
+        return [str(value or "") for value in file.read([column], use_threads=False)[column].to_pylist()]
     except pyarrow.ArrowException as error:
         raise ImageError(f"{name} is no Parquet file: {error}") from error
 

@@ -97,7 +97,7 @@ def load_snapshot(store: Store, snapshot_id: str) -> Snapshot:
     for name, sha256 in manifest["sha256"].items():
         if hashlib.sha256(store.read_bytes(f"{folder}/{name}")).hexdigest() != sha256:
             raise StoreError(f"{store.uri_of(f'{folder}/{name}')} is not what was written")
-    table = pq.read_table(io.BytesIO(store.read_bytes(f"{folder}/{PROVENANCE}")))
+    table = pq.read_table(io.BytesIO(store.read_bytes(f"{folder}/{PROVENANCE}")), use_threads=False)
     records = tuple(KeypointRecord(**row) for row in table.to_pylist())
     return Snapshot(snapshot_id, manifest["parent"], read_annotations(store.uri_of(f"{folder}/{ANNOTATIONS}")), records)
 
