@@ -40,7 +40,7 @@ def learn(build, config: TrainConfig, model: ModelConfig, num_persons: tuple[int
     state = build(with_real_norms(build_model(model)), SKELETON, config)
     targets = [build_target(n, seed=i + 1) for i, n in enumerate(num_persons)]
     losses = backward(state, [Batch(build_pictures(), targets)], config)
-    return losses["loss"], torch.cat(
+    return float(losses["loss"]), torch.cat(
         [p.grad.flatten() for p in unwrap(state.network).parameters() if p.grad is not None]
     )
 
