@@ -19,7 +19,7 @@ from clickpose.predictor import Predictor
 from pipeline.labeller import Labeller, load_predictor
 from pipeline.labelling_model import describe_model
 from pipeline.listing import Picture, list_pictures
-from pipeline.shards import Shard
+from pipeline.prelabelled import Shard
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]

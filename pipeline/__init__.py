@@ -11,8 +11,10 @@ name_files.py     files that list images
 planning.py       what was asked for, listed on disk and cut into shards
 inventory.py      what is labelled already; known.py keeps that small
 labelling_model.py  the model that labels, known by its content
+label_shards.py   hand out shards: to Ray Data's actors, or in this process
 labeller.py       label one shard: read ahead, look at several images at once
 settling.py       how far poses move when the model looks once more
+prelabelled.py    models, shards and predictions, and the rows that these are on disk
 shards.py         predictions on disk: Parquet data sets of persons and images
 candidates.py     pre-labelled images as something to choose from
 selection.py      which of them are worth a person's time next

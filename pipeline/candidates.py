@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clickpose.annotations import Pose
-from pipeline.shards import Prelabel
+from pipeline.prelabelled import Prelabel
 
 Array = NDArray[np.float64]
 LITTLE = 1e-3  # variance of shapes that is added in every direction, in squared sides of a person's box

@@ -10,7 +10,8 @@ import numpy as np
 from clickpose.errors import StoreError
 from pipeline.known import KeySet, identities, places
 from pipeline.listing import Picture
-from pipeline.shards import Failure, Model, drop_rows, read_pictures
+from pipeline.prelabelled import Failure, Model
+from pipeline.shards import drop_rows, read_pictures
 from pipeline.store import Store
 
 

@@ -20,8 +20,9 @@ from pipeline.breadcrumbs import Breadcrumbs
 from pipeline.labelling_model import model_digest
 from pipeline.listing import Picture
 from pipeline.pictures import read_picture
+from pipeline.prelabelled import Failure, Model, Prelabel, Shard
 from pipeline.settling import mirror_difference, movement
-from pipeline.shards import Failure, Model, Prelabel, Shard, write_shard
+from pipeline.shards import write_shard
 from pipeline.store import Store, local_folder
 
 logger = logging.getLogger(__name__)

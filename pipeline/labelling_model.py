@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from clickpose.errors import InvalidModel, InvalidSkeleton
 from clickpose.skeleton import Skeleton
-from pipeline.shards import Model
+from pipeline.prelabelled import Model
 from pipeline.store import local_folder
 
 COMPUTES_WITH = ("config.json", "skeleton.json", "weights.safetensors")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.listing import PassedOver, Picture, list_pictures, no_pictures
+from pipeline.prelabelled import Model, Shard
 from pipeline.roots import common_folder, relative_name, root_of
-from pipeline.shards import Model, Shard, shard_name
+from pipeline.shards import shard_name
 
 CHUNK = 2**15  # pictures that are planned at once
 FIRST_SIZE, SHARDS_PER_SIZE = 4, 8  # shards begin small, so that a short list keeps many workers busy

@@ -13,120 +13,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clickpose.annotations import Pose
 from clickpose.errors import StoreError
 from clickpose.skeleton import Skeleton
 from pipeline.listing import Picture
+from pipeline.prelabelled import (
+    FAILED_SCHEMA,
+    IMAGE_SCHEMA,
+    PERSON_SCHEMA,
+    WORTH,
+    Failure,
+    Model,
+    Prelabel,
+    image_row,
+    person_row,
+    picture_row,
+    read_person_row,
+    read_picture_rows,
+)
 from pipeline.store import Store
 
 PERSONS, IMAGES, FAILED, MANIFEST = "persons", "images", "failed.parquet", "manifest.json"
-WORTH = ("expected_clicks", "movement", "mirror_difference")
 WRITTEN = (PERSONS, IMAGES, FAILED, MANIFEST)
 READERS, READ_AHEAD = 16, 256  # a bucket answers many requests at once
-PICTURE_FIELDS = [
-    ("image", pa.string()),
-    ("uri", pa.string()),
-    ("num_bytes", pa.int64()),
-    ("modified", pa.timestamp("ns", tz="UTC")),
-]
-IMAGE_SCHEMA = pa.schema(
-    [
-        *PICTURE_FIELDS,
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("num_persons", pa.int32()),
-        ("expected_clicks", pa.float32()),
-        ("movement", pa.float32()),
-        ("mirror_difference", pa.float32()),
-    ]
-)
-PERSON_SCHEMA = pa.schema(
-    [
-        ("image", pa.string()),
-        ("person", pa.int32()),
-        ("box", pa.list_(pa.float32(), 4)),
-        ("score", pa.float32()),
-        ("keypoints", pa.list_(pa.list_(pa.float32(), 3))),
-        ("visibility", pa.list_(pa.int8())),
-    ]
-)
-FAILED_SCHEMA = pa.schema([*PICTURE_FIELDS, ("reason", pa.string())])
-
-
-@dataclass(frozen=True)
-class Model:
-    """The model that labels.
-
-    Attributes:
-        version: what it is called: the last name of its folder.
-        folder: path or URI.
-        digest: hash of what it computes with, wherever the folder lies.
-        skeleton: of the poses.
-    """
-
-    version: str
-    folder: str
-    digest: str
-    skeleton: Skeleton
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Pictures that are labelled together, by name."""
-
-    name: str
-    pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True)
-class Prelabel:
-    """A labelled picture.
-
-    Attributes:
-        picture: which one.
-        size_wh: width and height in pixels.
-        poses: of all persons, best first; none where the model saw nobody.
-        model_version: the model that labelled.
-        expected_clicks: what correcting it is expected to take; see ``clickpose.expected_clicks``.
-        movement: how far poses move in one more round without a click; see ``settling.movement``.
-        mirror_difference: how far poses differ in the mirrored picture; NaN where nobody looked.
-    """
-
-    picture: Picture
-    size_wh: tuple[int, int]
-    poses: tuple[Pose, ...]
-    model_version: str
-    expected_clicks: float = 0.0
-    movement: float = 0.0
-    mirror_difference: float = math.nan
-
-    @property
-    def uri(self) -> str:
-        """Path or URI of the picture."""
-        return self.picture.uri
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A picture that could not be labelled, and the reason in one sentence."""
-
-    picture: Picture
-    reason: str
-
-    @property
-    def uri(self) -> str:
-        """Path or URI of the picture."""
-        return self.picture.uri
 
 
 def shard_name(pictures: Sequence[Picture], model: Model) -> str:
@@ -144,11 +59,11 @@ def write_shard(store: Store, name: str, prelabels: Sequence[Prelabel], model: M
         "skeleton": json.dumps(model.skeleton.to_dict()),
     }
     persons = [
-        _person_row(prelabel.picture, number, pose)
+        person_row(prelabel.picture, number, pose)
         for prelabel in prelabels
         for number, pose in enumerate(prelabel.poses)
     ]
-    images = [_image_row(prelabel) for prelabel in prelabels]
+    images = [image_row(prelabel) for prelabel in prelabels]
     for folder, rows, schema in ((PERSONS, persons, PERSON_SCHEMA), (IMAGES, images, IMAGE_SCHEMA)):
         table = pa.Table.from_pylist(rows, schema=schema.with_metadata(metadata))
         _write_table(store, _file(folder, name), table)
@@ -190,7 +105,7 @@ def read_pictures(store: Store, names: Sequence[str] | None = None) -> Iterator[
 
     def read(name: str) -> tuple[str, str, list[Picture]]:
         table = _read_table(store, _file(IMAGES, name))
-        return name, _metadata(table).get("model_digest", ""), _pictures(table)
+        return name, _metadata(table).get("model_digest", ""), read_picture_rows(table)
 
     with ThreadPoolExecutor(READERS) as pool:
         for first in range(0, len(names), READ_AHEAD):
@@ -223,59 +138,20 @@ def read_skeleton(folder: str) -> Skeleton:
 
 def write_failures(store: Store, failures: Sequence[Failure]) -> None:
     """Write the list of pictures that could not be labelled; an empty list says that none failed."""
-    rows = [_picture_row(failure.picture) | {"reason": failure.reason} for failure in failures]
+    rows = [picture_row(failure.picture) | {"reason": failure.reason} for failure in failures]
     _write_table(store, FAILED, pa.Table.from_pylist(rows, schema=FAILED_SCHEMA))
 
 
 def read_failures(folder: str) -> list[Failure]:
     """Return the pictures that could not be labelled; StoreError if the run has not come to its end."""
     table = _read_table(Store(folder), FAILED)
-    return [Failure(*row) for row in zip(_pictures(table), table["reason"].to_pylist(), strict=True)]
+    return [Failure(*row) for row in zip(read_picture_rows(table), table["reason"].to_pylist(), strict=True)]
 
 
 def delete_prelabels(store: Store) -> None:
     """Delete all that was ever written, and nothing else."""
     for name in (*WRITTEN, *(name for name in store.names() if name.startswith("part-"))):
         store.delete(name)
-
-
-def _picture_row(picture: Picture) -> dict[str, Any]:
-    return {
-        "image": picture.name,
-        "uri": picture.uri,
-        "num_bytes": picture.num_bytes,
-        "modified": picture.modified_ns,
-    }
-
-
-def _image_row(prelabel: Prelabel) -> dict[str, Any]:
-    width, height = prelabel.size_wh
-    return _picture_row(prelabel.picture) | {
-        "width": width,
-        "height": height,
-        "num_persons": len(prelabel.poses),
-        "expected_clicks": prelabel.expected_clicks,
-        "movement": prelabel.movement,
-        "mirror_difference": prelabel.mirror_difference,
-    }
-
-
-def _person_row(picture: Picture, number: int, pose: Pose) -> dict[str, Any]:
-    keypoints = np.concatenate((pose.keypoints_px, pose.scores[:, None]), 1)
-    return {
-        "image": picture.name,
-        "person": number,
-        "box": pose.box_px.tolist(),
-        "score": float(pose.score),
-        "keypoints": keypoints.tolist(),
-        "visibility": pose.visibility.tolist(),
-    }
-
-
-def _pictures(table: pa.Table) -> list[Picture]:
-    modified = table["modified"].cast(pa.int64())
-    columns = (table["uri"], table["num_bytes"], modified, table["image"])
-    return [Picture(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
 
 
 def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
@@ -286,20 +162,8 @@ def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
     poses, version = iter(persons.to_pylist()), _metadata(images).get("model_version", "")
     sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
     worth = zip(*(images[name].to_pylist() for name in WORTH), strict=True)
-    for picture, size_wh, count, more in zip(_pictures(images), sizes, counts, worth, strict=True):
-        yield Prelabel(picture, size_wh, tuple(_pose(next(poses)) for _ in range(count)), version, *more)
-
-
-def _pose(row: dict[str, Any]) -> Pose:
-    keypoints = np.asarray(row["keypoints"], np.float32).reshape(-1, 3)
-    return Pose(
-        keypoints_px=keypoints[:, :2],
-        visibility=np.asarray(row["visibility"], np.int64),
-        scores=keypoints[:, 2],
-        box_px=np.asarray(row["box"], np.float32),
-        score=float(row["score"]),
-        held=np.zeros(len(keypoints), bool),
-    )
+    for picture, size_wh, count, more in zip(read_picture_rows(images), sizes, counts, worth, strict=True):
+        yield Prelabel(picture, size_wh, tuple(read_person_row(next(poses)) for _ in range(count)), version, *more)
 
 
 def _file(folder: str, name: str) -> str:

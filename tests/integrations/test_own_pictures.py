@@ -30,7 +30,8 @@ from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.tasks import make_prediction
 from pipeline.dataset import FETCHED, PictureFolder
 from pipeline.listing import list_pictures
-from pipeline.shards import Model, Prelabel, write_shard
+from pipeline.prelabelled import Model, Prelabel
+from pipeline.shards import write_shard
 from pipeline.snapshot import current_snapshot, load_snapshot
 from pipeline.store import Store
 

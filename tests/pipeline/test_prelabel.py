@@ -19,7 +19,8 @@ from pipeline.labeller import Labeller, ShardResult, load_predictor
 from pipeline.lease import lease
 from pipeline.listing import Picture
 from pipeline.prelabel import PrelabelOptions, count_missing, prelabel, read_failures, read_prelabels
-from pipeline.shards import Model, Shard, shard_names, write_shard
+from pipeline.prelabelled import Model, Shard
+from pipeline.shards import shard_names, write_shard
 from pipeline.store import Store
 
 PAW = Skeleton("paw", ("a", "b", "c"), (0.1, 0.1, 0.1))
@@ -189,9 +190,9 @@ def test_failures_of_other_pictures_stay_listed(label, make_pictures, tmp_path) 
 
 
 def test_a_picture_that_never_comes_back_is_listed_and_tried_again(label, make_pictures, monkeypatch, tmp_path) -> None:
-    real, folder = driver._in_this_process, make_pictures("a.png", "b.png", "c.png")
+    real, folder = driver.label_shards, make_pictures("a.png", "b.png", "c.png")
     with monkeypatch.context() as broken:
-        broken.setattr(driver, "_in_this_process", lambda shards, job: real(shards[1:], job))
+        broken.setattr(driver, "label_shards", lambda shards, job, num_workers: real(shards[1:], job, num_workers))
         summary = label(folder)
     assert labelled(tmp_path / "out") == {"c.png": 1}
     assert {name: "never came back" in reason for name, reason in failed(tmp_path / "out").items()} == {

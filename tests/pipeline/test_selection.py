@@ -8,9 +8,9 @@ from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
 from pipeline.candidates import read_candidates, shape
 from pipeline.listing import Picture
+from pipeline.prelabelled import Prelabel
 from pipeline.selection import NAMES, k_centre, select
 from pipeline.settling import mirror_difference, movement
-from pipeline.shards import Prelabel
 
 PAW = Skeleton.from_dict({"name": "paw", "keypoints": ["left_a", "right_a", "b"]})
 

@@ -12,10 +12,8 @@ from clickpose.errors import StoreError
 from clickpose.skeleton import Skeleton
 from pipeline.listing import Picture
 from pipeline.planning import plan_shards
+from pipeline.prelabelled import Failure, Model, Prelabel
 from pipeline.shards import (
-    Failure,
-    Model,
-    Prelabel,
     delete_prelabels,
     drop_halves,
     drop_rows,

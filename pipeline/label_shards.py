@@ -1,0 +1,57 @@
+"""Hand out shards: to actors of Ray Data, or to a labeller in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from clickpose.errors import ClickPoseError
+from pipeline.cluster import connect, free_workers, has_gpu
+from pipeline.labeller import Labeller, LoadPredictor, ShardResult, shard_to_row
+from pipeline.prelabelled import Model, Shard
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told: the model, where pre-labels go, how to make a predictor, and whether to mirror."""
+
+    model: Model
+    out: str
+    load: LoadPredictor
+    mirror: bool = False
+
+
+def label_shards(shards: Sequence[Shard], job: Job, num_workers: int | None) -> Iterator[ShardResult]:
+    """Yield the result of each shard as soon as it is there: from Ray, or this process if ``num_workers`` is 0."""
+    if not shards:
+        return
+    if num_workers is None:
+        connect()
+        num_workers = free_workers()
+    yield from _on_ray(shards, job, num_workers) if num_workers else _in_this_process(shards, job)
+
+
+def _in_this_process(shards: Sequence[Shard], job: Job) -> Iterator[ShardResult]:
+    labeller = Labeller(job.model, job.out, job.load, mirror=job.mirror)
+    yield from map(labeller.label, shards)
+
+
+def _on_ray(shards: Sequence[Shard], job: Job, num_workers: int) -> Iterator[ShardResult]:
+    import ray
+
+    connect()
+    rows = [shard_to_row(shard) for shard in shards]
+    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        Labeller,  # type: ignore[arg-type]  # Ray makes an actor of the class and calls that
+        fn_constructor_args=(job.model, job.out, job.load),
+        fn_constructor_kwargs={"mirror": job.mirror},
+        compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(shards))),
+        num_cpus=1,
+        num_gpus=1 if has_gpu() else None,
+    )
+    results.context.enable_progress_bars = False
+    try:
+        for row in results.iter_rows():
+            yield ShardResult.from_row(row)
+    except ray.exceptions.RayError as error:
+        raise ClickPoseError(f"labelling stopped, run it again to go on: {str(error).splitlines()[-1]}") from error

@@ -1,0 +1,166 @@
+"""What pre-labelling deals in (models, shards, pictures with their poses), and the rows that these are on disk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clickpose.annotations import Pose
+from clickpose.skeleton import Skeleton
+from pipeline.listing import Picture
+
+WORTH = ("expected_clicks", "movement", "mirror_difference")
+PICTURE_FIELDS = [
+    ("image", pa.string()),
+    ("uri", pa.string()),
+    ("num_bytes", pa.int64()),
+    ("modified", pa.timestamp("ns", tz="UTC")),
+]
+IMAGE_SCHEMA = pa.schema(
+    [
+        *PICTURE_FIELDS,
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("num_persons", pa.int32()),
+        ("expected_clicks", pa.float32()),
+        ("movement", pa.float32()),
+        ("mirror_difference", pa.float32()),
+    ]
+)
+PERSON_SCHEMA = pa.schema(
+    [
+        ("image", pa.string()),
+        ("person", pa.int32()),
+        ("box", pa.list_(pa.float32(), 4)),
+        ("score", pa.float32()),
+        ("keypoints", pa.list_(pa.list_(pa.float32(), 3))),
+        ("visibility", pa.list_(pa.int8())),
+    ]
+)
+FAILED_SCHEMA = pa.schema([*PICTURE_FIELDS, ("reason", pa.string())])
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model that labels.
+
+    Attributes:
+        version: what it is called: the last name of its folder.
+        folder: path or URI.
+        digest: hash of what it computes with, wherever the folder lies.
+        skeleton: of the poses.
+    """
+
+    version: str
+    folder: str
+    digest: str
+    skeleton: Skeleton
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Pictures that are labelled together, by name."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Prelabel:
+    """A labelled picture.
+
+    Attributes:
+        picture: which one.
+        size_wh: width and height in pixels.
+        poses: of all persons, best first; none where the model saw nobody.
+        model_version: the model that labelled.
+        expected_clicks: what correcting it is expected to take; see ``clickpose.expected_clicks``.
+        movement: how far poses move in one more round without a click; see ``settling.movement``.
+        mirror_difference: how far poses differ in the mirrored picture; NaN where nobody looked.
+    """
+
+    picture: Picture
+    size_wh: tuple[int, int]
+    poses: tuple[Pose, ...]
+    model_version: str
+    expected_clicks: float = 0.0
+    movement: float = 0.0
+    mirror_difference: float = math.nan
+
+    @property
+    def uri(self) -> str:
+        """Path or URI of the picture."""
+        return self.picture.uri
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be labelled, and the reason in one sentence."""
+
+    picture: Picture
+    reason: str
+
+    @property
+    def uri(self) -> str:
+        """Path or URI of the picture."""
+        return self.picture.uri
+
+
+def picture_row(picture: Picture) -> dict[str, Any]:
+    """Return the columns that say which picture it is."""
+    return {
+        "image": picture.name,
+        "uri": picture.uri,
+        "num_bytes": picture.num_bytes,
+        "modified": picture.modified_ns,
+    }
+
+
+def image_row(prelabel: Prelabel) -> dict[str, Any]:
+    """Return the row of a labelled picture."""
+    width, height = prelabel.size_wh
+    return picture_row(prelabel.picture) | {
+        "width": width,
+        "height": height,
+        "num_persons": len(prelabel.poses),
+        "expected_clicks": prelabel.expected_clicks,
+        "movement": prelabel.movement,
+        "mirror_difference": prelabel.mirror_difference,
+    }
+
+
+def person_row(picture: Picture, number: int, pose: Pose) -> dict[str, Any]:
+    """Return the row of a person."""
+    keypoints = np.concatenate((pose.keypoints_px, pose.scores[:, None]), 1)
+    return {
+        "image": picture.name,
+        "person": number,
+        "box": pose.box_px.tolist(),
+        "score": float(pose.score),
+        "keypoints": keypoints.tolist(),
+        "visibility": pose.visibility.tolist(),
+    }
+
+
+def read_picture_rows(table: pa.Table) -> list[Picture]:
+    """Read the pictures of a table back."""
+    modified = table["modified"].cast(pa.int64())
+    columns = (table["uri"], table["num_bytes"], modified, table["image"])
+    return [Picture(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+
+
+def read_person_row(row: dict[str, Any]) -> Pose:
+    """Read a person back; nothing of a pre-label was placed by hand."""
+    keypoints = np.asarray(row["keypoints"], np.float32).reshape(-1, 3)
+    return Pose(
+        keypoints_px=keypoints[:, :2],
+        visibility=np.asarray(row["visibility"], np.int64),
+        scores=keypoints[:, 2],
+        box_px=np.asarray(row["box"], np.float32),
+        score=float(row["score"]),
+        held=np.zeros(len(keypoints), bool),
+    )
