@@ -13,7 +13,7 @@ from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
 from pipeline.listing import Picture
 
-WORTH = ("expected_clicks", "movement", "mirror_difference")
+WORTH = ("expected_clicks", "movement", "mirror_difference")  # columns by which images are selected
 PICTURE_FIELDS = [
     ("image", pa.string()),
     ("uri", pa.string()),
