@@ -49,14 +49,13 @@ def common_folder(names: Sequence[str]) -> str:
 
 def remember_root(store: Store, root: str) -> None:
     """Note a root beside the pre-labels of its pictures; names given below an earlier one stay as they are."""
-    roots = store.read_json(ROOTS) if store.exists(ROOTS) else []
-    if root not in roots:
-        store.write_json(ROOTS, [*roots, root])
+    store.write_json(ROOTS, read_roots(store, root))
 
 
-def read_roots(store: Store, default: str) -> list[str]:
-    """Return the roots of a folder of pre-labels, or the one that it is about to get."""
-    return list(store.read_json(ROOTS)) if store.exists(ROOTS) else [default]
+def read_roots(store: Store, root: str) -> list[str]:
+    """Return the roots of a folder of pre-labels, with one more that it is about to get."""
+    roots = list(store.read_json(ROOTS)) if store.exists(ROOTS) else []
+    return roots if root in roots else [*roots, root]
 
 
 def relative_name(name: str, roots: Sequence[str]) -> str:

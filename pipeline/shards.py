@@ -37,10 +37,11 @@ from pipeline.prelabelled import (
     read_person_row,
     read_picture_rows,
 )
+from pipeline.roots import ROOTS
 from pipeline.store import Store
 
 PERSONS, IMAGES, FAILED, MANIFEST = "persons", "images", "failed.parquet", "manifest.json"
-WRITTEN = (PERSONS, IMAGES, FAILED, MANIFEST)
+WRITTEN = (PERSONS, IMAGES, FAILED, MANIFEST, ROOTS)
 READERS, READ_AHEAD = 16, 256  # a bucket answers many requests at once
 
 

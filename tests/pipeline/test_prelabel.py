@@ -224,8 +224,9 @@ def test_pictures_are_recognised_when_all_of_them_move_and_so_is_the_model(
     shutil.move(model, tmp_path / "another name")
     (tmp_path / "another name" / "card.md").write_text("a few words more")
     options = PrelabelOptions(num_workers=0)
-    summary = prelabel(tmp_path / "moved", tmp_path / "out", tmp_path / "another name", options)
-    assert (summary.num_labelled, summary.num_kept) == (0, 2)
+    for run in (count_missing, prelabel):
+        summary = run(tmp_path / "moved", tmp_path / "out", tmp_path / "another name", options)
+        assert (summary.num_labelled, summary.num_left, summary.num_kept) == (0, 0, 2)
 
 
 def test_what_a_run_without_a_lease_did_twice_is_mended(label, make_pictures, make_pose, model, tmp_path) -> None:
@@ -293,8 +294,9 @@ def test_a_fresh_run_begins_anew_also_with_another_model(label, make_pictures, m
     folder = make_pictures("a.png", "b.png")
     label(folder)
     (model / "weights.safetensors").write_bytes(b"trained a little more")
-    assert label(folder / "a.png", fresh=True).num_labelled == 1
+    assert label([folder / "a.png"], fresh=True).num_labelled == 1
     assert labelled(tmp_path / "out") == {"a.png": 1}
+    assert json.loads((tmp_path / "out" / "roots.json").read_text()) == [str(folder)]
 
 
 def test_one_folder_holds_the_labels_of_one_model(label, make_pictures, model, tmp_path) -> None:
