@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -14,10 +15,16 @@ from clickpose.rewriting import take_over
 
 
 class InferenceDecoder(Decoder):
-    """``Decoder`` that reads out only the last two pose layers, and no person layer at all."""
+    """``Decoder`` that reads out only some pose layers, and no person layer at all.
 
-    def __init__(self, decoder: Decoder) -> None:
+    Args:
+        decoder: whose weights are used.
+        read: which of the pose layers, counted as Python counts.
+    """
+
+    def __init__(self, decoder: Decoder, read: Sequence[int] = (-2, -1)) -> None:
         take_over(self, decoder)
+        self.read = {range(self.config.pose_layers)[layer] for layer in read if -layer <= self.config.pose_layers}
 
     def decode_persons(self, x: Tensor, boxes: Tensor, values: LayerValues) -> tuple[Tensor, Tensor, list[LayerOutput]]:
         """Refine boxes of persons as ``Decoder`` does; the list is empty."""
@@ -34,7 +41,7 @@ class InferenceDecoder(Decoder):
         *,
         free: Tensor | None = None,
     ) -> list[LayerOutput]:
-        """Refine persons and keypoints as ``Decoder`` does; the list has the outputs of the last one or two layers."""
+        """Refine persons and keypoints as ``Decoder`` does; the list has the outputs of the layers in ``read``."""
         people, group = references.shape[1:3]
         attend = self.pose_attention(group)
         freedom = 1.0 if free is None else free[..., None]
@@ -42,7 +49,7 @@ class InferenceDecoder(Decoder):
         last = first + len(values.values) - 1
         for i, value in enumerate(values.values, start=first):
             x = self._run_layer(i, x, references.flatten(1, 2), value, values, attend)
-            if i >= last - 1:
+            if i - first in self.read:
                 outputs.append(self._read_out(i, self.norm(x).unflatten(1, (people, group)), references, freedom))
             if i < last:
                 references = self._move_references(i, x.unflatten(1, (people, group)), references, freedom)

@@ -220,8 +220,9 @@ class Decoder(nn.Module):
             x = self._run_layer(i, x, references.flatten(1, 2), value, values, attend)
             normed, raw = self.norm(x).unflatten(1, (persons, group)), x.unflatten(1, (persons, group))
             outputs.append(self._read_out(i, normed, attached, freedom))
-            attached = self._move_references(i, raw, references, freedom)
-            references = attached.detach()
+            if len(outputs) < len(values.values):  # nothing refers to those of the last layer
+                attached = self._move_references(i, raw, references, freedom)
+                references = attached.detach()
         return outputs
 
     # -- one layer

@@ -21,9 +21,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., in_width)`` to ``(..., out_width)``."""
-        for layer in self.layers[:-1]:
+        *hidden, last = self.layers  # a slice would build a new ModuleList in every call
+        for layer in hidden:
             x = F.relu(layer(x), inplace=True)
-        return self.layers[-1](x)  # type: ignore[no-any-return]
+        return last(x)  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):

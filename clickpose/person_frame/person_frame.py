@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ from clickpose.annotations import Floats, Pose
 from clickpose.encoded import EncodedImage
 from clickpose.first_guess.finder import Finder, Found
 from clickpose.first_guess.looker import MoveNetLooker
+from clickpose.inference import prepare_loop
 from clickpose.person_frame.frame import Frame, enclose
-from clickpose.person_frame.maps import KEPT_SIZES, Maps, keep, side_by_side
+from clickpose.person_frame.maps import KEPT_SIZES, MapAttention, Maps, keep, side_by_side
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.person_frame.starts import first_keypoints
 from clickpose.poses import HIDDEN_IOU, SAME_PERSON_IOU, drop_duplicates, hidden_among, keep_held, new_pose
@@ -72,7 +72,8 @@ class PersonFrame:
     """
 
     def __init__(self, network: PersonFrameNetwork, skeleton: Skeleton, finder: Finder, looker: MoveNetLooker) -> None:
-        self.network, self.config = copy.deepcopy(network).eval().requires_grad_(False), network.frame_config
+        self.network = prepare_loop(network, read=(0, -1), keep=MapAttention)  # both ends say how sure they are
+        self.config = network.frame_config
         self.skeleton, self.finder, self.looker = skeleton, finder, looker
         self.device = next(network.parameters()).device
 

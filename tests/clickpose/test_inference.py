@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clickpose.inference import choices, prepare, products
+from clickpose.first_guess.looker import MAP_CHANNELS
+from clickpose.inference import choices, prepare, prepare_loop, products
 from clickpose.inference.attention import QueryAttention
 from clickpose.inference.backbone import fold_backbone
 from clickpose.inference.layers import PartwiseEncoderLayer
@@ -13,6 +14,9 @@ from clickpose.model import ClickPose
 from clickpose.model.backbone import Backbone
 from clickpose.model.config import BACKBONES
 from clickpose.model.decoder import LayerOutput
+from clickpose.person_frame.config import PersonFrameConfig
+from clickpose.person_frame.maps import KEPT_SIZES, MapAttention
+from clickpose.person_frame.network import PersonFrameNetwork
 from tests.clickpose.builders import NUM_KEYPOINTS, build_model, build_pictures, seeded
 
 LOGITS, COORDINATES = 2e-5, 1e-6
@@ -151,3 +155,17 @@ def test_query_attention_equals_multihead_attention() -> None:
             form(query, query, value, need_weights=False)[0] for form in (chosen(QueryAttention(attention)), attention)
         )
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_fast_pose_layers_of_the_persons_frame_answer_as_the_trained_ones() -> None:
+    config = PersonFrameConfig(17, width=32, ffn_width=32, num_heads=4, num_points=2, pose_layers=3)
+    network = PersonFrameNetwork(config).eval()
+    shapes = zip(KEPT_SIZES, MAP_CHANNELS, strict=True)
+    maps = network.see([torch.randn(2, size, size, channels, generator=seeded(size)) for size, channels in shapes])
+    boxes = torch.tensor([[0.5, 0.5, 0.6, 0.9]]).repeat(2, 1)
+    keypoints, free = torch.rand(2, 17, 2, generator=seeded(5)), (torch.rand(2, 17, generator=seeded(6)) < 0.7).float()
+    fast = prepare_loop(network, read=(0, -1), keep=MapAttention)
+    with torch.inference_mode():
+        ours, theirs = (one.play(boxes, keypoints, maps, free) for one in (fast, network))
+    for name in ("keypoints", "given", "answered"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=1e-5, rtol=1e-4)
