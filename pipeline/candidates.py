@@ -1,4 +1,4 @@
-"""Pre-labelled images as something to choose from: what is known of each, in arrays."""
+"""Pre-labelled images as candidates for annotation: their measures, in arrays."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Candidates:
     Attributes:
         names: of the images.
         num_persons: ``(N,)``.
-        expected_clicks: ``(N,)`` what correcting each is expected to take.
-        movement: ``(N,)`` how far poses move when the model looks once more.
-        mirror_difference: ``(N,)`` how far poses differ in the mirrored image; NaN where nobody looked.
-        oddness: ``(N,)`` how unlike the others the oddest person's pose is.
+        expected_clicks: ``(N,)`` expected number of clicks to correct each.
+        movement: ``(N,)`` how far poses move in one more round.
+        mirror_difference: ``(N,)`` how far poses differ in the mirrored image; NaN if that was not predicted.
+        oddness: ``(N,)`` distance of the most unusual pose from all others.
         embedding: ``(N, D)`` the mean shape, number and size of the persons.
     """
 
@@ -43,7 +43,7 @@ class Candidates:
 
 
 def read_candidates(prelabels: Iterable[Prelabel], leave_out: frozenset[str] = frozenset()) -> Candidates:
-    """Describe pre-labelled images, but those that are left out by name."""
+    """Describe pre-labelled images, except those that are left out by name."""
     kept = [found for found in prelabels if found.picture.name not in leave_out]
     shapes = [np.stack([shape(pose) for pose in found.poses]) if found.poses else None for found in kept]
     length = next((one.shape[1] for one in shapes if one is not None), 0)
@@ -67,7 +67,7 @@ def shape(pose: Pose) -> Array:
 
 
 def _oddness(shapes: Sequence[Array | None], length: int) -> Array:
-    """Return the Mahalanobis distance of each image's oddest shape among all persons; 0 for nobody."""
+    """Return the Mahalanobis distance of each image's oddest shape among all persons; 0 without persons."""
     people = [one for one in shapes if one is not None]
     if not people:
         return np.zeros(len(shapes))

@@ -1,4 +1,4 @@
-"""Hand out shards: to actors of Ray Data, or to a labeller in this process."""
+"""Distribute shards: to actors of Ray Data, or to a labeller in this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.prelabelled import Model, Shard
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told: the model, where pre-labels go, how to make a predictor, and whether to mirror."""
+    """The task of every worker: the model, the folder of pre-labels, how to load a predictor, and whether to mirror."""
 
     model: Model
     out: str
@@ -54,4 +54,4 @@ def _on_ray(shards: Sequence[Shard], job: Job, num_workers: int) -> Iterator[Sha
         for row in results.iter_rows():
             yield ShardResult.from_row(row)
     except ray.exceptions.RayError as error:
-        raise ClickPoseError(f"labelling stopped, run it again to go on: {str(error).splitlines()[-1]}") from error
+        raise ClickPoseError(f"labelling failed, run it again to resume: {str(error).splitlines()[-1]}") from error

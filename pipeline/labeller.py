@@ -1,4 +1,4 @@
-"""Label one shard of pictures: decode and model in one place, and trouble kept beside the picture that makes it."""
+"""Label one shard of images: decode, predict, and record errors with the image that caused them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from pipeline.store import Store, local_folder
 
 logger = logging.getLogger(__name__)
 MAX_REASON_LENGTH = 500
-MAX_BATCH, MAX_BATCH_PIXELS = 8, 50_000_000  # pictures that are looked at together
+MAX_BATCH, MAX_BATCH_PIXELS = 8, 50_000_000  # images in one batch
 NUM_READERS, AHEAD = 2, 4  # threads, and pictures that wait for the model
 
 
 class Detector(Protocol):
-    """What labelling asks of ``clickpose.predictor.Predictor``."""
+    """The part of ``clickpose.predictor.Predictor`` that labelling needs."""
 
     def encode_all(self, images: Sequence[Image.Image]) -> Sequence[Any]:
         """Encode RGB pictures."""
@@ -47,7 +47,7 @@ class Detector(Protocol):
         ...
 
     def expected_clicks(self, encoded: Any, poses: Sequence[Pose]) -> float:
-        """Return how many clicks a picture is expected to take."""
+        """Return the expected number of clicks to correct an image."""
         ...
 
 
@@ -56,14 +56,14 @@ LoadPredictor = Callable[[Model], Detector]
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a worker tells about a shard: how many pictures are labelled, and which failed."""
+    """A worker's result for a shard: the number of labelled images, and those that failed."""
 
     name: str
     num_labelled: int
     failures: tuple[Failure, ...]
 
     def to_row(self) -> dict[str, Any]:
-        """Return plain values, which travel as a row of Ray Data."""
+        """Return plain values, as a row of Ray Data."""
         failures = json.dumps([(failure.picture, failure.reason) for failure in self.failures])
         return {"name": self.name, "num_labelled": self.num_labelled, "failures": failures}
 
@@ -109,20 +109,20 @@ class Labeller:
         return ShardResult(shard.name, len(prelabels), failures)
 
     def _label_carefully(self, picture: Picture, crumbs: Breadcrumbs) -> Prelabel | Failure:
-        """Label one picture, noting before that it may be the one that kills."""
+        """Label one image, after noting that it may be the one that crashes the worker."""
         if picture.uri in crumbs.blamed:
-            reason = "was being labelled when a worker process died, and again when the next one did"
+            reason = "was being labelled when a worker process crashed, and again when the next one did"
             return Failure(picture, f"{picture.uri} {reason}")
         crumbs.reach(picture.uri)
         return self._label_batch([_read(picture)])[0]
 
     def _label_batch(self, batch: Sequence[Opened]) -> list[Prelabel | Failure]:
-        """Label pictures together; if that fails, one by one, so that trouble stays with the picture that makes it."""
+        """Label images together; if that fails, one by one, so that only the image that caused the error fails."""
         readable = [opened for opened in batch if opened.image is not None]
         try:
             found = self._look(readable) if len(readable) > 1 else []
         except torch.AcceleratorError:
-            raise  # the device is lost to this process: every later picture would fail for the same reason
+            raise  # the device is lost to this process: all later images would fail for the same reason
         except Exception as error:
             logger.warning("%d images cannot be looked at together, so one by one: %s", len(readable), error)
             found = []
@@ -208,7 +208,7 @@ def load_predictor(model: Model) -> Detector:
     """Load a model on the best device of this worker.
 
     Raises:
-        InvalidModel: the folder cannot be loaded, or is not the one that the run began with.
+        InvalidModel: the folder cannot be loaded, or is not the one that the run started with.
     """
     from clickpose.predictor import Predictor
 

@@ -1,6 +1,6 @@
-"""Pictures found one after the other: in a folder or bucket, by a pattern, or from a file that lists them.
+"""Find images one by one: in a folder or bucket, by a pattern, or from a file that lists them.
 
-Nothing is kept in memory but the names in one folder, so that millions can be listed.
+Only the names in one folder are kept in memory, so that millions can be listed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MAX_EXAMPLES = 20
 
 
 class Picture(NamedTuple):
-    """A picture by its path or URI, with what tells it from another one that took its place.
+    """An image by its path or URI, with size and time, which change if the file is replaced.
 
     Attributes:
         uri: absolute path, or URI.
         num_bytes: size of the file; None if that is not known.
         modified_ns: nanoseconds since 1970; None if that is not known.
-        name: its path below the root it was found under, which is what it is called everywhere else; see ``roots``.
+        name: its path below the root it was found under, its name everywhere else; see ``roots``.
     """
 
     uri: str
@@ -51,7 +51,7 @@ class Picture(NamedTuple):
 
 @dataclass
 class PassedOver:
-    """What a search left out, by reason: how many, and the first of each."""
+    """The files that a search left out, by reason: their number, and the first of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class PassedOver:
             self.examples.setdefault(reason, []).append(printable)
 
     def report(self) -> None:
-        """Log what was left out."""
+        """Log the files that were left out."""
         for reason, count in self.counts.items():
             logger.info("passed over %d: %s, such as %s", count, reason, self.examples[reason][0])
 
@@ -84,7 +84,7 @@ def find_pictures(source: str | Path | Iterable[str | Path]) -> list[str]:
 
 
 def no_pictures(source: str | Path | Iterable[str | Path]) -> ImageError:
-    """Return the error that says that there is nothing to be found."""
+    """Return the error that no image was found."""
     return ImageError(f"there are no pictures in {source if isinstance(source, str | Path) else 'an empty list'}")
 
 
@@ -96,8 +96,8 @@ def list_pictures(
     Args:
         source: a folder (searched to the bottom), a pattern such as ``data/*.jpg`` (``*`` crosses folders), a
             picture, a file that lists names (``name_files``), or the names themselves. Only a folder or pattern is
-            looked into: a name that leads nowhere is kept, and is found out when somebody reads it.
-        passed_over: notes what was left out.
+            searched: a name without a file is kept, and fails when it is read.
+        passed_over: counts the files that are left out.
 
     Raises:
         ImageError: there is nothing there.
@@ -134,14 +134,14 @@ def _looked_up(names: Iterable[str]) -> Iterator[Picture]:
 
 
 def _look_up(name: str, unreachable: set[str]) -> Picture:
-    """Look up a file; a bucket that did not answer is not asked again."""
+    """Look up a file; a bucket that did not answer is not contacted again."""
     bucket = "/".join(name.split("/")[:3]) if "://" in name else ""
     if bucket in unreachable:
         return Picture(name)
     try:
         filesystem, path = locate(name)
         info = filesystem.get_file_info(path)
-    except (OSError, ValueError, ClickPoseError):  # whoever reads it finds out, and the reason is listed then
+    except (OSError, ValueError, ClickPoseError):  # reading it later fails, and then the reason is listed
         unreachable.update({bucket} - {""})
         return Picture(name)
     return Picture(name, info.size, info.mtime_ns) if info.type == fs.FileType.File else Picture(name)
@@ -164,14 +164,14 @@ def _found_at(name: str, passed_over: PassedOver) -> Iterator[Picture]:
 
 
 def _below(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[Picture]:
-    """Yield the pictures of a folder and its folders, by path, but those that tools keep for themselves."""
+    """Yield the images of a folder and its subfolders, by path, without those of tools."""
     if isinstance(filesystem, fs.LocalFileSystem):
         return _on_disk(folder, passed_over, {os.path.realpath(folder)})
     return _in_bucket(filesystem, folder, passed_over)
 
 
 def _on_disk(folder: str, passed_over: PassedOver, visited: set[str]) -> Iterator[Picture]:
-    """Follow linked folders, too, but none a second time."""
+    """Follow linked folders, too, but each only once."""
     try:
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
@@ -194,7 +194,7 @@ def _on_disk(folder: str, passed_over: PassedOver, visited: set[str]) -> Iterato
 def _file(entry: os.DirEntry[str]) -> Picture:
     try:
         status = entry.stat()
-    except OSError:  # a link that leads nowhere is listed as such when it is read
+    except OSError:  # a broken link is listed as failed when it is read
         return Picture(entry.path)
     return Picture(entry.path, status.st_size, status.st_mtime_ns)
 

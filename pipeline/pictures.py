@@ -1,6 +1,6 @@
-"""Pictures by name, here or in a bucket.
+"""Images by name, local or in a bucket.
 
-A picture on this machine goes by its absolute path, any other by a URI in which odd characters are percent-encoded.
+The name of a local image is its absolute path, of any other a URI in which special characters are percent-encoded.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_bytes(name: str) -> bytes:
 
 
 def full_name(name: str | Path) -> str:
-    """Return the absolute path, or the URI, that a picture or folder goes by."""
+    """Return the absolute path, or the URI, that is the name of an image or folder."""
     text = os.fspath(name)
     if "://" in text:
         return text
@@ -99,5 +99,5 @@ def _is_utf8(path: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in path)
 
 
-# Opening a bucket asks the network for its region, so each is opened once in every process.
+# Opening a bucket looks up its region, so each is opened once per process.
 _open_once = lru_cache(maxsize=16)(open_filesystem)

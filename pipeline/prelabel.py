@@ -1,7 +1,7 @@
-"""Label pictures by the million: Ray Data hands out shards, actors label them, a second run does what is missing.
+"""Label millions of images: Ray Data distributes shards, actors label them, and another run resumes.
 
-Every picture ends labelled once or listed with the reason. What crosses between processes is names and counts: the
-pictures are read, and the poses written, by the actors. The driver keeps a few bytes per picture, and the failures.
+Every image ends up labelled once or listed with the reason. Only names and counts are sent between processes: actors
+read the images and write the poses. The driver keeps a few bytes per image, and the failures.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PrelabelOptions:
-    """How a run goes.
+    """Settings of a run.
 
     Attributes:
         shard_size: pictures per shard at most; a crash loses at most one shard per worker.
-        num_workers: actors; None means what the cluster has room for, 0 this process and no Ray.
-        limit: pictures to label at most.
-        retry_failed: try those again that could not be labelled, although they have not changed.
-        max_failed: share of pictures that may fail; a run that has to exceed it stops.
-        fresh: delete what earlier runs wrote to the folder.
-        mirror: look at each picture mirrored, too, and note how far poses differ; takes twice the time.
+        num_workers: actors; None for as many as fit, 0 for this process without Ray.
+        limit: maximum number of images to label.
+        retry_failed: retry images that failed before, even if they have not changed.
+        max_failed: share of images that may fail; a run stops when more must fail.
+        fresh: delete the results of earlier runs in the folder.
+        mirror: also predict the mirrored image, and record how far poses differ; takes twice the time.
     """
 
     shard_size: int = 64
@@ -67,7 +67,7 @@ class PrelabelOptions:
     mirror: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
+        """Check the ranges."""
         if self.shard_size < 1 or (self.num_workers or 0) < 0:
             raise InvalidConfig(
                 f"shard_size {self.shard_size} must be at least 1 and num_workers {self.num_workers} at least 0"
@@ -78,7 +78,7 @@ class PrelabelOptions:
 
 @dataclass
 class PrelabelSummary:
-    """How a run ended. Counts are of pictures: ``num_pictures`` is the sum of the others.
+    """The result of a run. Counts are of images: ``num_pictures`` is the sum of the others.
 
     Attributes:
         out: the folder or URI of the pre-labels.
@@ -109,7 +109,7 @@ def prelabel(
     *,
     load: LoadPredictor = load_predictor,
 ) -> PrelabelSummary:
-    """Label every picture that ``out`` does not hold yet.
+    """Label every image that is not in ``out`` yet.
 
     Args:
         images: folder, pattern, list or file of pictures; see ``list_pictures``.
@@ -120,8 +120,8 @@ def prelabel(
 
     Raises:
         ImageError: there are no pictures.
-        StoreInUse: somebody else labels into ``out``.
-        StoreError: ``out`` holds the pre-labels of another model, or cannot be written.
+        StoreInUse: another process labels into ``out``.
+        StoreError: ``out`` has the pre-labels of another model, or cannot be written.
         ClickPoseError: the workers cannot start, or more failed than allowed; the message says why.
     """
     began, options = time.monotonic(), options or PrelabelOptions()
@@ -160,7 +160,7 @@ def count_missing(
 
 
 class _Run:
-    """One run over a listing: what there is, what is done, and which pictures failed."""
+    """One run over a listing: all images, those labelled, and those that failed."""
 
     def __init__(self, listing: Listing, job: Job, options: PrelabelOptions) -> None:
         self.listing, self.job, self.options, self.store = listing, job, options, Store(job.out)
@@ -172,11 +172,11 @@ class _Run:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether more failed than allowed, however the rest would go."""
+        """Whether more failed than allowed, even if all others succeed."""
         return self.summary.num_failed > self.options.max_failed * self.listing.num_pictures
 
     def sorted_out(self) -> Iterator[SortedOut]:
-        """Yield what is to be labelled of each chunk of the listing, and count it as left."""
+        """Yield the images of each chunk of the listing that are to be labelled, and count them as left."""
         summary = self.summary
         for chunk in self.listing.chunks(read_roots(self.store, self.listing.root)):
             found = self.inventory.sort_out(chunk, retry_failed=self.options.retry_failed)
@@ -187,7 +187,7 @@ class _Run:
             yield found
 
     def label(self) -> None:
-        """Label what is missing, up to the limit, as long as not too much fails."""
+        """Label missing images, up to the limit, until too many fail."""
         num_shards, remaining = 0, self.options.limit
         with progress(f"labelling with {self.job.model.version}", self.listing.num_pictures) as advance:
             for found in self.sorted_out():
@@ -203,7 +203,7 @@ class _Run:
         self.inventory.drop_replaced()
 
     def finish(self, began: float) -> None:
-        """Write what became of every picture."""
+        """Write the outcome of every image."""
         self.summary.seconds = round(time.monotonic() - began, 3)
         write_failures(self.store, [*self.inventory.failures_elsewhere(), *self.failures])
         self.store.write_json(MANIFEST, self._manifest())
@@ -228,7 +228,7 @@ class _Run:
         self.summary.num_left -= num_labelled + len(failures)
 
     def _lost(self, shards: Sequence[Shard]) -> list[Failure]:
-        """Return the pictures that are neither labelled nor reported as failed; the next run tries them again."""
+        """Return the images that are neither labelled nor reported as failed; the next run retries them."""
         written = set(shard_names(self.store)).intersection(shard.name for shard in shards)
         known = {picture.uri for _, _, pictures in read_pictures(self.store, sorted(written)) for picture in pictures}
         known.update(failure.uri for failure in self.failures)

@@ -1,4 +1,4 @@
-"""What pre-labelling deals in (models, shards, pictures with their poses), and the rows that these are on disk."""
+"""The values of pre-labelling (models, shards, images with their poses), and their rows on disk."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Model:
     """The model that labels.
 
     Attributes:
-        version: what it is called: the last name of its folder.
+        version: its name: the last part of its folder.
         folder: path or URI.
-        digest: hash of what it computes with, wherever the folder lies.
+        digest: hash of its weights and settings, independent of the folder's place.
         skeleton: of the poses.
     """
 
@@ -76,11 +76,11 @@ class Prelabel:
     Attributes:
         picture: which one.
         size_wh: width and height in pixels.
-        poses: of all persons, best first; none where the model saw nobody.
+        poses: of all persons, best first; empty if none was found.
         model_version: the model that labelled.
-        expected_clicks: what correcting it is expected to take; see ``clickpose.expected_clicks``.
+        expected_clicks: expected number of clicks to correct it; see ``clickpose.expected_clicks``.
         movement: how far poses move in one more round without a click; see ``settling.movement``.
-        mirror_difference: how far poses differ in the mirrored picture; NaN where nobody looked.
+        mirror_difference: how far poses differ in the mirrored image; NaN if that was not predicted.
     """
 
     picture: Picture

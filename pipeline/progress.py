@@ -1,4 +1,4 @@
-"""How far long work has come: a bar in a terminal, a line in the log now and then elsewhere."""
+"""Progress of long work: a bar in a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LOG_EVERY_S = 10.0
 
 
 class Advance(Protocol):
-    """Tells that more is finished."""
+    """Receives counts of finished items."""
 
     def __call__(self, count: int, failed: int = 0, skipped: int = 0) -> None:
-        """Count items just finished, how many of them failed, and those that there was nothing to do about."""
+        """Count items just finished, those of them that failed, and those that were skipped."""
         ...
 
 
@@ -69,7 +69,7 @@ def _log_lines(label: str, total: int) -> Iterator[Advance]:
 
 
 class _Pace:
-    """How many items are finished, since when, and what that means for the others."""
+    """The number of finished items, the rate, and the time left."""
 
     def __init__(self, total: int) -> None:
         self.total, self.began, self.finished, self.failed, self.skipped = total, time.monotonic(), 0, 0, 0
@@ -102,7 +102,7 @@ class _Pace:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time as people say it: 40 s, 12 min, 3.5 h."""
+    """Return a time as text: 40 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

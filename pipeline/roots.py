@@ -1,4 +1,4 @@
-"""What a picture is called: its path below the root that it was found under. Every part knows it by that name.
+"""The name of an image: its path below the root that it was found under. All parts use this name.
 
 <pre-labels>/roots.json    the roots that were ever pre-labelled into a folder, in order
 """
@@ -23,7 +23,7 @@ def root_of(source: str | Path | Iterable[str | Path], deepest: str) -> str:
     that the pictures have in common.
 
     Args:
-        source: where the pictures were looked for.
+        source: where the images were searched.
         deepest: their common folder.
     """
     candidate = _folder_meant(full_name(source)) if isinstance(source, str | Path) else ""
@@ -48,7 +48,7 @@ def common_folder(names: Sequence[str]) -> str:
 
 
 def remember_root(store: Store, root: str) -> None:
-    """Note a root beside the pre-labels of its pictures; names given below an earlier one stay as they are."""
+    """Record a root beside the pre-labels of its images; names below an earlier root stay as they are."""
     store.write_json(ROOTS, read_roots(store, root))
 
 

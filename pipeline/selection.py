@@ -1,7 +1,7 @@
-"""Which images are worth a person's time next: the most useful, different from each other, and some drawn by lot.
+"""Which images to annotate next: the most useful ones, different from each other, and some random ones.
 
-The images drawn by lot are a control arm: what annotators correct on them says how good the model is on all images,
-which the chosen ones cannot say.
+The random images are a control arm: corrections on them measure the model on all images, which those on chosen images
+cannot.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clickpose.errors import InvalidConfig
 from pipeline.candidates import Array, Candidates
 
-CONTROL_EVERY = 10  # one image in ten is drawn by lot
+CONTROL_EVERY = 10  # one image in ten is random
 POOL = 3  # times as many of the most useful images as are wanted, from which those that differ are taken
 MAX_POOL = 20_000
 
@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Choice:
-    """An image that was chosen: its name, and why in one sentence; ``is_control`` if it was drawn by lot."""
+    """A chosen image: its name, and the reason in one sentence; ``is_control`` if it was drawn at random."""
 
     name: str
     reason: str
@@ -69,7 +69,7 @@ def select(candidates: Candidates, count: int, by: str = "expected-clicks", *, s
         candidates: to choose from.
         count: how many.
         by: one of ``NAMES``: the highest values of a criterion, chance, or as different from each other as possible.
-        seed: of the lot.
+        seed: of the random draw.
 
     Raises:
         InvalidConfig: there is no such criterion, or the images lack what it needs.
@@ -91,7 +91,7 @@ def _choose(
 ) -> Indices:
     """Return the indices of the images chosen, most useful first."""
     free = np.setdiff1d(np.arange(len(candidates)), taken)
-    shuffled = random.permutation(free)  # so that equal values come in no order of their own
+    shuffled = random.permutation(free)  # so that equal values are in random order
     if values is None:
         return shuffled[k_centre(candidates.embedding[shuffled[:MAX_POOL]], count)]
     best = shuffled[np.argsort(-values[shuffled], kind="stable")][: min(POOL * count, max(MAX_POOL, count))]
@@ -118,7 +118,7 @@ def k_centre(points: Array, count: int) -> Indices:
 def _in_order(
     candidates: Candidates, by: str, values: Array | None, chosen: Indices, control: dict[int, int]
 ) -> list[Choice]:
-    """Put the control arm between the others, and say why each image is there."""
+    """Insert the control arm between the others, with a reason for each image."""
     remaining, choices = iter(chosen.tolist()), list[Choice]()
     for place in range(len(chosen) + len(control)):
         if place in control:

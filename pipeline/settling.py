@@ -1,4 +1,4 @@
-"""How far poses move when the model looks once more, or at the mirrored image: what is sure of itself stays."""
+"""How far poses move in one more round, or in the mirrored image: stable poses are likely right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clickpose.skeleton import Skeleton
 
 
 def movement(before: Sequence[Pose], after: Sequence[Pose]) -> float:
-    """Return the mean distance that keypoints moved, in roots of the person's box area; 0 for nobody."""
+    """Return the mean distance that keypoints moved, in roots of the person's box area; 0 without persons."""
     distances = [
         float(np.linalg.norm(new.keypoints_px - old.keypoints_px, axis=-1).mean() / _side(old))
         for old, new in zip(before, after, strict=True)
@@ -26,10 +26,10 @@ def mirror_difference(poses: Sequence[Pose], mirrored: Sequence[Pose], width: in
         poses: in an image.
         mirrored: in the same image, mirrored.
         width: of the image in pixels.
-        skeleton: names what trades places.
+        skeleton: of the poses; it says which keypoints are swapped.
 
     Returns:
-        0 where both see alike, 1 at most; 1 too where only one of them sees somebody.
+        0 if both agree, at most 1; also 1 if only one of them has persons.
     """
     if not poses or not mirrored:
         return float(len(poses) != len(mirrored))

@@ -46,13 +46,13 @@ READERS, READ_AHEAD = 16, 256  # a bucket answers many requests at once
 
 
 def shard_name(pictures: Sequence[Picture], model: Model) -> str:
-    """Name a shard after its pictures and the content of the model, and nothing else."""
+    """Return the name of a shard, a hash of its images and the model's content."""
     lines = "\n".join([model.digest, *(f"{p.name} {p.num_bytes} {p.modified_ns}" for p in pictures)])
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 def write_shard(store: Store, name: str, prelabels: Sequence[Prelabel], model: Model) -> None:
-    """Write the rows of a shard; half of it does not count."""
+    """Write the rows of a shard; an incomplete shard does not count."""
     metadata = {
         "model_version": model.version,
         "model_digest": model.digest,
@@ -83,7 +83,7 @@ def shard_names(store: Store, folder: str = IMAGES) -> list[str]:
 
 
 def drop_halves(store: Store) -> None:
-    """Delete what interrupted writers left: persons of a shard that does not count."""
+    """Delete leftovers of interrupted writers: persons of an incomplete shard."""
     for name in set(shard_names(store, PERSONS)) - set(shard_names(store)):
         store.delete(_file(PERSONS, name))
 
@@ -144,13 +144,13 @@ def write_failures(store: Store, failures: Sequence[Failure]) -> None:
 
 
 def read_failures(folder: str) -> list[Failure]:
-    """Return the pictures that could not be labelled; StoreError if the run has not come to its end."""
+    """Return the images that could not be labelled; StoreError if the run has not finished."""
     table = _read_table(Store(folder), FAILED)
     return [Failure(*row) for row in zip(read_picture_rows(table), table["reason"].to_pylist(), strict=True)]
 
 
 def delete_prelabels(store: Store) -> None:
-    """Delete all that was ever written, and nothing else."""
+    """Delete all pre-labels, and nothing else."""
     for name in (*WRITTEN, *(name for name in store.names() if name.startswith("part-"))):
         store.delete(name)
 

@@ -1,4 +1,4 @@
-"""The order in which annotators get tasks: Label Studio serves the lowest score of a prediction first."""
+"""The order in which annotators get tasks: Label Studio serves the task with the lowest prediction score first."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from integrations.label_studio.client import LabelStudio
 
 @dataclass(frozen=True)
 class Ordered:
-    """How many tasks were put in order, and the names that no open task with a prediction has."""
+    """The number of tasks that were ordered, and the names without an open task with a prediction."""
 
     tasks: int
     missing: tuple[str, ...]
 
 
 def annotated_names(client: LabelStudio, project: int) -> frozenset[str]:
-    """Return the names of the images that somebody has annotated."""
+    """Return the names of annotated images."""
     tasks = client.tasks(project)
     return frozenset(str(task["data"].get("file_name")) for task in tasks if task.get("annotations"))
 
 
 def set_order(client: LabelStudio, project: int, names: Sequence[str]) -> Ordered:
-    """Serve the tasks of some images first, in this order, and all others afterwards as their predictions say.
+    """Serve the tasks of some images first, in this order, and then all others by their prediction scores.
 
     Scores of predictions lie between 0 and 1. Those of chosen tasks become negative, the first the lowest; those that
     an earlier order made negative come last of all.
