@@ -4,7 +4,7 @@ label_studio.py        clickpose label-studio: a project for a skeleton; predict
 serve.py               clickpose serve, with serving.py, which starts and stops the Ray Serve application
 prelabel.py            clickpose prelabel
 train.py retrain.py    clickpose train and retrain, with recipes.py and settings.py, the training options they share
-evaluate.py            clickpose evaluate, with evaluation.py, which measures, and evaluation_outputs.py and _tables.py
+evaluate.py            clickpose evaluate, with evaluation.py and evaluation_{options,outputs,tables}.py
 models.py convert.py   clickpose models: the registry of a store; clickpose convert: the authors' checkpoints
 predict.py             clickpose predict: skeletons of photos, without a server
 annotate/              clickpose annotate: a folder of photos, an editor, and a model that learns

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
 from clickpose.commands import evaluation_outputs as outputs
-from clickpose.commands.evaluate import EvaluateOptions
+from clickpose.commands.evaluation_options import EvaluateOptions
 from clickpose.commands.evaluation_outputs import PUBLISHED_STRATEGIES, EvaluationResult
 from clickpose.commands.locations import written
 from clickpose.commands.output import write_json
