@@ -116,8 +116,9 @@ def labelling_page(desk: Desk, browser: str) -> Iterator[Page]:
 
 def play(page: Page, scene: Scene) -> dict[str, Image.Image]:
     """Drag a point to where it belongs; return what was to be seen before, in mid-drag and after it, by caption."""
-    around, before = clip_around(page, scene), page.evaluate(PLACES)
+    before = page.evaluate(PLACES)
     start, end = before[point_of(page, scene)], page.evaluate(TO_PAGE, scene.click_xy)
+    around = clip_around(page, scene, (start, end))
     panels = {"predicted": shoot(page, page.locator(".lsf-main-content").bounding_box())}
     page.mouse.move(*start)
     page.mouse.down()
@@ -146,12 +147,12 @@ def point_of(page: Page, scene: Scene) -> str:
     return f"{nearest}_{scene.keypoint}"
 
 
-def clip_around(page: Page, scene: Scene) -> FloatRect:
-    """Return the part of the page that shows the person."""
+def clip_around(page: Page, scene: Scene, drag: tuple[Place, Place]) -> FloatRect:
+    """Return the part of the page that shows the person and the drag."""
     canvas = page.locator(".konvajs-content").bounding_box()
     assert canvas is not None
-    x0, y0 = page.evaluate(TO_PAGE, scene.box_xyxy[:2])
-    x1, y1 = page.evaluate(TO_PAGE, scene.box_xyxy[2:])
+    corners = [page.evaluate(TO_PAGE, scene.box_xyxy[:2]), page.evaluate(TO_PAGE, scene.box_xyxy[2:]), *drag]
+    (x0, y0), (x1, y1) = np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()
     half_height = (0.5 + MARGIN) * (y1 - y0)
     half_width = max((0.5 + MARGIN) * (x1 - x0), MIN_ASPECT * half_height)
     left, right = max(canvas["x"], (x0 + x1) / 2 - half_width), (x0 + x1) / 2 + half_width
