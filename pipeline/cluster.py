@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from clickpose.errors import ClickPoseError
@@ -16,6 +17,8 @@ from clickpose.errors import ClickPoseError
 OBJECT_STORE_BYTES = 200 * 2**20  # only names and counts are sent between our workers, never images
 MIN_CPUS = 4  # Ray Data stalls silently when its actors hold every logical CPU; these are only counted, not bound
 ANSWER_S = 10.0
+GRACE_S = 5.0  # for processes to end by themselves when Ray stops
+RAYLET = "raylet"
 ADDRESS_FILE = "ray/ray_current_cluster"  # ray start writes it into the folder of temporary files
 
 
@@ -53,6 +56,37 @@ def connect() -> None:
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ClickPoseError(f"the Ray cluster at {address} cannot be joined: {reason}") from error
+
+
+def disconnect() -> None:
+    """Leave Ray; if ``connect`` has started it, every process of it has ended when this returns.
+
+    Ray itself stops its servers only. What the raylet started ends by itself, but on a busy machine not soon: an agent
+    that sees its raylet die after the GCS tries for a minute to report that.
+    """
+    import ray
+
+    started = _started_by_raylet()
+    ray.shutdown(wait_for_processes=True)
+    _end(started)
+
+
+def _started_by_raylet() -> list[Any]:
+    """Return the workers and agents of a Ray that this process has started, as processes of psutil."""
+    import psutil  # Ray brings it
+
+    ours = psutil.Process().children()
+    return [one for raylet in ours if raylet.name() == RAYLET for one in raylet.children(recursive=True)]
+
+
+def _end(processes: list[Any]) -> None:
+    import psutil
+
+    _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=GRACE_S)
 
 
 def started_here() -> str | None:

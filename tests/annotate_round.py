@@ -45,7 +45,7 @@ def main(photos: Path, data: Path, port: int) -> None:
         first = background.current()
         background.label()
         annotated = annotate_one(desk)
-        background.start()
+        threading.Thread(target=background.run, daemon=True).start()
         assert done.wait(ROUND_LIMIT_S), said
         seen = {"first": first, "served": served_version(desk), "current": background.current(), "said": said}
         tasks = {task["id"]: versions_of(task) for task in desk.label_studio.tasks(desk.project)}

@@ -95,15 +95,15 @@ def _ray() -> Iterator[None]:
     """Connect to Ray, and leave it afterwards if this process was not connected before."""
     import ray
 
-    from pipeline.cluster import connect
+    from pipeline.cluster import connect, disconnect
 
     was_connected = ray.is_initialized()
-    connect()
     try:
+        connect()
         yield
     finally:
         if not was_connected:
-            ray.shutdown()  # this stops Ray if connect() has started it
+            disconnect()
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """Which Ray is used: one that runs already, one that is named, or our own; and a dead one is said in one sentence."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,3 +59,32 @@ def test_a_ray_that_was_started_here_and_is_gone_is_passed_over(
     (tmp_path / cluster.ADDRESS_FILE).parent.mkdir()
     (tmp_path / cluster.ADDRESS_FILE).write_text(dead)
     assert started_here() is None
+
+
+LEAVE_WITH_HANGING_AGENTS = """
+import os, signal
+import ray, psutil
+from pipeline.cluster import connect, disconnect
+connect()
+[raylet] = [child for child in psutil.Process().children() if child.name() == "raylet"]
+agents = raylet.children()
+for agent in agents:
+    os.kill(agent.pid, signal.SIGSTOP)
+print(raylet.pid, *[agent.pid for agent in agents], flush=True)
+disconnect()
+"""
+
+
+@pytest.mark.cluster
+def test_a_ray_of_our_own_is_gone_after_leaving_it_also_if_its_agents_hang() -> None:
+    settings = {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVE_WITH_HANGING_AGENTS],
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0
+    started = done.stdout.split()
+    assert len(started) > 2
+    assert [pid for pid in started if Path("/proc", pid).exists()] == []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from clickpose.checkpoints.files import CONFIG
@@ -14,7 +13,7 @@ from clickpose.commands.annotate.desk import TITLE, Desk
 from clickpose.commands.collecting import collect
 from clickpose.commands.predict_anew import Project, predict_anew
 from clickpose.commands.pushing import predicted_pictures
-from clickpose.errors import ClickPoseError, StoreError
+from clickpose.errors import ClickPoseError
 from clickpose.training.config import fine_tuning_for
 from integrations.label_studio.pushing import Pushed, push
 from integrations.store import MODELS
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """Labels, then retrains, in a thread of its own.
+    """Labels, then retrains.
 
     Args:
         desk: everything that is running.
@@ -48,16 +47,17 @@ class Background:
         training = fine_tuning_for(desk.store.read_json(f"{MODELS}/{self.current()}/{CONFIG}"))
         self.config = RetrainConfig(images, training, num_workers=1, **rounds)
 
-    def start(self) -> None:
-        """Work until the program ends."""
-        threading.Thread(target=self._work, daemon=True).start()
+    def run(self) -> None:
+        """Label, then look for new annotations again and again; only Ctrl-C ends it.
 
-    def _work(self) -> None:
+        Not in a thread of its own: a thread that still uses Ray while the program leaves it ends the program at once,
+        and what Ray has started stays behind.
+        """
         try:
             self.label()
         except ClickPoseError as error:
             self.tell(f"labelling stopped: {error}")
-            return
+            threading.Event().wait()  # what is labelled can be annotated all the same
         schedule = Schedule(every_s=LOOK_S, check_s=LOOK_S, settle_s=1.0)
         for report in watch(lambda is_due: self.retrain(), schedule, self.desk.annotated):
             if report.challenger:
@@ -66,12 +66,10 @@ class Background:
     def label(self) -> PrelabelSummary:
         """Label every photo with the current model; the first model's predictions become tasks as they come."""
         version, out = self.current(), self.prelabels()
-        with ThreadPoolExecutor(1) as pool:
-            model = self.registry.fetch(version)
-            labelling = pool.submit(prelabel, self.desk.photos, out, model, PrelabelOptions(SHARD_SIZE, num_workers=1))
-            if len(self.registry.history()) == 1:
-                self._push_while(labelling, out)
-            summary = labelling.result()
+        model = self.registry.fetch(version)
+        is_first = len(self.registry.history()) == 1
+        with self._pushing(out) if is_first else nullcontext():
+            summary = prelabel(self.desk.photos, out, model, PrelabelOptions(SHARD_SIZE, num_workers=1))
         self._push(out)
         failed = f", {summary.num_failed} could not be read: see {out}" if summary.num_failed else ""
         self.tell(f"{summary.num_labelled + summary.num_kept} photos labelled by {version}{failed}")
@@ -100,14 +98,26 @@ class Background:
         """Return the URI of the predictions of the version in service."""
         return self.desk.store.uri_of(f"prelabels/{self.current()}")
 
-    def _push_while(self, labelling: Future[PrelabelSummary], out: str) -> None:
+    @contextmanager
+    def _pushing(self, out: str) -> Iterator[None]:
+        """Make tasks of what is labelled so far while the block runs."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._push_until, args=(done, out), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _push_until(self, done: threading.Event, out: str) -> None:
         pause_s = FIRST_PUSH_S
-        while not wait_for([labelling], timeout=pause_s).done:
+        while not done.wait(pause_s):
             pause_s *= PUSH_GROWTH
             try:
                 self._push(out)
-            except StoreError:
-                logger.debug("no photo is labelled yet")
+            except ClickPoseError as error:  # the last push, after labelling, reports what persists
+                logger.debug("no tasks yet: %s", error)
 
     def _push(self, out: str) -> Pushed:
         desk = self.desk

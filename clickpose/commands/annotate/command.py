@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import webbrowser
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,8 +59,7 @@ def annotate(options: AnnotateOptions) -> None:
             webbrowser.open(desk.address)
         from clickpose.commands.annotate.background import Background  # with torch, which takes a while to load
 
-        Background(desk, typer.echo, min_new_pictures=options.retrain_after).start()
-        threading.Event().wait()
+        Background(desk, typer.echo, min_new_pictures=options.retrain_after).run()
 
 
 def _has_browser() -> bool:
