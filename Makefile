@@ -2,11 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test check editor bench clean
+.PHONY: help install demo test test-fast check editor bench clean
 
 help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
 	@echo "make test    every test"
+	@echo "make test-fast  the tests that start no server"
 	@echo "make check   formatting, lint and types, then every test"
 	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment of its own"
 	@echo "make bench   what a click, a picture and a training step cost: the table of docs/performance.md"
@@ -25,6 +26,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not cluster" $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .
