@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -34,6 +36,7 @@ SECRET = "CLICKPOSE_SECRET"
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 TITLE = "Click-Pose"
 POLL_S = 2.0  # how soon a promoted model is served
+RELEASE_S = 60.0  # how long the service of a killed run may keep its port
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def open_desk(photos: Path, data: Path, *, model: Path, port: int, skeleton: Ske
         os.environ.setdefault(HAPROXY, "0")  # one annotator does not need it, and it would survive a crash
         annotated = stack.enter_context(wake_up_calls(f"{HOST}:{kept.webhook_port}"))
         args = _service_args(store, server, kept)
+        _wait_for_release(kept.service_port)
         service_url = stack.enter_context(running_service(args, host=HOST, port=kept.service_port))
         server.wait_until_up()
         client = stack.enter_context(LabelStudio(server.url, server.token))
@@ -138,6 +142,17 @@ def _service_args(store: Store, server: LabelStudioServer, kept: Kept) -> AppArg
             "poll_s": POLL_S,
         }
     )
+
+
+def _wait_for_release(port: int) -> None:
+    """Wait while the service of a run that was just killed still listens on a port: it ends when Ray notices."""
+    deadline = time.monotonic() + RELEASE_S
+    while time.monotonic() < deadline:
+        try:
+            socket.create_server((HOST, port)).close()
+            return
+        except OSError:
+            time.sleep(0.5)
 
 
 def _kept(data: Path) -> Kept:
