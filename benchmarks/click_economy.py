@@ -3,8 +3,8 @@
     python -m benchmarks.click_economy --set NAME ANNOTATIONS.json IMAGES [--start-from NAME RESULTS.json] [--plot FILE]
 
 Prints the tables of docs/click-economy.md and writes the numbers to benchmarks/results/click_economy.json; plots how
-reliable the scores of keypoints are. All arms
-correct the same persons, worst keypoint first unless their names say otherwise, until a person's OKS is .85.
+reliable the scores of keypoints are. All arms correct the same persons, worst keypoint first unless their names say
+otherwise, until a person's OKS is .85.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,12 @@ def measure_arms(model: Path, data: DataSet) -> Iterator[tuple[str, Row]]:
     loaded = load_model(model)
     network = loaded.network
     if isinstance(network, PersonFrameNetwork):  # nothing held, everything moves, no round before the first click
-        published = with_config(network, silent_rounds=0, keep_above=1.0)
+        published = network.with_settings(silent_rounds=0, keep_above=1.0)
         yield from measure(Predictor(published, loaded.skeleton), data, PUBLISHED)
     yield from measure(Predictor(network, loaded.skeleton), data, OURS)
     if isinstance(network, PersonFrameNetwork):
         for looker in WIDTHS:
-            alone = Predictor(with_config(network, looker=looker, silent_rounds=0), loaded.skeleton)
+            alone = Predictor(network.with_settings(looker=looker, silent_rounds=0), loaded.skeleton)
             yield f"what MoveNet {looker.title()} sees, by hand", cost_by_hand(ManualCorrection(alone), data)
 
 
@@ -93,13 +93,6 @@ def cost_by_hand(predictor: PosePredictor, data: DataSet) -> Row:
     annotations = convert_set(data.annotations, predictor.skeleton)
     costs = [clicks_per_person(predictor, annotations, data.images, oks_threshold=goal) for goal in GOALS]
     return numbers(costs, len(annotations))
-
-
-def with_config(network: PersonFrameNetwork, **changes: Any) -> PersonFrameNetwork:
-    """Return a copy of the network with some settings changed."""
-    copy = PersonFrameNetwork(replace(network.frame_config, **changes))
-    copy.load_state_dict(network.state_dict())
-    return copy
 
 
 class ForecastMeter:
@@ -112,7 +105,7 @@ class ForecastMeter:
 
     def visit(self, visit: Visit) -> None:
         """Take one image into account."""
-        cost = CostMeter(self.predictor, GOALS[0], style=ClickStyle(add="click"))
+        cost = CostMeter(ManualCorrection(self.predictor), GOALS[0], style=ClickStyle(add="click"))
         cost.visit(visit)
         self.expected.append(self.predictor.expected_clicks(visit.encoded, visit.shown))
         self.taken.append(sum(cost.manual.clicks))

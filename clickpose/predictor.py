@@ -117,7 +117,7 @@ class Predictor:
 
     @torch.inference_mode()
     def encode_all(self, images: Sequence[Picture]) -> list[EncodedImage]:
-        """Encode several images at once, which takes less time than one after the other; see ``encode``."""
+        """Encode several images; a model in the person's frame looks at all their persons together. See ``encode``."""
         return list(self.form.encode_all([_as_pil(image) for image in images]))
 
     @torch.inference_mode()

@@ -13,7 +13,6 @@ nothing was trained on. The card is written by hand.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,13 +34,6 @@ def measure(predictor: Predictor, data: tuple[AnnotationSet, LoadImage]) -> Reli
     return meter
 
 
-def with_calibration(network: PersonFrameNetwork, calibration: tuple[float, float]) -> PersonFrameNetwork:
-    """Return a copy of the network with another calibration."""
-    copy = PersonFrameNetwork(replace(network.frame_config, calibration=calibration))
-    copy.load_state_dict(network.state_dict())
-    return copy
-
-
 def main() -> None:
     """Calibrate and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,9 +43,9 @@ def main() -> None:
     model, card = load_model(options.trained), options.out / "card.md"
     assert isinstance(model.network, PersonFrameNetwork), "these pose layers do not work in the person's frame"
     data = read_coco(options.annotations), PictureFolder(str(options.images))
-    before = measure(Predictor(with_calibration(model.network, (1.0, 0.0)), model.skeleton), data)
+    before = measure(Predictor(model.network.with_settings(calibration=(1.0, 0.0)), model.skeleton), data)
     calibration = fit_calibration(before.chances, before.right)
-    network = with_calibration(model.network, calibration)
+    network = model.network.with_settings(calibration=calibration)
     after = measure(Predictor(network, model.skeleton), data)
     errors = [expected_calibration_error(meter.chances, meter.right) for meter in (before, after)]
     text = card.read_text() if card.exists() else "# Demo model\n"

@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from pipeline.beside import beside
 from pipeline.progress import progress
 from pipeline.store import Store
 
@@ -50,14 +52,8 @@ def read_log(run: str) -> dict[str, Any]:
 @contextmanager
 def shown(run: str, label: str) -> Iterator[None]:
     """Show the progress of a run that is running in another thread or process."""
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(run, label, done), daemon=True)
-    watcher.start()
-    try:
+    with beside(partial(_watch, run, label)):
         yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _watch(run: str, label: str, done: threading.Event) -> None:

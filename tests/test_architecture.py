@@ -137,4 +137,4 @@ assert not logging.root.handlers and not any(logging.getLogger(name).handlers fo
 
 
 def test_importing_everything_starts_nothing() -> None:
-    run_python(CENSUS.format(modules=sorted(SOURCES), packages=PACKAGES))
+    assert run_python(CENSUS.format(modules=sorted(SOURCES), packages=PACKAGES)) == ""

@@ -41,7 +41,7 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
 
     app = build_app(args)  # finds wrong arguments before anything is started
     if starts_ray:
-        _check_port(host, port)
+        check_port(host, port)
     with _ray(), _serve(host, port):
         from ray import serve
 
@@ -137,7 +137,7 @@ def _check_running_serve(port: int) -> None:
         raise InvalidConfig(f"this cluster already runs an application named {NAME!r}: stop that one first")
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
     """Check that this machine can listen on a port."""
     try:
         socket.create_server((host, port)).close()

@@ -45,7 +45,7 @@ class TrainOptions:
     pictures: Annotated[int | None, typer.Option(help="Learn from so many images of each file, drawn at random.")] = (
         None
     )
-    seed: Annotated[int, typer.Option(help="Random seed of that draw, and of the training.")] = 0
+    seed: Annotated[int | None, typer.Option(help="Random seed of that draw, and of the training.")] = None
     category: Annotated[
         str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
     ] = None
@@ -112,10 +112,12 @@ def training_job(options: TrainOptions, start: str, config: TrainConfig) -> Trai
 
     sources = data_sources(options.data, options.images, options.weight or ())
     chosen = tuple(
-        replace(source, category=options.category, num_images=options.pictures, seed=options.seed) for source in sources
+        replace(source, category=options.category, num_images=options.pictures, seed=options.seed or 0)
+        for source in sources
     )
     val = data_sources([options.val], [options.val_images] if options.val_images else ())[0] if options.val else None
-    config = replace(config, seed=options.seed or config.seed)
+    if options.seed is not None:
+        config = replace(config, seed=options.seed)
     return TrainJob(start, chosen, config, skip_bad=options.skip_bad, val=val)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,12 @@ class PersonFrameNetwork(FeedbackLoop):
         self.add_loop(_decoder_of_maps(self.config))
         self.given, self.answered = nn.Linear(config.width, 2), nn.Linear(config.width, 2)
         self.reset_decoder()
+
+    def with_settings(self, **changes: Any) -> PersonFrameNetwork:
+        """Return a copy with the same weights and some settings of its configuration changed."""
+        copy = PersonFrameNetwork(replace(self.frame_config, **changes))
+        copy.load_state_dict(self.state_dict())
+        return copy
 
     def see(self, maps: Sequence[Tensor], window: Tensor | None = None) -> Maps:
         """Prepare a looker's maps ``(B, h, w, C)`` for any number of rounds."""

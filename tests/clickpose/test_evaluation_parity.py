@@ -20,10 +20,11 @@ from clickpose.model import ClickPose
 from clickpose.predictor import EncodedImage, Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.whole_image import EncodedWholeImage, WholeImage
-from parity.clicks import steady_model
+from parity.clicks import read_annotations, steady_model
 from parity.draws import draw_picture
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "reference" / "parity"
+
 COCO17 = Skeleton.load("coco17")
 PERSON = 1
 
@@ -37,26 +38,7 @@ def noc() -> Any:
 
 @pytest.fixture(scope="module")
 def annotations(noc: Any) -> AnnotationSet:
-    records = json.loads(str(noc["annotations_json"]))
-    images = []
-    for image in records["images"]:
-        persons = [to_person(a) for a in records["annotations"] if a["image_id"] == image["id"]]
-        size_wh = image["width"], image["height"]
-        images.append(AnnotatedImage(image["id"], image["file_name"], size_wh, tuple(persons)))
-    return AnnotationSet(COCO17, tuple(images))
-
-
-def to_person(record: dict[str, Any]) -> PersonAnnotation:
-    triples = np.array(record["keypoints"]).reshape(-1, 3)
-    x, y, width, height = record["bbox"]
-    return PersonAnnotation(
-        record["id"],
-        triples[:, :2].astype(np.float32),
-        triples[:, 2].astype(np.int64),
-        np.array([x, y, x + width, y + height], np.float32),
-        record["area"],
-        is_crowd=bool(record["iscrowd"]),
-    )
+    return read_annotations(json.loads(str(noc["annotations_json"])), len(COCO17))
 
 
 def make_pose(keypoints_px: np.ndarray, score: float, held: np.ndarray | None = None) -> Pose:

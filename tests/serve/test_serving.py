@@ -63,11 +63,13 @@ def test_half_precision_takes_half_the_memory(model: Path, skeleton: Skeleton) -
 
 
 @pytest.fixture
-def ready_url() -> Iterator[str]:
-    """A server on this machine that says it is ready."""
+def ready_server() -> Iterator[tuple[str, list[str]]]:
+    """A server on this machine that says it is ready: its address, and what it was asked for."""
+    asked: list[str] = []
 
     class Ready(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            asked.append(self.path)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b'{"service": {"ready": true}}')
@@ -76,19 +78,21 @@ def ready_url() -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Ready)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield f"http://127.0.0.1:{server.server_port}", asked
     server.shutdown()
 
 
 def test_the_service_is_asked_directly_whatever_proxy_is_configured(
-    ready_url: str, monkeypatch: pytest.MonkeyPatch
+    ready_server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("clickpose.commands.serving.READY_LIMIT_S", 2.0)
-    wait_until_ready(ready_url)
+    url, asked = ready_server
+    wait_until_ready(url)
+    assert asked == ["/health"]
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1})

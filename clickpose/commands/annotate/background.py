@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from clickpose.checkpoints.files import CONFIG
@@ -17,6 +18,7 @@ from clickpose.errors import ClickPoseError
 from clickpose.training.config import fine_tuning_for
 from integrations.label_studio.pushing import Pushed, push
 from integrations.store import MODELS
+from pipeline.beside import beside
 from pipeline.dataset import FETCHED
 from pipeline.prelabel import PrelabelOptions, PrelabelSummary, prelabel
 from pipeline.registry import Registry
@@ -68,7 +70,7 @@ class Background:
         version, out = self.current(), self.prelabels()
         model = self.registry.fetch(version)
         is_first = len(self.registry.history()) == 1
-        with self._pushing(out) if is_first else nullcontext():
+        with beside(partial(self._push_until, out)) if is_first else nullcontext():
             summary = prelabel(self.desk.photos, out, model, PrelabelOptions(SHARD_SIZE, num_workers=1))
         self._push(out)
         failed = f", {summary.num_failed} could not be read: see {out}" if summary.num_failed else ""
@@ -98,19 +100,8 @@ class Background:
         """Return the URI of the predictions of the version in service."""
         return self.desk.store.uri_of(f"prelabels/{self.current()}")
 
-    @contextmanager
-    def _pushing(self, out: str) -> Iterator[None]:
-        """Make tasks of what is labelled so far while the block runs."""
-        done = threading.Event()
-        thread = threading.Thread(target=self._push_until, args=(done, out), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
-    def _push_until(self, done: threading.Event, out: str) -> None:
+    def _push_until(self, out: str, done: threading.Event) -> None:
+        """Make tasks of what is labelled so far."""
         pause_s = FIRST_PUSH_S
         while not done.wait(pause_s):
             pause_s *= PUSH_GROWTH

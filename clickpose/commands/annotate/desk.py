@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clickpose.commands.annotate.first_model import serve_first_model
 from clickpose.commands.collecting import TOKEN
 from clickpose.commands.proxying import running_proxy
-from clickpose.commands.serving import running_service
+from clickpose.commands.serving import check_port, running_service
+from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.projects import LocalImages, Service, set_up_project
@@ -148,11 +148,9 @@ def _wait_for_release(port: int) -> None:
     """Wait while the service of a run that was just killed still listens on a port: it ends when Ray notices."""
     deadline = time.monotonic() + RELEASE_S
     while time.monotonic() < deadline:
-        try:
-            socket.create_server((HOST, port)).close()
-            return
-        except OSError:
-            time.sleep(0.5)
+        with suppress(InvalidConfig):
+            return check_port(HOST, port)
+        time.sleep(0.5)
 
 
 def _kept(data: Path) -> Kept:

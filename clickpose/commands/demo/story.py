@@ -18,6 +18,7 @@ from clickpose.commands.pushing import predicted_pictures
 from clickpose.errors import LabelStudioError
 from integrations.label_studio.projects import USER
 from integrations.label_studio.tasks import make_prediction, make_task
+from pipeline.beside import beside
 from pipeline.gate import GateRule
 from pipeline.round_report import RoundReport
 
@@ -81,7 +82,7 @@ class Demo:
         with self._step("annotating the others, through Label Studio"):
             self.story.annotated = self._play(self.pictures.annotated, submit=True)
             self.story.exported = len(self.background.collect().annotations)
-        with self._step("retraining: snapshot, Ray Train, comparison, promotion"), self._heartbeat():
+        with self._step("retraining: snapshot, Ray Train, comparison, promotion"), beside(self._beat):
             self.story.round = self.background.retrain()
             if self.story.round.promoted:
                 self._wait_for_swap(self.background.current())
@@ -147,19 +148,8 @@ class Demo:
             time.sleep(HEARTBEAT_S)
         raise LabelStudioError(f"the service did not load {version} within {SWAP_LIMIT_S:.0f} s")
 
-    @contextmanager
-    def _heartbeat(self) -> Iterator[None]:
-        """Request poses from the service repeatedly while the block runs; count failures."""
-        done = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(done,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
     def _beat(self, done: threading.Event) -> None:
+        """Request poses from the service repeatedly; count failures."""
         desk = self.desk
         task = desk.label_studio.task(self.tasks[self.pictures.unseen[0]])
         body = {"tasks": [{"id": task["id"], "data": task["data"]}], "project": f"{desk.project}.0", "params": {}}

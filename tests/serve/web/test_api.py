@@ -263,11 +263,12 @@ def test_status_updates_stop_even_if_a_cancellation_is_swallowed(replicas: Any, 
             except asyncio.CancelledError:
                 raise RequestCancelledError() from None
 
-    async def story() -> None:
+    async def story() -> str:
         async with Swallows(replicas, skeleton, first_version="v1", timeout_s=1).watching(0.01):
             await asyncio.sleep(0.05)
+        return "ended"
 
-    asyncio.run(asyncio.wait_for(story(), 3))
+    assert asyncio.run(asyncio.wait_for(story(), 3)) == "ended"
 
 
 def test_a_call_is_retried_when_its_replica_dies(args: AppArgs, skeleton: Skeleton) -> None:
