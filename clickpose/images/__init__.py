@@ -2,6 +2,7 @@
 
 decoding.py      bytes or a file to an RGB image
 orientation.py   which way up it is, as browsers see it
+png.py           chunks of a PNG that browsers ignore
 fitting.py       records whose size is not that of their image; findings.py logs them
 limits.py        small files that would take hours or all memory, rejected before they are decoded
 """

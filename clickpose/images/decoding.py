@@ -18,6 +18,7 @@ from clickpose.images.limits import (
     refuse_long_work,
 )
 from clickpose.images.orientation import read_orientation, turn_upright
+from clickpose.images.png import drop_ignored_chunks
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # Pillow supports fifty more; some run other programs
 MALFORMED = (ValueError, TypeError, OverflowError, struct.error, Image.DecompressionBombError)  # as Pillow has it
@@ -41,7 +42,7 @@ def decode_image(
     refuse_long_work(data, name)
     limit = allow_pixels(max_pixels)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with Image.open(io.BytesIO(drop_ignored_chunks(data)), formats=FORMATS) as picture:
             refuse_large_work(picture, name, limit)
             orientation = read_orientation(picture)
             upright = _to_rgb(turn_upright(picture, orientation))

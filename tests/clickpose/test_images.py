@@ -125,11 +125,50 @@ def test_formats_are_turned_as_browsers_turn_them(format: str, turned: bool) -> 
     assert decode_image(data).size == (four_colours().size if turned else SIDEWAYS.size)
 
 
-def test_exif_behind_the_pixels_of_a_png_comes_too_late() -> None:
-    block = exif_block(orientation_entry(6)).removeprefix(b"Exif\0\0")
-    chunk = struct.pack(">I", len(block)) + b"eXIf" + block + struct.pack(">I", zlib.crc32(b"eXIf" + block))
+def png_chunk(kind: bytes, content: bytes, damage: int = 0) -> bytes:
+    """A chunk of a PNG; its checksum is that of the content, plus ``damage``."""
+    checksum = (zlib.crc32(kind + content) + damage) % 2**32
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def png_exif(orientation: int, damage: int = 0) -> bytes:
+    return png_chunk(b"eXIf", exif_block(orientation_entry(orientation)).removeprefix(b"Exif\0\0"), damage)
+
+
+def with_chunks(*chunks: bytes) -> bytes:
     png = encode(SIDEWAYS)
-    assert decode_image(png[:-12] + chunk + png[-12:]).size == SIDEWAYS.size
+    return png[:33] + b"".join(chunks) + png[33:]  # behind the header
+
+
+def test_exif_behind_the_pixels_of_a_png_comes_too_late() -> None:
+    png = encode(SIDEWAYS)
+    assert decode_image(png[:-12] + png_exif(6) + png[-12:]).size == SIDEWAYS.size
+
+
+@pytest.mark.parametrize(
+    "chunks, orientation",
+    [
+        ([png_exif(3), png_exif(6)], 3),
+        ([png_exif(3, damage=1), png_exif(6)], 6),
+        ([png_exif(3), png_exif(6, damage=1)], 3),
+        ([png_exif(6, damage=1)], 1),
+        ([png_chunk(b"eXIf", b"no TIFF at all"), png_exif(6)], 1),
+    ],
+)
+def test_the_first_undamaged_exif_of_a_png_counts_as_in_browsers(chunks: list[bytes], orientation: int) -> None:
+    assert decode_image(with_chunks(*chunks)).info["orientation"] == orientation
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"pHYs", b"gAMA", b"iCCP", b"tIME", b"prVt"])
+def test_a_damaged_optional_chunk_does_not_make_a_png_unreadable(kind: bytes) -> None:
+    assert np.array_equal(decode_image(with_chunks(png_chunk(kind, b"\0" * 9, damage=1))), SIDEWAYS)
+
+
+def test_damaged_pixels_of_a_png_are_refused() -> None:
+    damaged = bytearray(encode(SIDEWAYS))
+    damaged[damaged.index(b"IDAT") + 4] ^= 1
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        decode_image(bytes(damaged))
 
 
 @pytest.mark.parametrize("mode, format", [("CMYK", "TIFF"), ("RGBA", "PNG"), ("P", "GIF"), ("YCbCr", "TIFF")])
@@ -164,8 +203,7 @@ def test_what_is_no_picture_is_refused_by_name(data: bytes, said: str) -> None:
 
 def png_header(width: int, height: int) -> bytes:
     """The beginning of a PNG that claims a size."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
 
 
 @pytest.mark.parametrize("size_wh", [(12_000, 10_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1)])
@@ -236,8 +274,7 @@ def test_a_tiff_with_tiles_larger_than_itself_is_refused() -> None:
 def test_a_text_of_a_png_does_not_unfold_without_end(kind: bytes) -> None:
     unfolding = zlib.compress(bytes(50 * 2**20), 9)
     content = b"key\0" + (b"\1\0\0\0" if kind == b"iTXt" else b"\0") + unfolding
-    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    plain = encode(four_colours())
+    chunk, plain = png_chunk(kind, content), encode(four_colours())
     tracemalloc.start()
     with contextlib.suppress(ImageError):  # Pillow passes over a colour profile that is too long
         decode_image(plain[:33] + chunk + plain[33:])
