@@ -1,7 +1,7 @@
 """Names of pictures in a file, as tools write them.
 
 .txt             a name a line; empty lines and lines that begin with ``#`` are passed over
-.csv .tsv        a column with one of the headings in ``COLUMNS``, or the only one
+.csv .tsv        a column with one of the headings in ``COLUMNS``, or the only one; divided as the first line is
 .parquet         likewise
 .jsonl .ndjson   on each line a name, or an object with one of ``COLUMNS`` as a key
 .json            a list of these, a COCO file, or tasks of Label Studio
@@ -26,6 +26,7 @@ from clickpose.errors import ImageError
 
 COLUMNS = ("file_name", "image", "uri", "path", "filename", "file", "url", "name")
 logger = logging.getLogger(__name__)
+DELIMITERS = "\t;,"  # Excel writes semicolons where numbers have a decimal comma
 LINE_ENDS = re.compile(r"\r\n|[\r\n\0]")  # find -print0 ends names with zeros
 
 
@@ -69,7 +70,9 @@ def _text(data: bytes, name: str) -> str:
 
 
 def _table(data: bytes, name: str) -> list[str]:
-    lines = csv.reader(io.StringIO(_text(data, name), newline=""), delimiter="\t" if name.endswith(".tsv") else ",")
+    text = _text(data, name)
+    first_line = LINE_ENDS.split(text.lstrip(), maxsplit=1)[0]
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first_line.count))
     heading, *rows = [row for row in lines if row] or [[]]
     if len(heading) == 1 and heading[0].strip().lower() not in COLUMNS:
         return [row[0] for row in [heading, *rows]]

@@ -20,6 +20,9 @@ TEXTS = {
     "zeros.txt": "\0".join(NAMES),
     "one.csv": "\n".join(NAMES),
     "many.csv": "id,File_Name\n1,cam1/größe.jpg\n2,mock:///bucket/x.jpg\n",
+    "semicolons.csv": 'id;"image"\n1;"cam1/größe.jpg"\n2;mock:///bucket/x.jpg\n',
+    "TABS.TSV": "image\tsplit\ncam1/größe.jpg\ttrain\nmock:///bucket/x.jpg\tdev\n",
+    "tabs.csv": "image\tsplit\ncam1/größe.jpg\ttrain\nmock:///bucket/x.jpg\tdev\n",
     "tabs.tsv": "image\tsplit\ncam1/größe.jpg\ttrain\nmock:///bucket/x.jpg\tdev\n",
     "lines.jsonl": "\n".join(json.dumps({"uri": name}) for name in NAMES),
     "strings.ndjson": "\n".join(map(json.dumps, NAMES)),
@@ -58,6 +61,7 @@ def test_a_list_in_a_bucket_is_relative_to_its_place_there(tmp_path: Path, monke
     [
         ("list.txt", b"caf\xe9.jpg", "save it as UTF-8"),
         ("list.csv", b"id,label\n1,2\n", "no column of image names, only id, label: call it 'file_name'"),
+        ("list.csv", b"a.jpg;train\nb.jpg;dev\n", "no column of image names, only a.jpg, train: call it 'file_name'"),
         ("list.json", b'{"pictures": []}', "a list of names, a COCO file or tasks of Label Studio are expected"),
         ("list.json", b'["a.jpg"', "cannot be read as JSON"),
         ("list.json", b'[{"id": 3}]', "there are no pictures in"),
