@@ -25,6 +25,7 @@ from clickpose.skeleton import Skeleton, built_in
 from integrations.layouts import choose_layout
 from integrations.ochuman import is_ochuman, read_ochuman
 from integrations.persons import read_image, read_person
+from integrations.places import check_places
 from integrations.records import Ledger, integer, load_json
 
 PERSON_CATEGORY = 1
@@ -63,14 +64,17 @@ def read_coco(
     persons: dict[int, list[PersonAnnotation]] = {image_id: [] for image_id in images}
     category_ids = [record["id"] for record in document["categories"] if isinstance(record, dict) and "id" in record]
 
-    def read_annotation(record: dict[str, Any], where: str) -> None:
-        if _category_of(record, category_ids, where) in ids_chosen:
+    def read_annotation(record: dict[str, Any], where: str) -> bool:
+        if is_chosen := _category_of(record, category_ids, where) in ids_chosen:
             image = _image_of(record, images, where)
             persons[image.id].append(read_person(record, layout.read(record, where), image, where))
+        return is_chosen
 
-    ledger.read(document["annotations"], "annotation", read_annotation)
+    if others := ledger.read(document["annotations"], "annotation", read_annotation).count(False):
+        logger.warning("%s: %d annotations of other categories are left out", path, others)
     ledger.report()
     pictures = tuple(replace(image, persons=tuple(persons[image.id])) for image in images.values())
+    check_places(pictures, path)
     return AnnotationSet(layout.skeleton, pictures)
 
 
@@ -87,7 +91,8 @@ def person_categories(path: str | Path, category: str | None = None) -> list[int
 def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
     """Write a COCO keypoint file that ``read_coco`` reads back without a difference.
 
-    Boxes that do not show in their picture are the exception: they are written, and refused when read.
+    Boxes that do not show in their picture are the exception: they are written, and refused when read. Areas of 0 are
+    read as those of the boxes.
     """
     document = {
         "images": [_image_record(image) for image in annotations.images],
@@ -128,11 +133,20 @@ def _choose_categories(categories: list[Any], name: str | None, path: str | Path
     if not chosen or (name and len(chosen) > 1):
         what = f"category {name!r} is not there exactly once" if name else "no category has keypoints"
         raise InvalidAnnotation(f"{path}: {what}; categories: {names}")
-    if not chosen[0].get("keypoints"):
-        raise InvalidAnnotation(f"{path}: category {chosen[0]['id']}: field 'keypoints' is missing or empty")
+    for one in chosen:
+        _check_category(one, path)
     if any(c["keypoints"] != chosen[0]["keypoints"] for c in chosen):
         raise InvalidAnnotation(f"{path}: several categories have keypoints, choose one with --category: {names}")
     return chosen
+
+
+def _check_category(category: dict[str, Any], path: str | Path) -> None:
+    where, names = f"{path}: category {category['id']}", category.get("keypoints")
+    integer(category, "id", where)
+    if not names:
+        raise InvalidAnnotation(f"{where}: field 'keypoints' is missing or empty")
+    if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
+        raise InvalidAnnotation(f"{where}: field 'keypoints' is {str(names)[:80]}, a list of names is expected")
 
 
 def _read_skeleton(category: dict[str, Any], path: str | Path) -> Skeleton:

@@ -43,26 +43,25 @@ def read_triples(record: dict[str, Any], name: str, where: str, num_keypoints: i
 
 
 def read_person(record: dict[str, Any], triples: Triples, image: AnnotatedImage, where: str) -> PersonAnnotation:
-    """Read a COCO record around the keypoints ``(K, 3)`` that were found in it."""
-    if not optional(record, "bbox"):
-        return _person_without_box(record, triples, where)
-    x, y, width, height = numbers(record, "bbox", where, 4)
+    """Read a COCO record around the keypoints ``(K, 3)`` that were found in it.
+
+    Tools that know only points leave out the box, or write one without a size: it is the one around the points. An
+    area of 0, with which no pose would ever match, is that of the box.
+    """
+    x, y, width, height = numbers(record, "bbox", where, 4) if optional(record, "bbox") else (0.0, 0.0, 0.0, 0.0)
     if width < 0 or height < 0:
         raise InvalidAnnotation(f"{where}: field 'bbox' has a negative width or height")
-    box_px = box_inside((x, y, x + width, y + height), image, where)
-    area_px = number(record, "area", where) if optional(record, "area") else AREA_PER_BOX * float(width * height)
+    area_px = number(record, "area", where) if optional(record, "area") else 0.0
     if area_px < 0:
         raise InvalidAnnotation(f"{where}: field 'area' is negative")
     is_crowd = flag(record, "iscrowd", where) if optional(record, "iscrowd") else False
-    return person(int(record["id"]), triples, box_px, area_px, is_crowd=is_crowd)
-
-
-def _person_without_box(record: dict[str, Any], triples: Triples, where: str) -> PersonAnnotation:
-    """Read a person of a tool that knows points only: the box is the one around them."""
     labelled = triples[triples[:, 2] > 0, :2]
-    box = np.array([*labelled.min(0), *labelled.max(0)] if len(labelled) else [0] * 4, np.float32)
-    area_px = number(record, "area", where) if optional(record, "area") else area_from_box(box)
-    return person(int(record["id"]), triples, box, area_px)
+    if width * height == 0 and len(labelled):
+        box_px = np.array([*labelled.min(0), *labelled.max(0)], np.float32)
+        return person(int(record["id"]), triples, box_px, area_px or area_from_box(box_px), is_crowd=is_crowd)
+    box_px = box_inside((x, y, x + width, y + height), image, where)
+    area_px = area_px or AREA_PER_BOX * float(width * height)
+    return person(int(record["id"]), triples, box_px, area_px, is_crowd=is_crowd)
 
 
 def _with_places(record: dict[str, Any], name: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def load_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())  # given bytes, json detects UTF-8 and UTF-16 itself
     except UnicodeDecodeError as error:
         raise InvalidAnnotation(f"{path} is not text in UTF-8 or UTF-16: save it as UTF-8") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidAnnotation(f"{path} cannot be read as JSON: {error}") from error
 
 

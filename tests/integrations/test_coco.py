@@ -54,13 +54,14 @@ def persons(draw: Any, person_id: int) -> PersonAnnotation:
     visibility = np.array(draw(st.lists(st.integers(0, 2), min_size=17, max_size=17)))
     points = np.array(draw(st.lists(coordinate, min_size=34, max_size=34)), np.float32).reshape(17, 2)
     inside = draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))  # of the smallest picture
-    box = np.array([inside, draw(st.tuples(coordinate, coordinate))], np.float32)
+    corner = coordinate.filter(lambda edge: edge % 1 > 0)  # so that the box has a size
+    box = np.array([inside, draw(st.tuples(corner, corner))], np.float32)
     return PersonAnnotation(
         id=person_id,
         keypoints_px=np.where(visibility[:, None] > 0, points, np.float32(0)),
         visibility=visibility,
         box_px=np.sort(box, axis=0).reshape(4),
-        area_px=draw(st.floats(0, 1e6)),
+        area_px=draw(st.floats(1e-3, 1e6)),
         is_crowd=draw(st.booleans()),
     )
 
@@ -156,7 +157,6 @@ def test_bad_person_is_refused_by_file_id_and_field_or_skipped(
         [1, 1, 64, 48],  # counted from 1
         [-20, -30, 100, 90],  # somebody the picture cuts off
         [64.5, 2, 3, 4],  # beside the picture, by less than a pixel
-        [0, 0, 0, 0],
     ],
 )
 def test_a_box_may_stick_out_of_the_picture_and_is_kept_as_it_is(tmp_path: Path, bbox: list[float]) -> None:
@@ -206,6 +206,13 @@ def test_bad_record_beside_a_good_one(tmp_path: Path, list_name: str, record: An
     [
         ([{"id": 1, "name": "cat"}], "no category has keypoints"),
         ([{"id": 1, "name": "cat", "keypoints": ["a", "a"]}], "category 1: skeleton 'cat' names a keypoint twice"),
+        ([{"id": "1", "name": "cat", "keypoints": ["a"]}], "category 1: field 'id' is '1', an integer is expected"),
+        ([{"id": [1], "name": "cat", "keypoints": ["a"]}], "category [1]: field 'id' is [1], an integer is expected"),
+        (
+            [{"id": 1, "keypoints": [{"name": "a"}]}],
+            "category 1: field 'keypoints' is [{'name': 'a'}], a list of names",
+        ),
+        ([{"id": 1, "keypoints": {"a": 1}}], "category 1: field 'keypoints' is {'a': 1}, a list of names is expected"),
         ([], "no category has keypoints; categories: none"),
     ],
 )
@@ -298,11 +305,54 @@ def test_fields_that_pycocotools_does_without_may_be_missing_or_null(tmp_path: P
     (whole,) = read_coco(save(tmp_path, document(area=..., iscrowd=...))).images
     (null,) = read_coco(save(tmp_path, document(area=None, iscrowd=None, segmentation=None))).images
     assert null.persons[0].area_px == whole.persons[0].area_px
-    (boxless,) = read_coco(save(tmp_path, document(bbox=...))).images
-    assert boxless.persons[0].box_px.tolist() == [3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"images": []}', '{"images": {}, "annotations": []}'])
+@pytest.mark.parametrize("bbox", [..., None, [0, 0, 0, 0], [5, 6, 0, 0]])
+@pytest.mark.parametrize("area", [..., 0])
+def test_a_tool_that_knows_points_only_has_its_persons_read(tmp_path: Path, bbox: Any, area: Any) -> None:
+    (image,) = read_coco(save(tmp_path, document(bbox=bbox, area=area))).images
+    assert image.persons[0].box_px.tolist() == [3, 4, 5, 6]
+    assert image.persons[0].area_px == pytest.approx(0.53 * 2 * 2)
+
+
+def test_an_area_of_0_is_that_of_the_box_because_no_pose_would_match_it(tmp_path: Path) -> None:
+    (image,) = read_coco(save(tmp_path, document(area=0))).images
+    assert image.persons[0].area_px == pytest.approx(0.53 * 10 * 20)
+
+
+def test_a_crowd_without_a_box_is_still_a_crowd(tmp_path: Path) -> None:
+    (image,) = read_coco(save(tmp_path, document(bbox=..., keypoints=..., iscrowd=1))).images
+    assert image.persons[0].is_crowd
+
+
+def test_keypoints_written_as_shares_of_the_image_are_refused(tmp_path: Path) -> None:
+    content = document(keypoints=[0.1, 0.2, 2, 0.3, 0.4, 2, 0.5, 0.9, 2])
+    content["annotations"] += [content["annotations"][0] | {"id": number} for number in range(8, 12)]
+    with pytest.raises(
+        InvalidAnnotation, match=r"train\.json: all keypoints are between 0 and 1: write them in pixels"
+    ):
+        read_coco(save(tmp_path, content))
+
+
+@pytest.mark.parametrize("place", [(0, 0), (-7, 5), (64, 480)])
+def test_labelled_keypoints_that_can_have_no_place_are_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: tuple[float, float]
+) -> None:
+    read_coco(save(tmp_path, document(keypoints=[*place, 2, 3, 4, 1, 0, 0, 0])))
+    assert "1 of 2 labelled keypoints lie at (0, 0) or outside their image" in caplog.text
+
+
+def test_annotations_of_other_categories_are_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = document()
+    content["categories"].append({"id": 2, "name": "dog"})
+    content["annotations"].append(content["annotations"][0] | {"id": 8, "category_id": 2})
+    assert read_coco(save(tmp_path, content)).num_persons == 1
+    assert "train.json: 1 annotations of other categories are left out" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"images": []}', '{"images": {}, "annotations": []}'])
 def test_file_that_is_no_coco_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "train.json"
     path.write_text(text)
