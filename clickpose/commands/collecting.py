@@ -91,6 +91,8 @@ def _read_project(client: LabelStudio, project: int, skeleton: Skeleton, policy:
         return decode_image(client.fetch(address), address).size
 
     tasks = list(client.tasks(project, changed_since=datetime.fromtimestamp(0, UTC)))
+    if drafts := sum(bool(task.get("drafts")) and not task.get("annotations") for task in tasks):
+        logger.info("%d tasks have only a draft, which counts when it is submitted", drafts)
     is_named = all((task.get("data") or {}).get("file_name") for task in tasks)
     folders = () if is_named else client.local_folders(project)
     export = read_export(candidates(tasks, policy), skeleton, folders=folders, size_of=size_of)

@@ -61,12 +61,15 @@ def read_regions(result: Sequence[RawRegion], flagged: list[str]) -> list[Region
 
 def read_choices(result: Sequence[RawRegion]) -> dict[str, int]:
     """Return the visibility chosen for each point's id; points without a choice are visible."""
-    chosen: dict[str, int] = {}
-    for item in result:
-        choices = item.get("value", {}).get("choices") if isinstance(item.get("value"), dict) else None
-        if choices and choices[0] in VISIBILITY_CHOICES:
-            chosen[str(item.get("id"))] = VISIBILITY_CHOICES.index(choices[0])
-    return chosen
+    chosen = {str(item.get("id")): choice_of(item) for item in result if choice_of(item)}
+    return {point: VISIBILITY_CHOICES.index(one) for point, one in chosen.items() if one in VISIBILITY_CHOICES}
+
+
+def choice_of(item: RawRegion) -> str:
+    """Return the choice of a record, in lower case; empty without one."""
+    value = item.get("value")
+    choices = value.get("choices") if isinstance(value, dict) else None
+    return str(choices[0]).casefold() if isinstance(choices, list) and choices else ""
 
 
 def name_points(regions: Sequence[Region]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.foreign import flag_unknown_choices, on_one_image, without_other_boxes
 from integrations.label_studio.people import People, Person, read_people
 from integrations.label_studio.points import Point
 from integrations.label_studio.regions import parse_id
@@ -32,7 +33,9 @@ def read_submitted(result: Any, skeleton: Skeleton, size_wh: tuple[int, int]) ->
         size_wh: of the upright image in pixels; regions are in percent of it.
     """
     flagged: list[str] = []
-    regions = _complete(result, size_wh, flagged)
+    regions = on_one_image(_complete(result, size_wh, flagged), flagged)
+    regions = without_other_boxes(regions, flagged)
+    flag_unknown_choices(regions, flagged)
     people = read_people(_without_deleted(regions, flagged), skeleton)
     predicted_on = any(parse_id(region["id"]) for region in regions)
     if people.loose and not predicted_on and _is_one_person(people.loose):
@@ -44,12 +47,15 @@ def read_submitted(result: Any, skeleton: Skeleton, size_wh: tuple[int, int]) ->
 
 def _complete(result: Any, size_wh: tuple[int, int], flagged: list[str]) -> list[RawRegion]:
     """Return the regions, each with an id and the image's size; flag those that are not a box, point or choice."""
-    regions = []
+    regions, taken = [], set[tuple[str, str]]()
     for index, item in enumerate(result if isinstance(result, list) else []):
         if not isinstance(item, dict):
             flagged.append(f"region {index} is {str(item)[:50]!r}, not an object")
         elif item.get("type") in READ:
             names = {name: str(item[name]) for name in ("id", "parentID") if item.get(name) is not None}
+            if (key := (item["type"], names.get("id", ""))) in taken:  # a second region of that id
+                names.pop("id")
+            taken |= {key} if key[1] else set()
             size = {"original_width": size_wh[0], "original_height": size_wh[1]}
             regions.append({**item, "id": f"unnamed-{index}", **names, **size})
         elif item.get("type") not in NOT_DRAWN:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from clickpose.annotations import ABSENT, AnnotatedImage, AnnotationSet, PersonA
 from clickpose.errors import ClickPoseError, InvalidAnnotation
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.addresses import picture_name
+from integrations.label_studio.foreign import on_one_image
 from integrations.label_studio.people import Person
 from integrations.label_studio.provenance import KeypointRecord, Submission
 from integrations.label_studio.regions import poses_to_result
@@ -119,9 +120,9 @@ def read_export(
     """
     read, left_out = [], []
     for task in tasks:
-        if (annotation := choose_annotation(task)) is None:
-            continue
         try:
+            if (annotation := choose_annotation(task)) is None:
+                continue
             read.append(
                 read_annotation(task, annotation, skeleton, image_key=image_key, folders=folders, size_of=size_of)
             )
@@ -145,8 +146,15 @@ def once_per_image(export: Export) -> Export:
 
 
 def choose_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the annotation of a task that is used, or None if there is none yet."""
-    submitted = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
+    """Return the annotation of a task that is used, or None if there is none yet.
+
+    Raises:
+        InvalidAnnotation: an export has only the ids of the annotations.
+    """
+    annotations = task.get("annotations") or []
+    if not isinstance(annotations, list) or not all(isinstance(one, Mapping) for one in annotations):
+        raise InvalidAnnotation(f"task {task.get('id')}: its 'annotations' are not in the file, only {annotations!r}")
+    submitted = [one for one in annotations if not one.get("was_cancelled")]
     return max(submitted, key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at"))), default=None)
 
 
@@ -168,8 +176,9 @@ def read_annotation(
     task_id, annotation_id = _whole(task, "id", where), _whole(annotation, "id", where)
     data = task.get("data") or {}
     file_name = picture_name(data, image_key, folders)
-    if file_name is None:
-        raise InvalidAnnotation(f"{where}: the task's data have no {image_key!r}")
+    if file_name is None or not isinstance(data.get(image_key, ""), str):
+        raise InvalidAnnotation(f"{where}: the task's data have no {image_key!r} that is the address of one image")
+    _refuse_turned(annotation, where)
     size_wh = _size_wh(task, annotation) or _size_by_opening(task, image_key, size_of, where)
     people = read_submitted(annotation.get("result"), skeleton, size_wh)
     submission = Submission(task_id, annotation_id, annotation)
@@ -206,16 +215,31 @@ def _whole(record: Mapping[str, Any], name: str, where: str) -> int:
     return int(record[name])
 
 
+def _refuse_turned(annotation: Mapping[str, Any], where: str) -> None:
+    """Reject places on an image that was turned in the editor: which way they count is not part of the format."""
+    turned = {region.get("image_rotation") or 0 for region in clean_regions(annotation.get("result"))} - {0}
+    if turned:
+        angle = f"{turned.pop()} degrees"
+        raise InvalidAnnotation(f"{where}: the image was turned by {angle} in the editor: turn it back, and update")
+
+
 def _size_wh(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return the image's size as the browser saw it, else as noted at import, else None."""
-    sizes = [(one.get("original_width"), one.get("original_height")) for one in clean_regions(annotation.get("result"))]
+    regions = on_one_image(clean_regions(annotation.get("result")), [])
+    sizes = [(one.get("original_width"), one.get("original_height")) for one in regions]
     data = task.get("data") or {}
     sizes.append((data.get("width"), data.get("height")))
-    return next(((w, h) for w, h in sizes if _is_side(w) and _is_side(h)), None)
+    whole = ((_side(width), _side(height)) for width, height in sizes)
+    return next(((width, height) for width, height in whole if width and height), None)
 
 
-def _is_side(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and 0 < value <= MAX_SIDE_PX
+def _side(value: Any) -> int:
+    """Return a number of pixels, which tables write as a text and some tools as a float; 0 if it is none."""
+    try:
+        side = int(value) if float(value).is_integer() else 0
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return side if 0 < side <= MAX_SIDE_PX else 0
 
 
 def _size_by_opening(task: Mapping[str, Any], image_key: str, size_of: SizeOf | None, where: str) -> tuple[int, int]:
