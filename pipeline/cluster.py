@@ -17,6 +17,7 @@ from clickpose.errors import ClickPoseError
 OBJECT_STORE_BYTES = 200 * 2**20  # only names and counts are sent between our workers, never images
 MIN_CPUS = 4  # Ray Data stalls silently when its actors hold every logical CPU; these are only counted, not bound
 ANSWER_S = 10.0
+NOTICES = "ray._private.authentication", "ray.data._internal.progress"  # loggers: token in use, bars switched off
 GRACE_S = 5.0  # for processes to end by themselves when Ray stops
 RAYLET = "raylet"
 ADDRESS_FILE = "ray/ray_current_cluster"  # ray start writes it into the folder of temporary files
@@ -26,7 +27,7 @@ def connect() -> None:
     """Connect this process to Ray, unless it is connected already.
 
     A cluster started here ends with the process. It is protected by Ray's own token, in the home folder. Of Ray's
-    messages only warnings are shown.
+    messages only warnings are shown, without those about its token and its progress bars.
 
     Raises:
         ClickPoseError: the cluster that ``RAY_ADDRESS`` names does not answer or refuses the connection.
@@ -35,6 +36,8 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
+    for notice in NOTICES:
+        logging.getLogger(notice).setLevel(logging.ERROR)
     wanted = os.environ.get("RAY_ADDRESS") or "auto"
     address = started_here() if wanted == "auto" else wanted
     with _own_sigterm():

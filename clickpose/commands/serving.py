@@ -42,7 +42,7 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
     app = build_app(args)  # finds wrong arguments before anything is started
     if starts_ray:
         check_port(host, port)
-    with _ray(), _serve(host, port):
+    with _ray(), _serve(host, port, stop=not starts_ray):
         from ray import serve
 
         try:
@@ -107,8 +107,8 @@ def _ray() -> Iterator[None]:
 
 
 @contextmanager
-def _serve(host: str, port: int) -> Iterator[None]:
-    """Start Serve, and stop it afterwards unless it was running before or has other applications."""
+def _serve(host: str, port: int, *, stop: bool) -> Iterator[None]:
+    """Start Serve; ``stop`` it afterwards unless it was running before or has other applications."""
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -120,7 +120,7 @@ def _serve(host: str, port: int) -> Iterator[None]:
     try:
         yield
     finally:
-        if not was_running and not serve.status().applications:
+        if stop and not was_running and not serve.status().applications:
             serve.shutdown()
 
 

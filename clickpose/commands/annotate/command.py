@@ -45,6 +45,7 @@ def annotate(options: AnnotateOptions) -> None:
     Everything is kept in the data folder: run the same command again to resume. Ctrl-C stops everything.
     """
     from clickpose.commands.annotate.desk import open_desk
+    from clickpose.commands.annotate.log import messages_in
     from clickpose.skeleton import Skeleton
 
     if not options.photos.is_dir():
@@ -53,13 +54,16 @@ def annotate(options: AnnotateOptions) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     typer.echo("starting Label Studio, Ray and the service; the very first start takes a minute longer")
     opened = open_desk(options.photos, options.data, model=options.model, port=options.port, skeleton=wanted)
-    with suppress(KeyboardInterrupt), opened as desk:
+    with suppress(KeyboardInterrupt), messages_in(options.data / "annotate.log"), opened as desk:
         typer.echo(f"\n    {desk.address}\n\nlog in as {desk.username} with {desk.password}; Ctrl-C stops everything\n")
         if options.browser and _has_browser():
             webbrowser.open(desk.address)
         from clickpose.commands.annotate.background import Background  # with torch, which takes a while to load
 
-        Background(desk, typer.echo, min_new_pictures=options.retrain_after).run()
+        try:
+            Background(desk, typer.echo, min_new_pictures=options.retrain_after).run()
+        finally:
+            typer.echo("stopping; run the same command to resume")
 
 
 def _has_browser() -> bool:

@@ -1,6 +1,7 @@
 """Everything that runs for an annotator, started in this order and stopped together.
 
 <data>/label-studio/   Label Studio's database and log       <data>/store/       models, pre-labels, snapshots, reports
+<data>/annotate.log    messages of libraries
 <data>/desk.json       ports and the service's secret, because the project knows them
 """
 
@@ -96,6 +97,7 @@ def open_desk(photos: Path, data: Path, *, model: Path, port: int, skeleton: Ske
     Raises:
         ClickPoseError: something cannot be started; the message says what, and where its log is.
     """
+    check_port(HOST, port)
     photos = photos.absolute()
     sample = find_pictures(photos)[0]
     with ExitStack() as stack:

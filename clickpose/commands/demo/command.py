@@ -40,6 +40,7 @@ def demo(options: DemoOptions) -> None:
     """
     from clickpose.checkpoints.model_folder import load_model
     from clickpose.commands.annotate.desk import open_desk
+    from clickpose.commands.annotate.log import messages_in
     from clickpose.commands.demo.pictures import copy_pictures, find_pictures
     from clickpose.commands.demo.report import table, write_report
     from clickpose.commands.demo.story import Demo
@@ -51,7 +52,8 @@ def demo(options: DemoOptions) -> None:
     folder = options.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     photos = copy_pictures(shown.files, folder / "pictures")
     console.print("starting Label Studio, Ray and the service: a minute or two")
-    with open_desk(photos, folder / "data", model=options.model, port=options.port) as desk:
+    opened = open_desk(photos, folder / "data", model=options.model, port=options.port)
+    with messages_in(folder / "data" / "annotate.log"), opened as desk:
         console.print(f"watch, or try it: {desk.address}\nlog in as {desk.username} with {desk.password}\n")
         story = Demo(desk, shown, console.print).run()
         numbers = write_report(folder, story, shown, skeleton)
