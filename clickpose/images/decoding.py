@@ -16,12 +16,14 @@ from clickpose.images.limits import (
     refuse_large_file,
     refuse_large_work,
     refuse_long_work,
+    too_many_pixels,
 )
 from clickpose.images.orientation import read_orientation, turn_upright
 from clickpose.images.png import drop_ignored_chunks
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")  # Pillow supports fifty more; some run other programs
-MALFORMED = (ValueError, TypeError, OverflowError, struct.error, Image.DecompressionBombError)  # as Pillow has it
+BRIGHTEST = (1, 255, 65_535)
+MALFORMED = (ValueError, TypeError, OverflowError, struct.error)  # as Pillow has it
 
 
 def decode_image(
@@ -46,6 +48,8 @@ def decode_image(
             refuse_large_work(picture, name, limit)
             orientation = read_orientation(picture)
             upright = _to_rgb(turn_upright(picture, orientation))
+    except Image.DecompressionBombError as error:
+        raise too_many_pixels(name, "far too many", limit) from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} cannot be decoded as an image: it is none of {', '.join(FORMATS)}") from error
     except (OSError, RuntimeError, SyntaxError, *MALFORMED) as error:
@@ -72,6 +76,23 @@ def read_image(path: str | Path) -> Image.Image:
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, which makes nearly everything white
-        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
-    return picture.convert("RGB")
+    """Return an RGB image; what is transparent shows white, as on a page."""
+    if picture.mode.startswith(("I", "F")):
+        picture = _to_8_bits(picture)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer, page = picture.convert("RGBA"), Image.new("RGB", picture.size, "white")
+    page.paste(layer, mask=layer)
+    return page
+
+
+def _to_8_bits(grey: Image.Image) -> Image.Image:
+    """Scale integers and floats to 8 bits; Pillow would clip them, which makes nearly everything white or black.
+
+    The brightest value of 32 bits is not part of a file: it is the smallest of ``BRIGHTEST`` that no pixel exceeds.
+    """
+    if grey.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(grey) // 257).astype(np.uint8))
+    values = np.nan_to_num(np.asarray(grey, np.float32)).clip(0)
+    brightest = next((value for value in BRIGHTEST if values.max() <= value), float(values.max()))
+    return Image.fromarray((values * np.float32(255 / brightest)).astype(np.uint8))

@@ -79,15 +79,20 @@ def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
         ImageError: its size or that of its tiles exceeds the limit.
     """
     if picture.width * picture.height > max_pixels:
-        raise ImageError(
-            f"{name} has {picture.width} x {picture.height} pixels, more than the limit of {max_pixels}: raise it with"
-            f" {PIXELS_SETTING}, for the service with max_image_pixels"
-        )
+        raise too_many_pixels(name, f"{picture.width} x {picture.height}", max_pixels)
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and _tile_pixels(picture) > max_pixels:
         raise ImageError(
             f"{name} has tiles of more pixels than the limit of {max_pixels}: save it again with smaller tiles, or"
             f" raise the limit with {PIXELS_SETTING}"
         )
+
+
+def too_many_pixels(name: str, size: str, max_pixels: int) -> ImageError:
+    """Return the error that an image has more pixels than the limit."""
+    return ImageError(
+        f"{name} has {size} pixels, more than the limit of {max_pixels}: raise it with {PIXELS_SETTING}, for the"
+        " service with max_image_pixels"
+    )
 
 
 def _segments(data: bytes) -> Iterator[int]:

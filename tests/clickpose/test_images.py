@@ -187,6 +187,26 @@ def test_grey_becomes_rgb_of_the_same_brightness(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "dtype, brightest", [(np.float32, 1), (np.float32, 255), (np.int32, 65_535), (np.int32, 10**6)]
+)
+def test_pixels_of_32_bits_keep_their_brightness(dtype: type, brightest: int) -> None:
+    ramp = np.tile((np.array([0, 0.25, 0.5, 1]) * brightest).repeat(8), (8, 1)).astype(dtype)
+    grey = np.asarray(decode_image(encode(Image.fromarray(ramp), "TIFF")))[4, 4::8, 0]
+    assert np.abs(grey - np.array([0, 63.75, 127.5, 255])).max() <= 1
+    assert not np.asarray(decode_image(encode(Image.fromarray(ramp * 0), "TIFF"))).any()
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF", "GIF"])
+def test_what_is_transparent_shows_white_as_on_a_page(format: str) -> None:
+    layer = four_colours().convert("RGBA")
+    layer.paste((0, 0, 0, 0), (0, 0, 12, 16))
+    upright = decode_image(encode(layer, format))
+    assert upright.mode == "RGB"
+    assert upright.getpixel((3, 8)) == WHITE
+    assert np.abs(np.subtract(upright.getpixel((20, 2)), GREEN)).max() < 40
+
+
+@pytest.mark.parametrize(
     "data, said",
     [
         (b"", "cannot be decoded"),
@@ -208,9 +228,15 @@ def png_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size_wh", [(12_000, 10_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1)])
 def test_a_bomb_is_refused_before_it_is_decoded(size_wh: tuple[int, int]) -> None:
-    with warnings.catch_warnings(), pytest.raises(ImageError, match="bomb"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(
+            ImageError,
+            match=r"bomb.png has .* pixels, more than the limit of 100000000: raise it with CLICKPOSE_MAX_PIXELS",
+        ),
+    ):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        decode_image(png_header(*size_wh), "bomb.png")
+        decode_image(png_header(*size_wh) + bytes(4) + b"IDAT", "bomb.png", max_pixels=10**8)
 
 
 @pytest.mark.parametrize("format", ["DDS", "PPM", "ICO", "TGA", "EPS", "PDF"])

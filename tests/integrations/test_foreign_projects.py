@@ -91,7 +91,7 @@ def test_visibility_is_read_in_any_case_and_other_choices_are_told() -> None:
 @pytest.mark.parametrize(
     ("task", "told"),
     [
-        ({"annotations": [5]}, r"its 'annotations' are not in the file, only \[5\]"),
+        ({"annotations": [5]}, "its 'annotations' are not in the file, only [5]"),
         ({"annotations": 5}, "its 'annotations' are not in the file, only 5"),
         ({"data": {"image": ["a.jpg", "b.jpg"]}}, "no 'image' that is the address of one image"),
         ({"annotations": [{"id": 1, "result": [box(image_rotation=90)]}]}, "turned by 90 degrees in the editor"),
@@ -102,7 +102,7 @@ def test_a_task_that_cannot_be_understood_is_left_out_by_number(task: dict[str, 
     export = read_export([{"id": 1} | good | task, {"id": 2} | good], COCO)
     assert [read.image.id for read in export.annotations] == [2]
     (sentence,) = export.left_out
-    assert sentence.startswith("task 1") and told.replace("\\", "") in sentence
+    assert sentence.startswith("task 1") and told in sentence
 
 
 @pytest.mark.parametrize("size", [("640", "480"), (640.0, 480.0)])
