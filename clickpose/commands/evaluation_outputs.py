@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from clickpose.commands import evaluation_tables as tables
+from clickpose.commands.paper_tables import model_and_manual
 from clickpose.evaluation.overlays import Overlay
 from clickpose.evaluation.plots import click_bars, click_curve
 from clickpose.evaluation.report import Metrics
@@ -43,6 +44,7 @@ def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
     console.print(tables.accuracy(title, ours, theirs))
     console.print(f"Clicks: {'; '.join(ours)}. {clicks}.", highlight=False)
     console.print(tables.after_clicks(ours, theirs))
+    console.print(model_and_manual(ours, theirs))
     if tables.scored_alone(ours):
         console.print(tables.of_some_keypoints(ours))
     if any("gain_by_loop@C1" in metrics for metrics in ours.values()):

@@ -6,8 +6,8 @@ Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP 
                                    distinct/AP ...: without duplicates, as people are shown them;
                                    easy/AP medium/AP hard/AP ...: by crowding, where there is a crowd index (CrowdPose)
     AP@Cn  AR@Cn  box/AP@Cn ...    after n rounds of clicks, as published
-    AP@Cn/by_hand                  where a click moves one keypoint and nothing else
-    AP@Cn/unanswered               where the model has answered to all clicks but the last
+    AP@Cn/by_hand  AP50@Cn/by_hand ...        where a click moves one keypoint and nothing else
+    AP@Cn/unanswered  AP50@Cn/unanswered ...  where the model has answered to all clicks but the last
     gain_by_click@Cn               AP@Cn/by_hand less AP@C0
     gain_by_loop@Cn                AP@Cn less AP@Cn/by_hand: what all answers together bring
     gain_by_answer@Cn              AP@Cn less AP@Cn/unanswered: what the last one brings, the paper's parentheses
@@ -199,7 +199,7 @@ def _curve_metrics(curve: ClickCurve) -> Metrics:
     )
     if first_scores != metrics:
         metrics |= {f"{name}/first_scores": value for name, value in first_scores.items()}
-    metrics |= {f"AP@C{n}/by_hand": numbers["AP"] for n, numbers in enumerate(curve.by_hand)}
+    metrics |= {f"{name}@C{n}/by_hand": of[name] for n, of in enumerate(curve.by_hand) for name in SHOWN_AT_CLICKS}
     manual = [numbers["AP"] for numbers in curve.by_hand]
     metrics |= {f"gain_by_click@C{n}": _gain(manual[n], manual[0]) for n in range(1, len(manual))}
     metrics |= {f"mean_oks@C{n}": value for n, value in enumerate(curve.mean_oks)}
@@ -218,7 +218,7 @@ def _ranked_metrics(
     metrics: Metrics = {f"{name}@C{n}": of[name] for n, of in enumerate(answered) for name in SHOWN_AT_CLICKS}
     metrics |= {f"box/{name}@C{n}": of[name] for n, of in enumerate(boxes) for name in SHOWN_AT_CLICKS}
     for n in range(1, len(answered)):
-        metrics[f"AP@C{n}/unanswered"] = unanswered[n]["AP"]
+        metrics |= {f"{name}@C{n}/unanswered": unanswered[n][name] for name in SHOWN_AT_CLICKS}
         metrics[f"gain_by_loop@C{n}"] = _gain(answered[n]["AP"], by_hand[n]["AP"])
         metrics[f"gain_by_answer@C{n}"] = _gain(answered[n]["AP"], unanswered[n]["AP"])
     return metrics

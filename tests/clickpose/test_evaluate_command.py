@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from clickpose.__main__ import app
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.evaluation_outputs import name_curves
+from clickpose.commands.paper_tables import COLUMNS, model_and_manual
 from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
 from clickpose.evaluation import Simulation, evaluate
 from clickpose.model import ClickPose, tiny
@@ -180,3 +181,14 @@ def test_crowded_pictures_are_scored_apart_where_the_data_tell_which_they_are(fo
         (tmp_path / name).symlink_to(folder / name)
     metrics = run_json(tmp_path)
     assert metrics["hard/AP"] == metrics["AP"] and "easy/AP" not in metrics
+
+
+def test_the_paper_s_tables_show_every_model_by_hand_and_the_gain_of_the_last_answer() -> None:
+    curve = {f"{key}@C{n}{of}": 0.5 for key in COLUMNS for n in (0, 1) for of in ("", "/by_hand", "/unanswered")}
+    ours = curve | {"AP@C1": 0.75, "AP_M@C1": -1.0, "box/AP@C0": 0.25, "box/AP@C1": 0.2}
+    table = model_and_manual({"worst": ours}, {"movenet": {"worst": curve | {"AP@C1/by_hand": 0.625}}})
+    rows = {name: list(numbers) for name, *numbers in zip(*(column.cells for column in table.columns), strict=True)}
+    assert list(rows) == ["model", "movenet", "model + manual, C1", "movenet + manual, C1", "Click-Pose-C1"]
+    assert rows["movenet + manual, C1"] == ["0.625", "0.500", "0.500", "0.500", "0.500", ""]
+    same = "0.500\n(+0.000)"
+    assert rows["Click-Pose-C1"] == ["0.750\n(+0.250)", same, same, "-", same, "0.200\n(-0.050)"]
