@@ -12,7 +12,7 @@ from rich.console import Console
 from clickpose.commands import evaluation_tables as tables
 from clickpose.commands.paper_tables import model_and_manual
 from clickpose.evaluation.overlays import Overlay
-from clickpose.evaluation.plots import click_bars, click_curve
+from clickpose.evaluation.plots import click_bars, click_curve, time_bars
 from clickpose.evaluation.report import Metrics
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.times import AnnotationTimes
@@ -56,11 +56,23 @@ def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
 
 
 def write_figures(folder: Path, version: str, measured: EvaluationResult) -> None:
-    """Write the click curve, and bars of clicks."""
+    """Write the click curve, and bars of clicks and of the annotators' time."""
     metrics = name_curves(version, measured.ours, measured.theirs)
     folder.mkdir(parents=True, exist_ok=True)
     click_curve(metrics).savefig(folder / "click-curve.png", dpi=150)
     click_bars(metrics).savefig(folder / "clicks.png", dpi=150)
+    if seconds := name_times(measured.times):
+        time_bars(seconds).savefig(folder / "seconds.png", dpi=150)
+
+
+def name_times(times: Sequence[AnnotationTimes]) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of seconds per person: of each model, and of its annotators if several."""
+    names = [f"{one.model_version or 'nothing'}{one.annotator and ', '}{one.annotator}" for one in times]
+    return {
+        name: (one.mean_s, one.deviation_s or 0.0)
+        for name, one in zip(names, times, strict=True)
+        if one.mean_s is not None
+    }
 
 
 def name_curves(

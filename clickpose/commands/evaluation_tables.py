@@ -145,14 +145,27 @@ def costs(ours: Ours) -> Table:
 
 
 def seconds(times: Sequence[AnnotationTimes]) -> Table:
-    """Show the times of annotators, by the model that they started from."""
-    columns = ("annotations", "persons", "seconds per person", "clicks per person", "seconds per click")
+    """Show the times of annotators, by the model that they started from (table 1 of the paper)."""
+    columns = (
+        "annotations",
+        "persons",
+        "seconds per person",
+        "of annotators",
+        "clicks per person",
+        "seconds per click",
+    )
     table = new_table("Label Studio's clock", "started from", *columns)
     for one in times:
-        values = (one.seconds_per_person, one.clicks_per_person, one.seconds_per_click)
+        values = (one.clicks_per_person, one.seconds_per_click)
         table.add_row(
-            one.model_version or "nothing", str(one.num_annotations), str(one.num_persons), *map(short, values)
+            f"  {one.annotator}" if one.annotator else one.model_version or "nothing",
+            str(one.num_annotations),
+            str(one.num_persons),
+            f"{short(one.mean_s)} ± {short(one.deviation_s)}",
+            f"± {short(one.deviation_of_annotators_s)}" if not one.annotator else "",
+            *map(short, values),
         )
-    untimed = sum(one.num_untimed for one in times)
-    table.caption = f"{untimed} annotations without a time left out" if untimed else None
+    table.caption = "seconds per person: mean and standard deviation of annotations; that of the annotators' means."
+    if untimed := sum(one.num_untimed for one in times if not one.annotator):
+        table.caption += f" {untimed} annotations without a time left out."
     return table

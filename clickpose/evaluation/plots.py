@@ -1,4 +1,4 @@
-"""Figures of results: poses on a photograph, the click curve, bars of clicks, and how reliable scores are.
+"""Figures of results: poses on a photograph, the click curve, bars of clicks and of time, and how reliable scores are.
 
 Figures are made without pyplot, so nothing is shown, kept open or shared between threads; save one with
 ``figure.savefig(path)``. Matplotlib is imported when a figure is made.
@@ -142,6 +142,21 @@ def _plot_bars(axes: Axes, metrics: Mapping[str, Metrics], pattern: str, by_hand
         bars = axes.bar(left, [numbers.get(goal, np.nan) for goal in goals], width, label=label, color=color)
         axes.bar_label(bars, fmt="%.1f", fontsize=7)
     axes.set_xticks(range(len(goals)), [f".{goal}" for goal in goals])
+
+
+def time_bars(seconds: Mapping[str, tuple[float, float]]) -> Figure:
+    """Plot seconds per person by name: mean and standard deviation (figure 2 of the paper)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2 + 1.2 * len(seconds), 4.5), layout="constrained")
+    axes = figure.subplots()
+    means, deviations = zip(*seconds.values(), strict=True)
+    bars = axes.bar(list(seconds), means, 0.6, yerr=deviations, capsize=4)
+    axes.bar_label(bars, fmt="%.1f", label_type="center", color="white")
+    axes.tick_params(axis="x", rotation=20)
+    axes.set(ylabel="seconds per person")
+    axes.set_ylim(bottom=0)
+    return figure
 
 
 def reliability_plot(by_name: Mapping[str, Sequence[Bin]]) -> Figure:

@@ -124,8 +124,10 @@ def test_seconds_come_from_label_studio(folder: Path, tmp_path: Path) -> None:
     result = make_prediction([pose], CROWDPOSE14, (320, 240), model_version="v1")["result"]
     annotation = {"id": 1, "result": result, "lead_time": 7.5}
     (tmp_path / "export.json").write_text(json.dumps([{"id": 1, "data": {"image": "a"}, "annotations": [annotation]}]))
-    (times,) = run_json(folder, "--label-studio-export", str(tmp_path / "export.json"))["label_studio"]
-    assert (times["model_version"], times["seconds_per_person"]) == ("v1", 7.5)
+    options = ["--label-studio-export", str(tmp_path / "export.json"), "--plots", str(tmp_path / "plots")]
+    (times,) = run_json(folder, *options)["label_studio"]
+    assert (times["model_version"], times["seconds_per_person"], times["mean_s"]) == ("v1", 7.5, 7.5)
+    assert Image.open(tmp_path / "plots" / "seconds.png").width > 300
 
 
 def test_what_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:

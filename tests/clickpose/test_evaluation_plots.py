@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from clickpose.annotations import Pose
-from clickpose.evaluation.plots import click_bars, click_curve, draw_poses
+from clickpose.evaluation.plots import click_bars, click_curve, draw_poses, time_bars
 from clickpose.skeleton import Skeleton
 
 SKELETON = Skeleton("stick", ("top", "end"), (0.1, 0.1), links=((0, 1),))
@@ -81,6 +81,13 @@ def test_bars_keep_the_published_measure_apart(tmp_path: Path) -> None:
     assert [bar.get_height() for bar in per_person.patches] == [2.0, 4.0]
     figure.savefig(tmp_path / "bars.png")
     assert Image.open(tmp_path / "bars.png").width > 100
+
+
+def test_bars_of_time_have_the_deviation_on_top() -> None:
+    figure = time_bars({"by hand": (30.0, 4.0), "model": (10.0, 0.0)})
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [30.0, 10.0]
+    ((low, high), _) = (segment[:, 1].tolist() for segment in figure.axes[0].collections[0].get_segments())
+    assert (low, high) == (26.0, 34.0)
 
 
 def test_matplotlib_is_imported_only_for_a_figure() -> None:

@@ -46,7 +46,17 @@ def test_seconds_are_divided_among_persons_and_among_what_humans_set(
     tmp_path: Path, skeleton: Skeleton, submitted: Any
 ) -> None:
     (times,) = read_times(export(tmp_path, submitted(2, 3, 30.0), submitted(1, 0, 6.0)), skeleton)
-    assert times == AnnotationTimes("v1", num_annotations=2, num_untimed=0, num_persons=3, num_clicks=6, seconds=36.0)
+    assert times == AnnotationTimes(
+        "v1",
+        annotator="",
+        num_annotations=2,
+        num_untimed=0,
+        num_persons=3,
+        num_clicks=6,
+        seconds=36.0,
+        mean_s=10.5,  # of 15 and 6 seconds per person
+        deviation_s=pytest.approx(4.5 * 2**0.5),
+    )
     assert (times.seconds_per_person, times.seconds_per_click, times.clicks_per_person) == (12.0, 6.0, 2.0)
     assert json.loads(json.dumps(times.to_dict()))["seconds_per_person"] == 12.0
 
@@ -55,6 +65,25 @@ def test_each_model_has_its_own_row(tmp_path: Path, skeleton: Skeleton, submitte
     path = export(tmp_path, submitted(1, 1, 9.0), submitted(1, 17, 60.0, ""), submitted(1, 1, 5.0, "v0"))
     times = {one.model_version: one.seconds for one in read_times(path, skeleton)}
     assert times == {"": 60.0, "v0": 5.0, "v1": 9.0}
+
+
+def test_annotators_of_the_same_task_are_kept_apart(tmp_path: Path, skeleton: Skeleton, submitted: Any) -> None:
+    path = export(tmp_path, submitted(1, 1, 4.0), submitted(1, 1, 8.0))
+    (first, second), others = json.loads(path.read_text()), (3.0, 5.0)
+    first["annotations"][0]["completed_by"] = second["annotations"][0]["completed_by"] = {"email": "ada"}
+    for task, seconds in zip((first, second), others, strict=True):
+        other = {**task["annotations"][0], "id": 10 * task["id"], "lead_time": seconds}
+        task["annotations"].append(other | {"completed_by": {"email": "bob"}})
+    first["annotations"].append({**first["annotations"][0], "id": 30, "was_cancelled": True})
+    path.write_text(json.dumps([first, second]))
+    together, ada, bob = read_times(path, skeleton)
+    assert [(one.annotator, one.num_annotations, one.mean_s) for one in (together, ada, bob)] == [
+        ("", 4, 5.0),
+        ("ada", 2, 6.0),
+        ("bob", 2, 4.0),
+    ]
+    assert together.deviation_of_annotators_s == pytest.approx(2**0.5)
+    assert ada.deviation_s == pytest.approx(8**0.5) and ada.deviation_of_annotators_s is None
 
 
 def test_an_annotation_without_a_time_is_counted_apart(tmp_path: Path, skeleton: Skeleton, submitted: Any) -> None:
