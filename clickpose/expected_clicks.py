@@ -1,4 +1,4 @@
-"""The expected number of clicks of an image, before it is corrected."""
+"""How much of an image has to be corrected, before a person has looked at it."""
 
 from __future__ import annotations
 
@@ -19,3 +19,17 @@ def expected_clicks(shown: Sequence[Pose], missed: Sequence[float] = ()) -> floa
     """
     wrong = sum(float((1 - pose.scores)[pose.visibility != ABSENT].sum()) for pose in shown)
     return wrong + float(sum(missed))
+
+
+def share_right(shown: Sequence[Pose], clicks: float) -> float:
+    """Return the share of shown keypoints that need no click.
+
+    Args:
+        shown: the persons shown.
+        clicks: expected clicks for the whole image; those that add persons count, too.
+
+    Returns:
+        In [0, 1]. Without a person shown it is 1 minus the expected number of missed persons.
+    """
+    num_keypoints = sum(int((pose.visibility != ABSENT).sum()) for pose in shown)
+    return max(0.0, 1.0 - clicks / max(num_keypoints, 1))

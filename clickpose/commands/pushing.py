@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from clickpose.errors import LabelStudioError, StoreError
 from clickpose.evaluation import convert_poses
+from clickpose.expected_clicks import share_right
 from clickpose.skeleton import Skeleton
 from integrations.coco import person_categories, read_coco
 from integrations.coco_results import read_results
@@ -37,7 +38,8 @@ def predicted_pictures(prelabels: str) -> PredictedPictures:
         addresses = Addresses(client, project, serve_from)
         for found in read_prelabels(prelabels):
             name, address = found.picture.name, addresses.of(found.uri, found.picture.name)
-            yield PredictedPicture(name, address, found.size_wh, found.poses, found.model_version)
+            score = share_right(found.poses, found.expected_clicks)
+            yield PredictedPicture(name, address, found.size_wh, found.poses, found.model_version, score)
 
     return pictures
 

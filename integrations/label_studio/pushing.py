@@ -17,13 +17,17 @@ from integrations.label_studio.tasks import make_prediction, make_task
 
 @dataclass(frozen=True)
 class PredictedPicture:
-    """An image by its name below the root, its address, its size, and the poses that a model found."""
+    """An image by its name below the root, its address, its size, and the poses that a model found.
+
+    ``score`` orders tasks as ``make_prediction`` says.
+    """
 
     name: str
     address: str
     size_wh: tuple[int, int]
     poses: Sequence[Pose]
     model_version: str
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ def _predict(picture: PredictedPicture, skeleton: Skeleton) -> dict[str, Any]:
             f"{picture.name}: its poses do not have the {len(skeleton)} keypoints of skeleton {skeleton.name!r}:"
             " give the model that made them"
         )
-    return make_prediction(picture.poses, skeleton, picture.size_wh, model_version=picture.model_version)
+    return make_prediction(
+        picture.poses, skeleton, picture.size_wh, model_version=picture.model_version, score=picture.score
+    )
 
 
 class _KnownTasks:

@@ -93,9 +93,9 @@ def make_prediction(
 
 
 def mean_confidence(poses: Sequence[Pose]) -> float:
-    """Return the mean confidence of all keypoints in [0, 1]; 0 without a person."""
+    """Return the mean confidence of all keypoints in [0, 1]; 1 without a person: there is nothing to correct."""
     found = [pose.scores.mean() for pose in poses if not is_gap(pose)]
-    return float(np.mean(found)) if found else 0.0
+    return float(np.mean(found)) if found else 1.0
 
 
 def read_export(

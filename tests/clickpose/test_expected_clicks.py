@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clickpose.annotations import ABSENT, Pose
-from clickpose.expected_clicks import expected_clicks
+from clickpose.expected_clicks import expected_clicks, share_right
 from clickpose.poses import new_pose
 
 
@@ -27,3 +27,14 @@ def test_doubts_about_keypoints_and_missed_persons_add_up() -> None:
 def test_an_absent_keypoint_takes_no_click() -> None:
     pose = dataclasses.replace(person(0.5, 0.5), visibility=np.array([ABSENT, 2]))
     assert expected_clicks([pose]) == pytest.approx(0.5)
+
+
+def test_a_surely_empty_image_is_right_and_one_with_a_hidden_person_is_not() -> None:
+    assert share_right([], clicks=0.0) == 1.0
+    assert share_right([], clicks=0.4) == pytest.approx(0.6)
+    assert share_right([], clicks=3.0) == 0.0
+
+
+def test_the_share_right_is_the_mean_chance_of_what_is_shown() -> None:
+    shown = [person(0.9, 0.5), person(0.75, 1.0)]
+    assert share_right(shown, expected_clicks(shown)) == pytest.approx(np.mean([0.9, 0.5, 0.75, 1.0]))

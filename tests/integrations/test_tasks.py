@@ -108,7 +108,7 @@ def test_prediction_scores_the_confidence_of_its_keypoints(skeleton: Skeleton, m
     sure = replace(make_pose(), scores=np.full(17, 0.9, np.float32))
     prediction = make_prediction([make_pose(), sure], skeleton, SIZE_WH, model_version="v1")
     assert prediction["score"] == pytest.approx(0.7)
-    assert make_prediction([], skeleton, SIZE_WH, model_version="v1")["score"] == 0.0
+    assert make_prediction([], skeleton, SIZE_WH, model_version="v1")["score"] == 1.0  # nothing to correct
     assert make_prediction([sure], skeleton, SIZE_WH, model_version="v1", score=0.1)["score"] == 0.1
 
 
