@@ -68,7 +68,7 @@ class Work {
   toString() {
     const { all, open } = this.people;
     const place = all.indexOf(this.focus.person) + 1;
-    const who = place ? `person ${place} of ${all.length}` : `${all.length} persons`;
+    const who = place ? `person ${place} of ${all.length}` : all.length === 1 ? "1 person" : `${all.length} persons`;
     return open.length || !all.length ? `${who}, ${all.length - open.length} accepted` : "all accepted: Enter submits";
   }
 }
