@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clickpose.errors import ClickPoseError
+from pipeline.lost_cluster import end_when_gone
 
 OBJECT_STORE_BYTES = 200 * 2**20  # only names and counts are sent between our workers, never images
 MIN_CPUS = 4  # Ray Data stalls silently when its actors hold every logical CPU; these are only counted, not bound
@@ -27,7 +28,8 @@ def connect() -> None:
     """Connect this process to Ray, unless it is connected already.
 
     A cluster started here ends with the process. It is protected by Ray's own token, in the home folder. Of Ray's
-    messages only warnings are shown, without those about its token and its progress bars.
+    messages only warnings are shown, without those about its token and its progress bars. If a cluster that was joined
+    dies, this process ends: see ``lost_cluster``.
 
     Raises:
         ClickPoseError: the cluster that ``RAY_ADDRESS`` names does not answer or refuses the connection.
@@ -59,6 +61,7 @@ def connect() -> None:
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ClickPoseError(f"the Ray cluster at {address} cannot be joined: {reason}") from error
+    end_when_gone(address, answers)
 
 
 def disconnect() -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import grpc
 import pytest
 
 from clickpose.errors import ClickPoseError
-from pipeline import cluster
+from pipeline import cluster, lost_cluster
 from pipeline.cluster import answers, connect, started_here
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,33 @@ def test_a_ray_that_was_started_here_and_is_gone_is_passed_over(
     (tmp_path / cluster.ADDRESS_FILE).parent.mkdir()
     (tmp_path / cluster.ADDRESS_FILE).write_text(dead)
     assert started_here() is None
+
+
+def test_a_cluster_that_dies_ends_the_process_with_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.5)
+    monkeypatch.setattr(lost_cluster, "CHECK_S", 0.1)
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("os._exit", leave)
+    server = grpc.server(ThreadPoolExecutor(1))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    threading.Timer(0.5, lambda: server.stop(None)).start()
+    with pytest.raises(SystemExit) as ended:
+        lost_cluster._watch(address, answers)
+    assert ended.value.code == os.EX_UNAVAILABLE
+    said = capsys.readouterr().err
+    assert said == f"clickpose: the Ray cluster at {address} is gone: run the same command again to resume\n"
+
+
+def test_nothing_ends_a_process_that_has_left_its_cluster(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost_cluster, "CHECK_S", 0.0)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    lost_cluster._watch(dead, answers)
 
 
 LEAVE_WITH_HANGING_AGENTS = """
