@@ -12,9 +12,10 @@ from urllib.parse import quote, unquote
 
 from PIL import Image
 
-from clickpose.annotations import AnnotatedImage, AnnotationSet
+from clickpose.annotations import AnnotatedImage, AnnotationSet, convert_set
 from clickpose.errors import ImageError
 from clickpose.images import Findings, open_fitted
+from clickpose.skeleton import Skeleton
 from integrations.coco import read_coco, write_coco
 from pipeline.pictures import picture_exists, read_picture
 from pipeline.store import Store
@@ -78,6 +79,14 @@ def read_annotations(uri: str | Path, *, category: str | None = None, skip_bad: 
     with tempfile.TemporaryDirectory() as local:
         (Path(local) / name).write_bytes(Store(folder).read_bytes(name))
         return read_coco(Path(local) / name, category=category, skip_bad=skip_bad)
+
+
+def in_skeleton(annotations: AnnotationSet, skeleton: Skeleton, source: str | Path) -> AnnotationSet:
+    """Convert a data set to another skeleton by keypoint name; log which keypoints are left out, if any."""
+    if missing := set(annotations.skeleton.keypoints) - set(skeleton.keypoints):
+        names = ", ".join(name for name in annotations.skeleton.keypoints if name in missing)
+        logger.warning("%s: skeleton %r has no %s: they are left out", source, skeleton.name, names)
+    return convert_set(annotations, skeleton)
 
 
 def fit_records(annotations: AnnotationSet, pictures: PictureFolder, *, skip_bad: bool) -> AnnotationSet:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from clickpose.annotations import AnnotatedImage, AnnotationSet, convert_set
+from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
 from clickpose.training.targets import is_trained_on
-from pipeline.dataset import PictureFolder, read_annotations
+from pipeline.dataset import PictureFolder, in_skeleton, read_annotations
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def open_mixture(sources: Sequence[DataSource], skeleton: Skeleton, *, skip_bad:
     """
     parts = []
     for number, source in enumerate(sources):
-        found = convert_set(read_annotations(source.annotations, category=source.category, skip_bad=skip_bad), skeleton)
+        found = read_annotations(source.annotations, category=source.category, skip_bad=skip_bad)
+        found = in_skeleton(found, skeleton, source.annotations)
         images = _some([image for image in found.images if any(map(is_trained_on, image.persons))], source)
         named = tuple(replace(image, file_name=f"{number}/{image.file_name}") for image in images)
         parts.append(AnnotationSet(skeleton, named))

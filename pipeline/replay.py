@@ -64,6 +64,8 @@ def weigh(new: DataSource, replayed: list[DataSource], share: float) -> tuple[Da
     """Give the replayed sources ``share`` in (0, 1) of every epoch, each by its number of images."""
     sizes = [len(read_annotations(source.annotations, skip_bad=True)) for source in replayed]
     if not sum(sizes):
+        if replayed:
+            logger.info("nothing is replayed: there are no images in %s", ", ".join(s.annotations for s in replayed))
         return (new,)
     sized = [
         replace(source, weight=share * size / sum(sizes)) for source, size in zip(replayed, sizes, strict=True) if size

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clickpose.annotations import AnnotationSet, convert_set
+from clickpose.annotations import AnnotationSet
 from clickpose.checkpoints.model_folder import Network
 from clickpose.evaluation.click_cost import CostMeter
 from clickpose.evaluation.report import ShownPrecision
 from clickpose.evaluation.visits import visit_images
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
-from pipeline.dataset import PictureFolder, fit_records, read_annotations
+from pipeline.dataset import PictureFolder, fit_records, in_skeleton, read_annotations
 from pipeline.mixture import DataSource
 
 GOAL = 0.85  # OKS of a person
@@ -41,7 +41,7 @@ class Validation:
         """
         found = read_annotations(source.annotations, category=source.category, skip_bad=skip_bad)
         images = PictureFolder(source.images)
-        return cls(fit_records(convert_set(found, skeleton), images, skip_bad=skip_bad), images)
+        return cls(fit_records(in_skeleton(found, skeleton, source.annotations), images, skip_bad=skip_bad), images)
 
     def measure(self, network: Network) -> dict[str, float]:
         """Return AP of the persons shown, and clicks per person with the model's answers and by hand."""

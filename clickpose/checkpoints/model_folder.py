@@ -80,11 +80,11 @@ def load_model(folder: str | Path) -> LoadedModel:
     if missing:
         raise InvalidModel(f"{folder} is not a model folder: {', '.join(missing)} missing")
     try:
-        network = build_network(json.loads((folder / CONFIG).read_text()))
-        skeleton = Skeleton.from_dict(json.loads((folder / SKELETON).read_text()))
+        network = build_network(json.loads((folder / CONFIG).read_bytes()))
+        skeleton = Skeleton.from_dict(json.loads((folder / SKELETON).read_bytes()))
         weights = load_file(folder / WEIGHTS)
         metrics = folder / METRICS
-        numbers = json.loads(metrics.read_text()) if metrics.is_file() else {}
+        numbers = json.loads(metrics.read_bytes()) if metrics.is_file() else {}
     except (OSError, ValueError, TypeError, SafetensorError, ClickPoseError) as error:
         raise InvalidModel(f"{folder} cannot be read: {error}") from error
     if len(skeleton) != network.config.num_keypoints:

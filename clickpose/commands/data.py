@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.errors import StoreError
+
+if TYPE_CHECKING:
+    from pipeline.store import Store
 
 data = typer.Typer(no_args_is_help=True, help="Look at the annotations in a store, and name gold images.")
 Where = Annotated[str, typer.Option("--store", help="Folder or URI of the store.")]
@@ -28,6 +31,8 @@ def gold(
     from pipeline.store import Store
 
     where, change = Store(store), forget_gold if remove else name_gold
+    if unknown := set(images or ()) - (named_gold(where) if remove else _annotated(where)):
+        typer.echo(f"{'not gold' if remove else 'not annotated yet'}: {', '.join(sorted(unknown))}", err=True)
     named = change(where, images) if images else named_gold(where)
     typer.echo("\n".join(sorted(named)) or "no image is named as gold")
     write_json(json, {"gold": sorted(named)})
@@ -79,6 +84,14 @@ def diff(
         typer.echo(f"~ {one.file_name}: {counts}, {one.keypoints_changed} keypoints changed")
     typer.echo(f"{len(found.added)} images added, {len(found.removed)} removed, {len(found.changed)} changed")
     write_json(json, asdict(found))
+
+
+def _annotated(store: Store) -> set[str]:
+    """Return the file names in the current snapshot."""
+    from pipeline.snapshot import current_snapshot, load_snapshot
+
+    current = current_snapshot(store)
+    return {image.file_name for image in load_snapshot(store, current).annotations.images} if current else set()
 
 
 def _current(store: str) -> str:

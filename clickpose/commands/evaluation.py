@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clickpose.annotations import AnnotationSet, convert_set, only_keypoints
+from clickpose.annotations import AnnotationSet, only_keypoints
 from clickpose.commands import evaluation_outputs as outputs
 from clickpose.commands.evaluation_options import EvaluateOptions
 from clickpose.commands.evaluation_outputs import PUBLISHED_STRATEGIES, EvaluationResult
@@ -21,7 +21,7 @@ from clickpose.skeleton import Skeleton
 from integrations.coco import person_categories, read_coco
 from integrations.coco_results import read_results
 from integrations.label_studio.times import read_times
-from pipeline.dataset import PictureFolder, fit_records
+from pipeline.dataset import PictureFolder, fit_records, in_skeleton
 from pipeline.progress import progress
 
 NUM_OVERLAYS = 6
@@ -89,7 +89,7 @@ def measure(
 
 
 def _convert(truth: AnnotationSet, skeleton: Skeleton, options: EvaluateOptions) -> AnnotationSet:
-    annotations = convert_set(truth, skeleton)
+    annotations = in_skeleton(truth, skeleton, options.data)
     if options.keypoints is not None:
         annotations = only_keypoints(annotations, skeleton.select(options.keypoints))
     if truth.num_persons and not annotations.num_persons:

@@ -50,23 +50,25 @@ def predict_anew(project: Project, store: Store, version: str, *, num_workers: i
             return 0
         prelabel(list(waiting), out, model, PrelabelOptions(num_workers=num_workers))
         rows = [
-            {**make_prediction(found.poses, skeleton, found.size_wh, model_version=version), "task": waiting[found.uri]}
+            {**make_prediction(found.poses, skeleton, found.size_wh, model_version=version), "task": task}
             for found in read_prelabels(out)
-            if found.uri in waiting
+            for task in waiting.get(found.uri, ())
         ]
         client.add_predictions(number, rows)
         client.show_predictions_of(number, version)
-    logger.info("%d tasks without an annotation have predictions of %s", len(rows), version)
+    total = sum(map(len, waiting.values()))
+    logger.info("%d of %d tasks without an annotation have predictions of %s", len(rows), total, version)
     return len(rows)
 
 
-def waiting_tasks(client: LabelStudio, project: int, images: str, version: str) -> dict[str, int]:
+def waiting_tasks(client: LabelStudio, project: int, images: str, version: str) -> dict[str, list[int]]:
     """Return the tasks without annotation and without predictions of a version, by the path or URI of their image."""
     from clickpose.annotations import AnnotatedImage
     from pipeline.dataset import PictureFolder
     from pipeline.pictures import full_name, picture_exists
 
-    folder, waiting, elsewhere = PictureFolder(images), {}, 0
+    folder, elsewhere = PictureFolder(images), 0
+    waiting: dict[str, list[int]] = {}
     for task in client.tasks(project):
         name = (task.get("data") or {}).get("file_name")
         versions = {prediction.get("model_version") for prediction in task.get("predictions") or ()}
@@ -74,7 +76,7 @@ def waiting_tasks(client: LabelStudio, project: int, images: str, version: str) 
             continue
         uri = full_name(folder.name_of(AnnotatedImage(0, str(name), (1, 1)))) if name else ""
         if uri and picture_exists(uri):
-            waiting[uri] = int(task["id"])
+            waiting.setdefault(uri, []).append(int(task["id"]))
         else:
             elsewhere += 1
     if elsewhere:

@@ -5,6 +5,7 @@ interface.py      the XML that says what can be labelled, and with which keys
 regions.py        poses written as regions
 points.py         single regions read, and what a human did to a point
 people.py         regions read as people; submitted.py reads a whole annotation, where nothing may be lost
+foreign.py        what other projects have in an annotation: several images, other boxes, other choices
 provenance.py     for every keypoint of an annotation, whether a human or a model placed it
 times.py          seconds per person, by Label Studio's clock
 tasks.py          tasks: images with predictions to import, annotations to learn from

@@ -148,15 +148,25 @@ class PersonalToken(httpx.Auth):
         answer = yield exchange
         if answer.is_error:
             raise LabelStudioError(f"{self.url} refused the personal access token with status {answer.status_code}")
-        self.access = str(answer.json()["access"])
+        self.access = _access_in(answer, self.url)
         request.headers["Authorization"] = f"Bearer {self.access}"
         yield request
 
 
+def _access_in(answer: httpx.Response, url: str) -> str:
+    """Return the short-lived token of an answer; a page to log in, of a proxy in between, has none."""
+    try:
+        return str(answer.json()["access"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabelStudioError(f"{url} did not exchange the personal access token: is that Label Studio?") from error
+
+
 def _explanation(response: httpx.Response) -> str:
     """Return Label Studio's own explanation of an error, else the start of its answer."""
+    if response.has_redirect_location:
+        return f"it redirects to {redacted(response.headers['location'])}; give the address that it has now"
     try:
         body = response.json()
         return str(body.get("validation_errors") or body["detail"])
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return response.text[:300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,8 @@ from clickpose.skeleton import Skeleton
 from integrations.store import CURRENT, HISTORY, MODELS, VERSION, explained, line_to, open_filesystem
 
 MAX_POINTER_BYTES = 1000
+
+logger = logging.getLogger(__name__)
 
 
 class ModelSource:
@@ -51,7 +54,8 @@ class ModelSource:
             return []
         try:
             line = line_to(version, json.loads(_read(f"{self.uri}/{HISTORY}")))
-        except (StoreError, ValueError, LookupError, TypeError):
+        except (StoreError, ValueError, LookupError, TypeError) as error:
+            logger.warning("%s/%s does not tell which models came before %s: %s", self.uri, HISTORY, version, error)
             return []
         return [name for name in map(str, reversed(line[:-1])) if VERSION.fullmatch(name)]
 

@@ -95,8 +95,10 @@ class ModelWatch:
     async def _fall_back(self, refused: str) -> None:
         """Serve the newest earlier version that can be served, if there is one."""
         for version in await asyncio.to_thread(self.source.versions_before, refused):
-            with suppress(InvalidModel, StoreError):
+            try:
                 return self._swap(await self._load(version))
+            except (InvalidModel, StoreError) as error:
+                logger.warning("model %s cannot be served instead of %s: %s", version, refused, error)
 
     async def _load(self, version: str) -> ServedModel:
         """Load a model in a thread of low priority, while the current one answers."""

@@ -52,6 +52,20 @@ def test_refused_personal_token_is_explained() -> None:
         client.task(1)
 
 
+def test_a_page_to_log_in_is_no_token() -> None:
+    client = make_client(lambda request: httpx.Response(200, text="<html>Log in</html>"), PERSONAL_TOKEN)
+    with pytest.raises(LabelStudioError, match="http://studio did not exchange the personal access token"):
+        client.task(1)
+
+
+def test_a_server_that_moved_is_told_with_its_new_address() -> None:
+    client = make_client(lambda request: httpx.Response(301, headers={"location": "https://studio/api/tasks/1/?t=x"}))
+    with pytest.raises(
+        LabelStudioError, match=r"status 301: it redirects to https://studio/api/tasks/1/\?\.\.\.; give"
+    ):
+        client.task(1)
+
+
 def test_tasks_come_from_every_page_and_since_the_watermark() -> None:
     asked: list[httpx.QueryParams] = []
 

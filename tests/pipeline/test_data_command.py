@@ -18,7 +18,8 @@ def run(*words: str) -> str:
 def test_gold_images_are_named_listed_and_removed(tmp_path: Path) -> None:
     store = ["--store", str(tmp_path)]
     assert run("gold", *store) == "no image is named as gold\n"
-    run("gold", *store, "b.jpg", "a b.jpg")
+    assert "not annotated yet: a b.jpg, b.jpg" in run("gold", *store, "b.jpg", "a b.jpg")
     assert run("gold", *store) == "a b.jpg\nb.jpg\n"
     run("gold", *store, "--remove", "b.jpg")
+    assert "not gold: c.jpg" in run("gold", *store, "--remove", "c.jpg")
     assert named_gold(Store(tmp_path)) == {"a b.jpg"}

@@ -46,6 +46,14 @@ def test_each_source_has_its_share(folders: list[Path]) -> None:
     assert sources_of(mixture.epoch(8, (0,))) == {"0": 2, "1": 6}
 
 
+def test_keypoints_that_the_model_does_not_have_are_named_in_the_log(
+    folders: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    mix(folders)
+    file = folders[1] / "data.json"
+    assert caplog.messages == [f"{file}: skeleton 'coco17' has no head, neck: they are left out"]
+
+
 def test_an_epoch_without_a_size_goes_once_through_the_first_source(folders: list[Path]) -> None:
     epoch = mix(folders, 2, 1).epoch(None, (0,))
     assert sources_of(epoch) == {"0": 4, "1": 2}

@@ -49,14 +49,18 @@ def test_only_tasks_that_wait_get_a_prediction_and_only_once(
 ) -> None:
     pictures = make_pictures("a.png", "b c.png", "deep/d.png")
     client = LabelStudio(
-        task(1, "a.png", annotations=[{"id": 11}]), task(2, "b c.png"), task(3, "deep/d.png"), task(4, "upload/x.png")
+        task(1, "a.png", annotations=[{"id": 11}]),
+        task(2, "b c.png"),
+        task(3, "deep/d.png"),
+        task(4, "upload/x.png"),
+        task(6, "b c.png"),
     )
     monkeypatch.setattr(command, "connect", lambda url: nullcontext(client))
     version = Registry(store).current()
     project = Project("http://localhost", "Poses", str(pictures))
 
-    assert predict_anew(project, store, version) == 2
-    assert {number: len(one["predictions"]) for number, one in client.by_id.items()} == {1: 0, 2: 1, 3: 1, 4: 0}
+    assert predict_anew(project, store, version) == 3
+    assert {number: len(one["predictions"]) for number, one in client.by_id.items()} == {1: 0, 2: 1, 3: 1, 4: 0, 6: 1}
     assert client.by_id[2]["predictions"][0]["model_version"] == version == client.shown
     assert "1 tasks keep their predictions" in caplog.text
 

@@ -109,7 +109,7 @@ def test_a_model_that_cannot_be_served_is_loaded_only_once(
 
 
 def test_a_replica_that_starts_while_the_promoted_model_is_broken_serves_the_previous_one(
-    store: Path, skeleton: Skeleton, load_fake: Load, point_to: PointTo
+    store: Path, skeleton: Skeleton, load_fake: Load, point_to: PointTo, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
         for wanted in ("v2", "other", "broken"):
@@ -119,16 +119,21 @@ def test_a_replica_that_starts_while_the_promoted_model_is_broken_serves_the_pre
             await models.follow()
             assert (models.version, models.refused) == ("v2", "broken")
             assert "broken" in models.problem
+        assert "model other cannot be served instead of broken" in caplog.text
 
     asyncio.run(story())
 
 
 @pytest.mark.parametrize("history", [None, "no JSON", "{}", '[{"line": []}]', '[{"line": ["../v1", "broken"]}]'])
-def test_without_a_valid_history_there_is_no_previous_model(store: Path, history: str | None) -> None:
+def test_without_a_valid_history_there_is_no_previous_model(
+    store: Path, history: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     (store / "models" / "history.json").unlink()
     if history is not None:
         (store / "models" / "history.json").write_text(history)
     assert ModelSource(store=str(store)).versions_before("broken") == []
+    is_readable = history is not None and history.endswith(("{}", '"broken"]}]'))
+    assert ("does not tell which models came before broken" in caplog.text) is not is_readable
 
 
 def test_an_unreachable_store_is_tried_again(store: Path, skeleton: Skeleton, load_fake: Load) -> None:
