@@ -26,6 +26,7 @@ retrain.py        one round: collect, snapshot, train, compare, promote if bette
 watch.py          unattended rounds
 round_plan.py     the plan of a round: champion, data, what both models are compared on
 open_round.py     a round on disk while it is running
+task_log.py       tasks of Label Studio as they were last read, so that only changes are read
 snapshot.py       annotations frozen under a name that follows from their content
 replay.py         data that the champion was trained on, so that a fine-tuned model does not forget it
 agreement.py      several annotators on one image

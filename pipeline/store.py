@@ -139,8 +139,10 @@ class Store:
         return folder_hashes(folder)
 
     def get_folder(self, name: str, folder: str | Path) -> None:
-        """Copy a folder of the store, with everything in it, to a local folder."""
-        for file in self._files(name):
+        """Copy a folder of the store, with everything in it, to a local folder; StoreError if there is none."""
+        if not self.exists(name):
+            raise StoreError(f"there is no folder {self.uri_of(name)}")
+        for file in self.files(name):
             target = Path(folder) / file
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self.read_bytes(f"{name}/{file}" if name else file))
@@ -159,11 +161,11 @@ class Store:
             found = self.filesystem.get_file_info(fs.FileSelector(self.path_of(name), allow_not_found=True))
         return [info for info in found if not info.base_name.startswith(".")]
 
-    def _files(self, name: str) -> list[str]:
-        """Names, relative to the folder, of every finished file below it."""
+    def files(self, name: str) -> list[str]:
+        """Return the sorted names, relative to a folder, of every finished file below it; none if it is missing."""
         root = self.path_of(name)
         with explained(self.uri_of(name), "listed"):
-            infos = self.filesystem.get_file_info(fs.FileSelector(root, recursive=True))
+            infos = self.filesystem.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
         files = [info.path[len(root) :].lstrip("/") for info in infos if info.type == fs.FileType.File]
         return sorted(file for file in files if not PurePosixPath(file).name.startswith("."))
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clickpose.errors import ClickPoseError, LabelStudioError, StoreError, Unauthorized
 from integrations.label_studio.policy import Policy
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from clickpose.skeleton import Skeleton
     from integrations.label_studio.client import LabelStudio
+    from integrations.label_studio.read_tasks import ReadTask
     from integrations.label_studio.tasks import Export, TaskAnnotation
     from pipeline.round_plan import Collected
     from pipeline.store import Store
@@ -45,9 +52,10 @@ def collect(
     url: str,
     title: str,
     model: Path,
+    store: Store,
     *,
     images: str | None = None,
-    fetch_into: Store | None = None,
+    fetch: bool = False,
     policy: Policy = Policy.latest,
 ) -> Collected:
     """Return every annotation of a project, in a model's skeleton; log what could not be read, by task.
@@ -56,8 +64,9 @@ def collect(
         url: of Label Studio.
         title: of the project.
         model: folder.
+        store: remembers what was read, so that the next call reads only what has changed; the caller holds its lease.
         images: folder or URI of the images, except those that were uploaded; None if Label Studio has them all.
-        fetch_into: store that receives the images that Label Studio has; None to leave them there.
+        fetch: copy images that only Label Studio has into the store.
         policy: which of several annotations of one task is used; see ``Policy``.
 
     Raises:
@@ -69,10 +78,11 @@ def collect(
 
     skeleton = load_model(model).skeleton
     with connect(url) as client:
-        export = _read_project(client, find_project(client, title), skeleton, policy)
+        project = ProjectReader(client, find_project(client, title), skeleton, policy)
+        export = read_project(project, store)
         found, left_out = list(export.annotations), list(export.left_out)
-        if fetch_into is not None:
-            missing = _fetch_images(client, found, fetch_into, images)
+        if fetch:
+            missing = _fetch_images(client, found, store, images)
             left_out += [f"task {one.image.id}: {missing[one.address]}" for one in found if one.address in missing]
             found = [one for one in found if one.address not in missing]
     for sentence in left_out:
@@ -81,25 +91,65 @@ def collect(
     return Collected(to_annotation_set(found, skeleton), records, left_out)
 
 
-def _read_project(client: LabelStudio, project: int, skeleton: Skeleton, policy: Policy) -> Export:
-    from clickpose.images import decode_image
-    from integrations.label_studio.policy import candidates
-    from integrations.label_studio.tasks import Export, once_per_image, read_export
-    from pipeline.agreement import agree
+@dataclass(frozen=True)
+class ProjectReader:
+    """Reads the tasks of one project of Label Studio."""
 
-    def size_of(address: str) -> tuple[int, int]:
-        return decode_image(client.fetch(address), address).size
+    client: LabelStudio
+    number: int
+    skeleton: Skeleton
+    policy: Policy
 
-    tasks = list(client.tasks(project, changed_since=datetime.fromtimestamp(0, UTC)))
-    if drafts := sum(bool(task.get("drafts")) and not task.get("annotations") for task in tasks):
-        logger.info("%d tasks have only a draft, which counts when it is submitted", drafts)
-    is_named = all((task.get("data") or {}).get("file_name") for task in tasks)
-    folders = () if is_named else client.local_folders(project)
-    export = read_export(candidates(tasks, policy), skeleton, folders=folders, size_of=size_of)
-    if policy is Policy.agreement:
-        chosen, disagreements = agree(export.annotations, skeleton)
-        export = Export(tuple(chosen), (*export.left_out, *disagreements))
-    return once_per_image(export)
+    def now(self) -> datetime:
+        """Return the server's time."""
+        return self.client.now()
+
+    def counts(self) -> tuple[int, int]:
+        """Return the number of tasks and of their annotations."""
+        return self.client.counts(self.number)
+
+    def tasks(self, changed_since: datetime | None) -> Iterator[Mapping[str, Any]]:
+        """Yield the tasks that changed after a time, or all."""
+        return self.client.tasks(self.number, changed_since=changed_since)
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """The folders whose files the project shows."""
+        return self.client.local_folders(self.number)
+
+    def read(self, task: Mapping[str, Any]) -> ReadTask:
+        """Read the annotations that may be used, and what is left out."""
+        from integrations.label_studio.policy import candidates
+        from integrations.label_studio.read_tasks import ReadTask, has_only_draft, num_submitted
+        from integrations.label_studio.tasks import Export, read_export
+        from pipeline.agreement import agree
+
+        is_named = (task.get("data") or {}).get("file_name") or not task.get("annotations")
+        folders = () if is_named else self.folders
+        export = read_export(candidates([task], self.policy), self.skeleton, folders=folders, size_of=self._size_of)
+        if self.policy is Policy.agreement:
+            chosen, disagreements = agree(export.annotations, self.skeleton)
+            export = Export(tuple(chosen), (*export.left_out, *disagreements))
+        return ReadTask(str(task["updated_at"]), num_submitted(task), export, has_only_draft(task))
+
+    def _size_of(self, address: str) -> tuple[int, int]:
+        from clickpose.images import decode_image
+
+        return decode_image(self.client.fetch(address), address).size
+
+
+def read_project(project: ProjectReader, store: Store) -> Export:
+    """Return all annotations of a project; only tasks that changed since the last call with this store are read."""
+    from integrations.label_studio.read_tasks import FORMAT, joined
+    from integrations.label_studio.tasks import once_per_image
+    from pipeline.task_log import collect_tasks
+
+    name = f"{hashlib.sha256(project.client.url.encode()).hexdigest()[:8]}-{project.number}"
+    reading = f"format {FORMAT}, policy {project.policy}, skeleton {json.dumps(project.skeleton.to_dict())}"
+    tasks = collect_tasks(store, name, project, reading, project.read)
+    if drafts := sum(task.has_only_draft for task in tasks.values()):
+        logger.info("%d tasks had only a draft when they were read; drafts count when they are submitted", drafts)
+    return once_per_image(joined(tasks[number] for number in sorted(tasks)))
 
 
 def _fetch_images(
@@ -110,13 +160,13 @@ def _fetch_images(
     from pipeline.dataset import FETCHED
 
     missing: dict[str, ClickPoseError] = {}
+    fetched = set(store.files(FETCHED))
     for one in found:
-        name = f"{FETCHED}/{one.image.file_name}"
-        if images is not None and not one.image.file_name.startswith(UPLOADS):
+        name = one.image.file_name
+        if name in fetched or (images is not None and not name.startswith(UPLOADS)):
             continue
         try:
-            if not store.exists(name):
-                store.write_bytes(name, client.fetch(one.address))
+            store.write_bytes(f"{FETCHED}/{name}", client.fetch(one.address))
         except (LabelStudioError, StoreError) as error:
             missing[one.address] = error
     return missing

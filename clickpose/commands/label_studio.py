@@ -140,7 +140,7 @@ def sync(
     from pipeline.store import Store
 
     with lease(Store(store), "taking a snapshot"):
-        collected = collect(url, title, model)
+        collected = collect(url, title, model, Store(store))
         snapshot = take_snapshot(Store(store), collected.annotations, collected.provenance)
     left_out = list(collected.left_out)
     counts = f"{len(snapshot.annotations)} pictures, {snapshot.annotations.num_persons} persons"

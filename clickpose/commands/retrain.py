@@ -166,7 +166,7 @@ def run_round(options: RetrainOptions, store: Store, config: RetrainConfig) -> R
     report = retrain_once(
         store,
         lambda: collect(
-            options.url, options.title, model, images=options.images, fetch_into=store, policy=options.policy
+            options.url, options.title, model, store, images=options.images, fetch=True, policy=options.policy
         ),
         config,
         on_promoted=lambda version: predict_anew(project, store, version, num_workers=config.num_workers),

@@ -9,6 +9,7 @@ foreign.py        what other projects have in an annotation: several images, oth
 provenance.py     for every keypoint of an annotation, whether a human or a model placed it
 times.py          seconds per person, by Label Studio's clock
 tasks.py          tasks: images with predictions to import, annotations to learn from
+read_tasks.py     tasks as they were read, and the JSON that keeps them
 policy.py         which of several annotations of one task may be used
 
 Its ML-backend protocol:

@@ -109,12 +109,21 @@ class LabelStudio:
     def tasks(self, project: int, *, changed_since: datetime | None = None) -> Iterator[Record]:
         """Yield tasks with all annotations and predictions, those changed after a watermark or all of them.
 
-        Deleted tasks are only absent: compare with all tasks from time to time.
+        Deleted tasks are only absent: compare their number with ``counts``.
         """
         query: Record = {"project": project, "fields": "all"}
         if changed_since is not None:
             query["query"] = json.dumps({"filters": _changed_since(changed_since)})
         yield from self._connection.pages("/api/tasks/", query)
+
+    def counts(self, project: int) -> tuple[int, int]:
+        """Return the number of tasks of a project, and of their annotations without cancelled ones."""
+        found = self._connection.get(f"/api/projects/{project}/")
+        return int(found["task_number"]), int(found["total_annotations_number"])
+
+    def now(self) -> datetime:
+        """Return the server's time, by its clock; LabelStudioError if it does not tell."""
+        return self._connection.server_time()
 
     def task(self, task: int) -> Record:
         """Return one task with annotations, drafts and predictions."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Generator, Iterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 from urllib.request import getproxies, proxy_bypass
 
@@ -70,6 +72,18 @@ class Connection:
             return response.json() if response.content else None
         except ValueError as error:
             raise LabelStudioError(f"{self.url} did not answer {method} {path} with JSON") from error
+
+    def server_time(self) -> datetime:
+        """Return the time by the server's clock.
+
+        Raises:
+            LabelStudioError: the server cannot be reached, or its answer has no date.
+        """
+        date = self._send("GET", "/health").headers.get("date", "")
+        try:
+            return parsedate_to_datetime(date)
+        except ValueError as error:
+            raise LabelStudioError(f"{self.url} answers without a valid Date header: {date!r}") from error
 
     def fetch(self, address: str) -> bytes:
         """Return the content at an address of this server, as Label Studio writes it into a task.

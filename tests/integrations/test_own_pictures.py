@@ -256,7 +256,7 @@ def test_an_uploaded_picture_can_be_learnt_from(
     client.submit_annotation(lost[0], [])
 
     store = Store(tmp_path / "store")
-    collected = collect(label_studio.url, title, model, images=str(tmp_path / "none"), fetch_into=store)
+    collected = collect(label_studio.url, title, model, store, images=str(tmp_path / "none"), fetch=True)
     (image,) = collected.annotations.images
     assert image.size_wh == (64, 48)
     assert PictureFolder(f"{tmp_path}/none\n{store.uri_of(FETCHED)}")(image).getpixel((0, 0)) == (255, 0, 0)

@@ -88,7 +88,7 @@ class Background:
     def collect(self) -> Collected:
         """Return all annotations."""
         desk, model = self.desk, self.registry.fetch(self.current())
-        return collect(desk.label_studio_url, TITLE, model, images=str(desk.photos), fetch_into=desk.store)
+        return collect(desk.label_studio_url, TITLE, model, desk.store, images=str(desk.photos), fetch=True)
 
     def current(self) -> str:
         """Return the version in service."""
