@@ -34,7 +34,10 @@ def list_models(store: Where, json: JsonFile = None) -> None:
         numbers = [record.metrics.get(name, record.metrics.get(f"held_back/{name}")) for name in SHOWN]
         shown = ["-" if number is None else f"{number:.3f}" for number in numbers]
         table.add_row("*" if record.is_current else "", record.version, record.parent or "-", record.added_at, *shown)
-    Console().print(table)
+    if records:
+        Console().print(table)
+    else:
+        typer.echo(f"there are no models in {store}")
     write_json(json, {"models": [asdict(record) for record in records]})
 
 

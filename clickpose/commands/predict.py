@@ -11,7 +11,7 @@ import typer
 
 from clickpose.commands.locations import readable_folder
 from clickpose.commands.output import JsonFile, write_json
-from clickpose.errors import ImageError, InvalidConfig
+from clickpose.errors import ImageError, InvalidConfig, StoreError
 
 if TYPE_CHECKING:
     from clickpose.annotations import Pose
@@ -36,13 +36,13 @@ def predict(
     for number, (photo, target) in enumerate(_targets(photos, out), start=1):
         try:
             image = read_image(photo)
-        except ImageError as error:
+            poses: Sequence[Pose] = predictor.detect(predictor.encode(image))
+            found = [{**record, "file_name": str(photo)} for record in results_to_coco({number: poses})]
+            _write(target, draw_poses(image, poses, predictor.skeleton), found)
+        except (ImageError, StoreError) as error:
             typer.echo(f"left out: {error}")
             failed += 1
             continue
-        poses: Sequence[Pose] = predictor.detect(predictor.encode(image))
-        found = [{**record, "file_name": str(photo)} for record in results_to_coco({number: poses})]
-        _write(target, draw_poses(image, poses, predictor.skeleton), found)
         typer.echo(f"{photo}: {len(poses)} {'person' if len(poses) == 1 else 'persons'}, drawn in {target}{DRAWN}")
         records += found
     write_json(json, {"model": str(model), "failed": failed, "results": records})
@@ -76,6 +76,9 @@ def _targets(photos: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, P
 
 
 def _write(target: Path, drawn: Any, found: list[dict[str, Any]]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    drawn.save(f"{target}{DRAWN}", quality=90)
-    Path(f"{target}{RESULTS}").write_text(jsons.dumps(found) + "\n")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        drawn.save(f"{target}{DRAWN}", quality=90)
+        Path(f"{target}{RESULTS}").write_text(jsons.dumps(found) + "\n")
+    except OSError as error:
+        raise StoreError(f"the results of {target} cannot be written: {error.strerror}") from error

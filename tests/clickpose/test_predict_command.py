@@ -65,5 +65,13 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_go_on(model: Path,
     assert len(list(photos.rglob("*.poses.jpg"))) == 2
 
 
+def test_results_that_cannot_be_written_are_named_and_the_others_go_on(model: Path, photos: Path) -> None:
+    name = f"{'a' * 248}.png"  # the drawing's name would be too long
+    (photos / "cam1" / name).write_bytes((photos / "cam1" / "1.png").read_bytes())
+    done = run(model, photos)
+    assert done.exit_code == 1 and f"{'a' * 248} cannot be written: File name too long" in done.output
+    assert len(list(photos.rglob("*.poses.jpg"))) == 2
+
+
 def test_a_photo_that_is_not_there_is_named(model: Path, photos: Path) -> None:
     assert "nowhere.jpg" in str(run(model, photos / "nowhere.jpg").exception)

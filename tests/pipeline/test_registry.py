@@ -1,7 +1,9 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from clickpose.__main__ import app
 from clickpose.errors import InvalidModel, StoreError
 from integrations.store import HISTORY
 from pipeline.registry import Registry
@@ -162,3 +164,8 @@ def test_fetch_refuses_a_model_that_was_changed(registry, make_model) -> None:
     (registry.fetch(version) / "weights.safetensors").write_bytes(b"z")
     with pytest.raises(StoreError, match=r"weights\.safetensors"):
         registry.fetch(version)
+
+
+def test_a_store_without_models_is_named_when_they_are_listed(tmp_path) -> None:
+    done = CliRunner().invoke(app, ["models", "list", "--store", str(tmp_path / "mistyped")])
+    assert done.exit_code == 0 and done.output.split() == f"there are no models in {tmp_path}/mistyped".split()
