@@ -16,8 +16,10 @@ from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.evaluation import RecordedResults, Simulation, convert_poses, evaluate_all
 from clickpose.evaluation.overlays import OverlayMeter, choose_images
 from clickpose.evaluation.predictors import NamedImage, StartedFrom
+from clickpose.evaluation.stopwatch import Stopwatch
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
+from clickpose.training.cpu import keep_large_buffers
 from integrations.coco import person_categories, read_coco
 from integrations.coco_results import read_results
 from integrations.label_studio.times import read_times
@@ -29,6 +31,7 @@ NUM_OVERLAYS = 6
 
 def run_evaluation(options: EvaluateOptions) -> None:
     """Measure, print tables, and write figures and all numbers where the options say so."""
+    keep_large_buffers()
     pictures, predictor = PictureFolder(options.images), Predictor.load(options.model)
     measured = measure(options, predictor, pictures, num_overlays=NUM_OVERLAYS if options.plots else 0)
     of = f", keypoints {options.keypoints}" if options.keypoints else ""
@@ -72,10 +75,17 @@ def measure(
     annotations = replace(annotations, images=tuple(image for image in annotations.images if image.id in usable))
     rounds = next(iter(simulations.values())).rounds
     overlays = OverlayMeter(predictor, choose_images(fitted, num_overlays), options.max_clicks, rounds)
+    watch = Stopwatch()
     with progress(f"evaluating {predictor.version}", len(annotations)) as advance:
         ours = evaluate_all(
-            predictor, fitted, pictures, simulations, meters=[overlays], progress=lambda done, total: advance(1)
+            watch.on(predictor),
+            fitted,
+            pictures,
+            simulations,
+            meters=[overlays],
+            progress=lambda done, total: advance(1),
         )
+    seconds = watch.read()
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
@@ -85,7 +95,7 @@ def measure(
         theirs[f"{name}, refined"] = evaluate_all(
             refined, fitted, lambda image: NamedImage(image.id, pictures(image)), simulations
         )
-    return EvaluationResult(ours, theirs, times, overlays.overlays)
+    return EvaluationResult(ours, theirs, times, overlays.overlays, seconds)
 
 
 def _convert(truth: AnnotationSet, skeleton: Skeleton, options: EvaluateOptions) -> AnnotationSet:

@@ -30,12 +30,14 @@ class EvaluationResult:
         theirs: the same of other models' results, by name and strategy.
         times: seconds that annotators took.
         overlays: images before and after clicks.
+        seconds: that the evaluation of our model took, by call.
     """
 
     ours: Mapping[str, Metrics]
     theirs: Mapping[str, Mapping[str, Metrics]]
     times: Sequence[AnnotationTimes]
     overlays: Sequence[Overlay]
+    seconds: Mapping[str, float]
 
 
 def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
@@ -53,6 +55,8 @@ def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
     console.print(tables.costs(ours))
     if measured.times:
         console.print(tables.seconds(measured.times))
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in measured.seconds.items())
+    console.print(f"Took {sum(measured.seconds.values()):.0f} s: {parts} (matching, AP).", highlight=False)
 
 
 def write_figures(folder: Path, version: str, measured: EvaluationResult) -> None:
@@ -98,6 +102,7 @@ def document(settings: Mapping[str, Any], measured: EvaluationResult) -> dict[st
     found: dict[str, Any] = {
         **ours[first],
         "settings": {**settings, "strategies": [] if PUBLISHED_STRATEGIES in ours else list(ours)},
+        "seconds": measured.seconds,
     }
     if len(ours) > 1:
         found["strategies"] = ours

@@ -18,6 +18,7 @@ image_costs.py    the same for each image by itself, to compare two models
 corrections.py    one image corrected click by click, and the effect of each refine
 reliability.py    whether the score of a keypoint is the chance that it is right
 matching.py       which predicted pose shows which annotated person
+stopwatch.py      how long each call of a predictor takes
 
 plots.py          click curves and bars of clicks
 overlays.py       poses before and after clicks, drawn on images

@@ -69,8 +69,14 @@ def test_the_numbers_are_those_of_evaluate_by_the_same_keys(folder: Path) -> Non
     assert {name: written[name] for name in metrics if "answer_ms" not in name} == {
         name: value for name, value in metrics.items() if "answer_ms" not in name
     }
-    assert set(written) - set(metrics) == {"settings"}
+    assert set(written) - set(metrics) == {"settings", "seconds"}
     assert written["settings"]["strategies"] == []
+
+
+def test_the_time_of_every_call_is_told(folder: Path) -> None:
+    seconds = run_json(folder)["seconds"]
+    assert {"encode", "detect", "hypotheses", "refine", "rest"} <= set(seconds) and min(seconds.values()) > 0
+    assert "Took" in run(folder).output and list(seconds)[-1] == "rest"
 
 
 def test_strategies_are_compared_and_settings_are_told(folder: Path) -> None:
