@@ -1,10 +1,12 @@
 """Ray, and a browser, for every test that needs the real one."""
 
+import gc
 import importlib
 import os
 import shutil
 
-os.environ.update(  # before Ray is imported: the home folder stays untouched, and training answers quickly
+os.environ.update(  # before Ray and torch are imported: the home folder stays untouched, and training answers quickly
+    OMP_NUM_THREADS="1",  # tests run in as many processes as there are cores
     RAY_AUTH_MODE="disabled",
     RAY_USAGE_STATS_ENABLED="0",
     RAY_SERVE_LOG_TO_STDERR="0",
@@ -25,6 +27,11 @@ import pytest
 from integrations.label_studio.server import LabelStudioServer
 from serve.haproxy import haproxy_settings
 from tests.browser import PROGRAM, WAIT_MS, find_chromium
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector, which Ray Train calls at every start, what was imported: a million objects."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,10 @@
 """Our network gives the published model's numbers: those that ship, and the recorded ones where they are at hand."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from parity.__main__ import CASES, check, main
 from parity.fixture import Fixture
@@ -14,15 +12,6 @@ from parity.fixture import Fixture
 RECORDED = Path(__file__).parents[1] / ".." / "shared" / "reference" / "parity"
 FILES = sorted(RECORDED.glob("*.npz"))
 recorded = pytest.mark.skipif(not FILES, reason=f"NO RECORDED NUMBERS in {RECORDED}")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine two threads take three times as long as one."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def failures(path: Path, *, prepared: bool = False) -> list[str]:

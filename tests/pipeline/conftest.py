@@ -12,8 +12,6 @@ from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from integrations.coco import write_coco
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def make_pictures(tmp_path):

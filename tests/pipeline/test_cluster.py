@@ -19,6 +19,12 @@ from pipeline.cluster import answers, connect, started_here
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting longer for what never answers would show nothing more."""
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.3)
+
+
 @pytest.fixture
 def dead() -> str:
     """An address at which nothing listens."""
@@ -26,27 +32,25 @@ def dead() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_a_dead_address_is_said_in_one_sentence_and_soon(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_address_is_said_in_one_sentence(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", dead)
-    began = time.monotonic()
     with pytest.raises(ClickPoseError, match=f"no Ray cluster answers at {dead}"):
         connect()
-    assert time.monotonic() - began < 30
 
 
 def test_addresses_of_both_kinds_are_tried(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "ANSWER_S", 1.0)
     server = grpc.server(ThreadPoolExecutor(1))
     alive = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
-    assert answers(alive) and answers(f"ray://{alive}")
+    with monkeypatch.context() as patient:
+        patient.setattr(cluster, "ANSWER_S", 10.0)
+        assert answers(alive) and answers(f"ray://{alive}")
     server.stop(None).wait()
     assert not answers(alive) and not answers(f"ray://{dead}") and not answers("nowhere.invalid:6379")
 
 
-def test_what_listens_and_is_no_cluster_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "ANSWER_S", 1.0)
+def test_what_listens_and_is_no_cluster_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         assert not answers(address) and not answers(f"ray://{address}")

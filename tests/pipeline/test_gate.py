@@ -139,7 +139,7 @@ def promotions(saving: float, rounds: int) -> float:
 
 
 def test_an_equal_challenger_is_rarely_promoted() -> None:
-    assert promotions(saving=0.0, rounds=1000) <= 0.05
+    assert promotions(saving=0.0, rounds=300) <= 0.05
 
 
 def test_half_a_click_per_person_is_seen_at_100_persons() -> None:

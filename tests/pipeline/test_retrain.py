@@ -1,3 +1,5 @@
+"""A round of retraining: what is learned, what is compared on, what is promoted, and what is set aside."""
+
 import dataclasses
 import json
 import shutil
@@ -57,11 +59,24 @@ def say(is_better: bool):
     return compare
 
 
+@pytest.fixture
+def untrained(monkeypatch) -> list[set[str]]:
+    """Let training copy the model it starts from; return the list that each training adds its images to."""
+
+    def train(job, out, **_):
+        learned.append({image.file_name for source in job.data for image in read_coco(source.annotations).images})
+        shutil.copytree(job.start, out, ignore=shutil.ignore_patterns("record.json"))
+
+    learned: list[set[str]] = []
+    monkeypatch.setattr(rounds, "train", train)
+    return learned
+
+
 def collecting(annotations):
     return lambda: Collected(annotations)
 
 
-def test_a_better_challenger_is_promoted(store, annotations, config) -> None:
+def test_a_better_challenger_is_promoted(store, annotations, config, untrained) -> None:
     registry = Registry(store)
     champion = registry.current()
     report = retrain(store, collecting(annotations), config, compare=say(True))
@@ -72,7 +87,7 @@ def test_a_better_challenger_is_promoted(store, annotations, config) -> None:
     assert registry.rollback() == champion
 
 
-def test_a_challenger_that_is_no_better_is_kept_but_not_promoted(store, annotations, config) -> None:
+def test_a_challenger_that_is_no_better_is_kept_but_not_promoted(store, annotations, config, untrained) -> None:
     champion = Registry(store).current()
     report = retrain(store, collecting(annotations), config, compare=say(False))
     assert not report.promoted
@@ -80,25 +95,17 @@ def test_a_challenger_that_is_no_better_is_kept_but_not_promoted(store, annotati
     assert Registry(store).versions() == [champion, report.challenger]
 
 
-def test_what_is_compared_on_was_not_trained_on(store, annotations, config, monkeypatch) -> None:
-    trained = []
-
-    def train(job, out, **options):
-        trained.append(read_coco(job.data[0].annotations))
-        shutil.copytree(job.start, out)
-
-    monkeypatch.setattr(rounds, "train", train)
+def test_what_is_compared_on_was_not_trained_on(store, annotations, config, untrained) -> None:
     compare = say(True)
     report = retrain(store, collecting(annotations), config, compare=compare)
-    learned = {image.file_name for image in trained[0].images}
+    (learned,) = untrained
     assert learned and compare.shown
     assert learned.isdisjoint(compare.shown)
     assert learned | compare.shown == {image.file_name for image in annotations.images}
     assert (report.num_trained, report.num_held_back) == (len(learned), len(compare.shown))
 
 
-def test_gold_images_are_compared_on_and_never_trained_on(store, annotations, config, monkeypatch) -> None:
-    monkeypatch.setattr(rounds, "train", lambda job, out, **_: shutil.copytree(job.start, out))
+def test_gold_images_are_compared_on_and_never_trained_on(store, annotations, config, untrained) -> None:
     learned = [image.file_name for image in split(annotations, config.held_back_share)[0].images]
     name_gold(store, learned[:2])
     compare = say(True)
@@ -107,8 +114,7 @@ def test_gold_images_are_compared_on_and_never_trained_on(store, annotations, co
     assert len(learned) - 2 == len(annotations.images) - len(compare.shown)
 
 
-def test_without_named_gold_what_was_held_back_before_is_gold(store, annotations, config, monkeypatch) -> None:
-    monkeypatch.setattr(rounds, "train", lambda job, out, **_: shutil.copytree(job.start, out))
+def test_without_named_gold_what_was_held_back_before_is_gold(store, annotations, config, untrained) -> None:
     config = dataclasses.replace(config, held_back_share=0.6)
     newest = split(annotations, 0.6)[1].images[-1]
     before = dataclasses.replace(annotations, images=tuple(i for i in annotations.images if i is not newest))
@@ -119,7 +125,7 @@ def test_without_named_gold_what_was_held_back_before_is_gold(store, annotations
     assert second.gold == first.shown == second.shown - {newest.file_name}
 
 
-def test_a_round_leaves_a_report(store, annotations, config, tmp_path) -> None:
+def test_a_round_leaves_a_report(store, annotations, config, tmp_path, untrained) -> None:
     collected = Collected(annotations, left_out=("task 7: 2 points belong to no person",))
     report = retrain(store, lambda: collected, config, compare=say(True))
     folder = tmp_path / "store" / "reports" / report.round
@@ -131,7 +137,7 @@ def test_a_round_leaves_a_report(store, annotations, config, tmp_path) -> None:
     assert not (tmp_path / "store" / "runs" / report.round).exists()
 
 
-def test_without_anything_new_nothing_happens(store, annotations, config) -> None:
+def test_without_anything_new_nothing_happens(store, annotations, config, untrained) -> None:
     first = retrain(store, collecting(annotations), config, compare=say(True))
     again = retrain(store, collecting(annotations), config, compare=say(True))
     assert (again.challenger, again.promoted) == (None, False)
@@ -140,7 +146,7 @@ def test_without_anything_new_nothing_happens(store, annotations, config) -> Non
     assert len(Registry(store).versions()) == 2
 
 
-def test_a_round_with_only_held_back_images_asks_for_more(store, annotations, config) -> None:
+def test_a_round_with_only_held_back_images_asks_for_more(store, annotations, config, untrained) -> None:
     champion, all_held_back = Registry(store).current(), dataclasses.replace(config, held_back_share=1.0)
     report = retrain(store, collecting(annotations), all_held_back, compare=say(True))
     assert (report.challenger, report.promoted) == (None, False) and Registry(store).current() == champion
@@ -150,8 +156,7 @@ def test_a_round_with_only_held_back_images_asks_for_more(store, annotations, co
     assert retrain(store, collecting(annotations), config, compare=say(True)).promoted  # they are still new
 
 
-def test_a_picture_annotated_anew_is_new(store, annotations, config, monkeypatch) -> None:
-    monkeypatch.setattr(rounds, "train", lambda job, out, **options: shutil.copytree(job.start, out))
+def test_a_picture_annotated_anew_is_new(store, annotations, config, untrained) -> None:
     retrain(store, collecting(annotations), config, compare=say(False))
     image = annotations.images[0]
     fewer = dataclasses.replace(image, persons=image.persons[1:])
@@ -159,7 +164,7 @@ def test_a_picture_annotated_anew_is_new(store, annotations, config, monkeypatch
     assert retrain(store, collecting(changed), config, compare=say(False)).challenger is not None
 
 
-def test_an_interrupted_round_goes_on(store, annotations, config, tmp_path) -> None:
+def test_an_interrupted_round_resumes(store, annotations, config, tmp_path) -> None:
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -177,7 +182,7 @@ def test_without_a_champion_there_is_nothing_to_challenge(tmp_path, annotations,
 
 
 def test_a_model_is_no_better_than_itself(annotations, drawn_people, tiny_model) -> None:
-    pictures, rule = PictureFolder(str(drawn_people)), GateRule(min_persons=1, min_images=4)
+    pictures, rule = PictureFolder(str(drawn_people)), GateRule(min_persons=1, min_images=4, num_draws=100)
     comparison = compare_in_clicks(tiny_model, tiny_model, HeldBack(annotations), pictures, rule)
     assert not comparison.verdict.is_better
     assert all(check.chance_better == check.chance_worse == 0 for check in comparison.verdict.checks)
@@ -195,14 +200,7 @@ def test_a_whole_round_in_a_store_that_is_a_uri(annotations, config, tiny_model,
     assert "more persons" in report.reason and not report.promoted
 
 
-def test_what_looks_wrong_is_set_aside_by_annotation_until_it_is_accepted(store, annotations, config, monkeypatch):
-    trained = []
-
-    def train(job, out, **_):
-        trained.append({image.file_name for source in job.data for image in read_coco(source.annotations).images})
-        shutil.copytree(job.start, out, ignore=shutil.ignore_patterns("record.json"))
-
-    monkeypatch.setattr(rounds, "train", train)
+def test_what_looks_wrong_is_set_aside_by_annotation_until_it_is_accepted(store, annotations, config, untrained):
     odd = next(image for image in split(annotations, 0.4)[0].images)
     records = [KeypointRecord(odd.id, 17, 1, "nose", "moved", 2, "eve@example.org", "v1", 1.0, "2026-01-01T00:00:00Z")]
 
@@ -213,7 +211,7 @@ def test_what_looks_wrong_is_set_aside_by_annotation_until_it_is_accepted(store,
     report = play(lambda champion, new, users, trusted, images: [Suspicion(odd.file_name, f"{users[odd.file_name]}!")])
     (aside,) = report.set_aside
     assert (aside.annotation, aside.file_name, aside.reason) == ("17", odd.file_name, "eve@example.org!")
-    assert odd.file_name not in trained[0]
+    assert odd.file_name not in untrained[0]
     assert "1 annotations set aside" in report.to_markdown() and "| 17 |" in report.to_markdown()
     assert latest_report(store) == report
 
@@ -227,12 +225,11 @@ def test_what_looks_wrong_is_set_aside_by_annotation_until_it_is_accepted(store,
         accept(store, ["18"])
     accept(store, ["17"])
     accepted = play(unasked)
-    assert odd.file_name in trained[-1]
+    assert odd.file_name in untrained[-1]
     assert accepted.set_aside == ()
 
 
-def test_annotated_anew_it_is_looked_at_anew(store, annotations, config, monkeypatch):
-    monkeypatch.setattr(rounds, "train", lambda job, out, **_: shutil.copytree(job.start, out))
+def test_annotated_anew_it_is_looked_at_anew(store, annotations, config, untrained):
     odd, asked = annotations.images[0], []
 
     def judge(champion, new, users, trusted, images):
@@ -249,7 +246,6 @@ def test_annotated_anew_it_is_looked_at_anew(store, annotations, config, monkeyp
 
 def test_a_swapped_batch_is_set_aside_in_a_round(store, annotations, config, monkeypatch):
     """The champion here is one that sees the truth."""
-    monkeypatch.setattr(rounds, "train", lambda job, out, **_: shutil.copytree(job.start, out))
     mirror = annotations.skeleton.flip_permutation
 
     def swap(person):

@@ -17,6 +17,7 @@ from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 
 COCO, HUMAN_ART = Skeleton.load("coco17"), Skeleton.load("humanart21")
+SMALL = ("--set", "augment.short_sides_px=[64]", "--set", "augment.crop=0")  # images as the tiny network takes them
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def train(drawn_people: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pyt
 
     def run(*options: str, data: Path = drawn_people / "annotations.json", run: str = "run") -> Path:
         words = ["train", str(data), "--images", str(drawn_people), "--out", str(tmp_path / "out")]
-        words += ["--run", str(tmp_path / run), "--epochs", "1", "--batch-size", "4"]
+        words += ["--run", str(tmp_path / run), "--epochs", "1", "--batch-size", "4", *SMALL]
         start = [] if "--preset" in options else ["--init", str(tiny_model)]
         done = CliRunner().invoke(app, [*words, *start, *options])
         if done.exception is not None:
