@@ -2,12 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast check editor bench clean
+.PHONY: help install demo test test-fast check lint editor bench clean
 
 help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
-	@echo "make test    every test"
-	@echo "make test-fast  the tests that start no server"
+	@echo "make test    every test: the fast ones, then those with real servers one by one"
+	@echo "make test-fast  the tests that start no server, on all cores"
 	@echo "make check   formatting, lint and types, then every test"
 	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment of its own"
 	@echo "make bench   what a click, a picture and a training step cost: the table of docs/performance.md"
@@ -24,17 +24,18 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/clickpose demo $(ARGS)
 
-test: install
-	$(BIN)/python -m pytest $(ARGS)
+test: test-fast
+	$(BIN)/python -m pytest -m cluster $(ARGS)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not cluster" $(ARGS)
+	$(BIN)/python -m pytest -m "not cluster" --numprocesses auto --dist worksteal $(ARGS)
 
-check: install
+check: lint test
+
+lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
 
 EARLIER := 1.22.0 1.21.0
 BROWSER_TESTS := tests/integrations/test_label_studio_editor.py tests/integrations/test_label_studio_drag.py
