@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import gflop, interleaved, summary, write_result
-from benchmarks.plain import PlainForm
 from benchmarks.subject import arguments, build_network, draw_photo
 from clickpose.inference import prepare
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput
 from clickpose.model.inputs import input_size, to_tensor
+from parity.plain import PlainForm
 
 logger = logging.getLogger(__name__)
 

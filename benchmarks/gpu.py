@@ -23,7 +23,6 @@ from torch import Tensor
 
 from benchmarks.full import differences, full
 from benchmarks.measure import interleaved, machine, summary
-from benchmarks.plain import PERSONS_A_ROUND, PlainForm
 from benchmarks.subject import arguments, build_network, build_predictor, draw_photo
 from clickpose.annotations import Click
 from clickpose.inference.choices import gathering_pays
@@ -31,6 +30,7 @@ from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor
 from clickpose.predictor import Predictor
+from parity.plain import PERSONS_PER_ROUND, PlainForm
 
 logger = logging.getLogger(__name__)
 BUDGET_S = 420  # after this long no further step begins
@@ -86,7 +86,7 @@ class Study:
                     "full": lambda: full(network, self.images),
                     "plain_full": lambda: self.plain.full(self.images),
                     "refine": lambda: refine(network, values, *one),
-                    "published_round": lambda: self.plain.loop_round(memory, *persons(expected, PERSONS_A_ROUND)[:2]),
+                    "published_round": lambda: self.plain.loop_round(memory, *persons(expected, PERSONS_PER_ROUND)[:2]),
                 }
             )
             found |= self.whole_refine(predictor)

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import gflop, interleaved, summary, write_result
-from benchmarks.plain import PERSONS_A_ROUND, PlainForm
 from benchmarks.subject import arguments, build_network, build_predictor, draw_photo
 from clickpose.annotations import Click
 from clickpose.model import ClickPose
 from clickpose.model.inputs import to_tensor
 from clickpose.predictor import EncodedImage, Predictor
+from parity.plain import PERSONS_PER_ROUND, PlainForm
 
 logger = logging.getLogger(__name__)
 MAX_SIZE_WH = (1333, 800)
@@ -52,7 +52,7 @@ def clicks(model: ClickPose, predictor: Predictor, repeats: int) -> dict[str, An
         memory = predictor.network.encode(to_tensor(Image.fromarray(photo).resize(size_wh), model.config)[None])
         found = predictor.network.estimate_poses(predictor.network.find_persons(memory), encoded.values)
     assert found.keypoints is not None
-    boxes, keypoints = found.boxes[:, :PERSONS_A_ROUND], found.keypoints[:, :PERSONS_A_ROUND]
+    boxes, keypoints = found.boxes[:, :PERSONS_PER_ROUND], found.keypoints[:, :PERSONS_PER_ROUND]
     forms = {
         "refine": lambda: predictor.refine(encoded, poses, [CLICK]),
         "published_round": lambda: plain.loop_round(memory, boxes, keypoints),

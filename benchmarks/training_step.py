@@ -20,7 +20,6 @@ from typing import Any
 import torch
 
 from benchmarks.measure import peak_memory_mib, summary, write_result
-from benchmarks.plain_training import build_plain_state
 from clickpose.model import ClickPose, ModelConfig, mobilenet_v2_demo, resnet50_coco
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
@@ -30,6 +29,7 @@ from clickpose.training.config import TrainConfig, demo_training, published
 from clickpose.training.cpu import keep_large_buffers, tune_for_cpu
 from clickpose.training.loop import train_one_epoch
 from clickpose.training.state import TrainState, build_state
+from parity.plain_training import build_plain_state
 
 ROOT = Path(__file__).parents[1]
 FORMS = {

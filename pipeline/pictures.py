@@ -80,7 +80,7 @@ def locate(name: str) -> tuple[fs.FileSystem, str]:
     parts = urlsplit(name)
     netloc = "" if parts.scheme == "file" else parts.netloc
     root = f"{parts.scheme}://{netloc}/" + (f"?{parts.query}" if parts.query else "")
-    filesystem, _ = _open_once(root)
+    filesystem, _ = open_once(root)
     path = unquote(parts.path)
     return filesystem, path if parts.scheme == "file" else f"{netloc}{path}".strip("/")
 
@@ -100,4 +100,4 @@ def _is_utf8(path: str) -> bool:
 
 
 # Opening a bucket looks up its region, so each is opened once per process.
-_open_once = lru_cache(maxsize=16)(open_filesystem)
+open_once = lru_cache(maxsize=16)(open_filesystem)

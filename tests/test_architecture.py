@@ -1,9 +1,10 @@
-"""Who may import whom, and that importing starts nothing."""
+"""Who may import whom, that importing starts nothing, and how tests are written."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,14 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(source: str) -> Iterator[str]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports_of(path: Path) -> Iterator[str]:
     """Every module a source imports, also inside functions; a name imported from a package may be a module, too."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -34,7 +40,7 @@ def imports_of(source: str) -> Iterator[str]:
 
 
 SOURCES = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-IMPORTS = {module: sorted(set(imports_of(path.read_text()))) for module, path in SOURCES.items()}
+IMPORTS = {module: sorted(set(imports_of(path))) for module, path in SOURCES.items()}
 
 
 def breaches(importers: tuple[str, ...], forbidden: tuple[str, ...], *, except_for: tuple[str, ...] = ()) -> list[str]:
@@ -78,7 +84,7 @@ def test_nobody_imports_the_composition_root() -> None:
 
 
 def test_parity_knows_the_method_only_and_nobody_in_the_product_knows_parity() -> None:
-    sources = {path: list(imports_of(path.read_text())) for path in (ROOT / "parity").rglob("*.py")}
+    sources = {path: list(imports_of(path)) for path in (ROOT / "parity").rglob("*.py")}
     strangers = ("integrations", "pipeline", "serve", "ray", "tests", "benchmarks", *COMPOSITION_ROOT)
     assert [str(path) for path, imported in sources.items() if any(within(one, strangers) for one in imported)] == []
     ours = ("clickpose", "torch", "torchvision")
@@ -91,7 +97,7 @@ def test_parity_knows_the_method_only_and_nobody_in_the_product_knows_parity() -
 def test_no_model_is_unpickled() -> None:
     """Weights are safetensors; a torch pickle may be read with ``weights_only=True`` and not otherwise."""
     for module, path in SOURCES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
                 assert "weights_only=True" in ast.unparse(node), f"{module} line {node.lineno}"
 
@@ -121,13 +127,14 @@ def test_help_imports_only_what_prints_it() -> None:
 
 
 CENSUS = """
-import importlib, logging, multiprocessing, pathlib, threading
+import importlib, logging, multiprocessing, pathlib, sys, threading
 import ray, ray.serve, torch
 before = set(pathlib.Path.cwd().iterdir()), threading.active_count()
 for module in {modules}:
     importlib.import_module(module)
 import ray
 assert not ray.is_initialized()
+assert "matplotlib" not in sys.modules, "figures are rarely asked for, and slow to import"
 assert threading.active_count() == before[1], threading.enumerate()
 assert not multiprocessing.active_children()
 assert set(pathlib.Path.cwd().iterdir()) == before[0]
@@ -138,3 +145,59 @@ assert not logging.root.handlers and not any(logging.getLogger(name).handlers fo
 
 def test_importing_everything_starts_nothing() -> None:
     assert run_python(CENSUS.format(modules=sorted(SOURCES), packages=PACKAGES)) == ""
+
+
+TRIALS = {
+    module_name(path): path for folder in ("tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+}
+SERVE_LOAD = ("tests.serve.test_cluster", "tests.serve.test_load_annotator")
+
+
+def test_tests_benchmarks_and_examples_never_import_each_other() -> None:
+    folders = {"tests", "benchmarks", "examples"}
+    assert [
+        f"{module} imports {imported}"
+        for module, path in TRIALS.items()
+        if module not in SERVE_LOAD
+        for imported in imports_of(path)
+        if within(imported, tuple(folders - {module.split(".")[0]}))
+    ] == []
+
+
+def test_every_test_file_opens_with_a_sentence() -> None:
+    openings = {
+        module: ast.get_docstring(tree_of(path)) or ""
+        for module, path in TRIALS.items()
+        if path.name.startswith("test_")
+    }
+    assert len(openings) > 100
+    assert [module for module, opening in openings.items() if not opening.split("\n\n")[0].endswith(".")] == []
+
+
+def private_names() -> set[str]:
+    """Functions, classes, attributes and constants of the product whose names begin with one underscore."""
+    nodes = [node for path in SOURCES.values() for node in ast.walk(tree_of(path))]
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    kept = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    return {name for name in defined | assigned | kept if name.startswith("_") and name.strip("_") and name[1] != "_"}
+
+
+def names_used(path: Path) -> Iterator[str]:
+    """Every name that a source imports, reads off an object other than ``self``, or gives to ``setattr``."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) != "self":
+            yield node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            words = (argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant))
+            yield from (str(word).rpartition(".")[2] for word in words)
+
+
+def test_tests_use_no_private_name_of_the_product() -> None:
+    private = private_names()
+    assert "_move_references" in private
+    tests = {module: path for module, path in TRIALS.items() if path.name.startswith("test_")}
+    used = {module: private.intersection(names_used(path)) for module, path in tests.items()}
+    assert {module: names for module, names in used.items() if names} == {}

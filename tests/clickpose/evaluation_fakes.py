@@ -59,20 +59,20 @@ class Listener(RecordedResults):
     def refine(
         self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
     ) -> list[Pose]:
-        return self._follow(encoded, poses, clicks, rescore=False)
+        return self.follow(encoded, poses, clicks, rescore=False)
 
     def published_round(
         self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, hold: str = "all"
     ) -> list[Pose]:
-        return self._follow(encoded, poses, clicks, rescore=True)
+        return self.follow(encoded, poses, clicks, rescore=True)
 
-    def _follow(
+    def follow(
         self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], *, rescore: bool
     ) -> list[Pose]:
         clicked, persons = super().refine(encoded, poses, clicks), {click.person for click in clicks}
-        return [self._answer(pose, encoded, rescore) if i in persons else pose for i, pose in enumerate(clicked)]
+        return [self.answer(pose, encoded, rescore) if i in persons else pose for i, pose in enumerate(clicked)]
 
-    def _answer(self, pose: Pose, image: AnnotatedImage, rescore: bool) -> Pose:
+    def answer(self, pose: Pose, image: AnnotatedImage, rescore: bool) -> Pose:
         truth = min(self.persons[image.id], key=lambda person: np.abs(person.box_px - pose.box_px).sum())
         placed_px = pose.keypoints_px + np.float32(self.drift_px)
         keypoints_px = np.where(pose.held[:, None], placed_px, truth.keypoints_px)

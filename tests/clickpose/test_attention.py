@@ -71,15 +71,15 @@ def test_a_picture_moved_by_a_cell_answers_the_same_a_cell_further() -> None:
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
 
 
-def test_larger_boxes_look_further_away() -> None:
-    attention = make_attention()
-    (queries, boxes), offsets = random_queries(), None
+def test_larger_boxes_look_further_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    attention, (queries, boxes), looked_at = make_attention(), random_queries(), []
+    sample = attention.sample
+    monkeypatch.setattr(attention, "sample", lambda *given: (looked_at.append(given[2]), sample(*given))[1])
+    values = attention.project_values(random_memory(), None)
     for scale in (1.0, 2.0):
-        scaled = torch.cat((boxes[..., :2], boxes[..., 2:] * scale), -1)
-        raw = attention.sampling_offsets(queries).unflatten(-1, (CONFIG.num_heads, 3, CONFIG.num_points, 2))
-        places = attention._locate(raw, scaled[:, :, None, :, None], SHAPES)
-        offsets, before = places - boxes[:, :, None, :, None, :2], offsets
-    torch.testing.assert_close(offsets, 2 * before)
+        attention(queries, torch.cat((boxes[..., :2], boxes[..., 2:] * scale), -1), values, SHAPES)
+    near, far = (places - boxes[:, :, None, :, None, :2] for places in looked_at)
+    torch.testing.assert_close(far, 2 * near)
 
 
 @pytest.mark.parametrize("num_heads", [4, 8])

@@ -1,3 +1,5 @@
+"""What a simulated annotator clicks, and the clicks, scores and harm that are counted from it."""
+
 import json
 from collections.abc import Sequence
 from dataclasses import replace

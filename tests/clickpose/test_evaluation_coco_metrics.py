@@ -1,3 +1,5 @@
+"""AP of keypoints is that of pycocotools, also where a file would have to be written for it."""
+
 import io
 from contextlib import redirect_stdout
 from dataclasses import replace

@@ -80,9 +80,9 @@ def test_a_clicked_box_that_grows_right_raises_the_ap_of_boxes(people: Annotatio
     class BoxLearner(Listener):
         """Finds everybody's true box once asked."""
 
-        def _answer(self, pose: Pose, image: AnnotatedImage, rescore: bool) -> Pose:
+        def answer(self, pose: Pose, image: AnnotatedImage, rescore: bool) -> Pose:
             truth = min(self.persons[image.id], key=lambda person: np.abs(person.box_px - pose.box_px).sum())
-            return replace(super()._answer(pose, image, rescore), box_px=truth.box_px)
+            return replace(super().answer(pose, image, rescore), box_px=truth.box_px)
 
     narrow = by_hand(people, 1)
     for poses in narrow.poses.values():
@@ -133,9 +133,9 @@ def test_rounds_and_answers_are_computed_once_for_all_measures(people: Annotatio
     class Counting(Listener):
         num_asked = 0
 
-        def _follow(self, *arguments: Any, **options: Any) -> list[Pose]:
+        def follow(self, *arguments: Any, **options: Any) -> list[Pose]:
             self.num_asked += 1
-            return super()._follow(*arguments, **options)
+            return super().follow(*arguments, **options)
 
     one_goal, three_goals, curve = (Counting(people, by_hand(people, 3)) for _ in range(3))
     evaluate(one_goal, people, record, Simulation(goals=[0.99]))

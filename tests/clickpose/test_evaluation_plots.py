@@ -1,5 +1,5 @@
-import subprocess
-import sys
+"""Poses drawn on images, and figures of what was measured: everything measured is shown, and nothing else."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,8 +88,3 @@ def test_bars_of_time_have_the_deviation_on_top() -> None:
     assert [bar.get_height() for bar in figure.axes[0].patches] == [30.0, 10.0]
     ((low, high), _) = (segment[:, 1].tolist() for segment in figure.axes[0].collections[0].get_segments())
     assert (low, high) == (26.0, 34.0)
-
-
-def test_matplotlib_is_imported_only_for_a_figure() -> None:
-    check = "import sys, clickpose.evaluation.plots; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check]).returncode == 0

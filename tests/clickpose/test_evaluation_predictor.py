@@ -1,3 +1,5 @@
+"""A real predictor can be evaluated, and every click that it holds stays where it was placed."""
+
 import json
 
 import pytest

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from clickpose.model import ClickPose, ModelConfig, tiny
-from clickpose.model.decoder import Decoder
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.fast import prepare
@@ -58,18 +57,19 @@ def test_with_checkpoints_heavy_parts_run_twice_and_keep_less() -> None:
 
 def test_in_bfloat16_products_are_and_coordinates_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     model, looked_at, references, products = light("bfloat16"), [], [], []
-    sample, run_layer = FastDeformableAttention.sample, Decoder._run_layer
+    sample = FastDeformableAttention.sample
 
     def watch_sample(self, values, shapes, locations, weights):
         looked_at.extend((values.dtype, locations.dtype, weights.dtype))
         return sample(self, values, shapes, locations, weights)
 
-    def watch_layer(self, i, x, boxes, *args, **kwargs):
-        references.extend((x.dtype, boxes.dtype))
-        return run_layer(self, i, x, boxes, *args, **kwargs)
+    def watch_layer(module, given):
+        x, positions, boxes, *_ = given
+        references.extend((x.dtype, positions.dtype, boxes.dtype))
 
     monkeypatch.setattr(FastDeformableAttention, "sample", watch_sample)
-    monkeypatch.setattr(Decoder, "_run_layer", watch_layer)
+    for layer in model.decoder.layers:
+        layer.register_forward_pre_hook(watch_layer)
     convolution = next(m for m in model.backbone.modules() if isinstance(m, torch.nn.Conv2d))
     linears = [layer.feed_forward.linear1 for layer in (*model.encoder.layers, *model.decoder.layers)]
     for heavy in (convolution, *linears):

@@ -1,3 +1,5 @@
+"""OKS is that of pycocotools, and a keypoint is within tolerance from the similarity on that is asked for."""
+
 import numpy as np
 import pytest
 from pycocotools.cocoeval import COCOeval

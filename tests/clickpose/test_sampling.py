@@ -130,7 +130,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 def forget_kernel() -> None:
     kernel.can_compile.cache_clear()
-    kernel._kernel.cache_clear()
+    kernel.library.cache_clear()
 
 
 def samples_plainly() -> bool:

@@ -1,3 +1,5 @@
+"""Drawn people: the same for the same seed, and their labels lie where they were drawn."""
+
 import numpy as np
 import pytest
 

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torchvision.ops import FrozenBatchNorm2d
 
-from benchmarks.plain_training import build_plain_state, make_plain
 from clickpose.model import ClickPose, ModelConfig, tiny
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
@@ -16,6 +15,7 @@ from clickpose.training.fast.person_attention import PersonAttention
 from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.loop import backward
 from clickpose.training.state import build_state, unwrap
+from parity.plain_training import build_plain_state, make_plain
 from tests.clickpose.builders import MIRROR, SKELETON, build_model, build_pictures, build_target, seeded
 
 RESNET = ModelConfig.from_dict({**tiny().to_dict(), "backbone": "resnet18"})

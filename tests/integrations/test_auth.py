@@ -64,7 +64,7 @@ def test_credentials(service: Any, authorization: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_a_secret_may_have_any_letters_however_the_client_writes_them(encoding: str) -> None:
+def test_a_secret_of_any_letters_is_accepted_however_the_client_writes_them(encoding: str) -> None:
     given = base64.b64encode("studio:sésame".encode(encoding)).decode()
     Credentials("studio", "sésame").check(f"Basic {given}")
     Credentials(tokens=("sésame",)).check(f"Bearer {'sésame'.encode(encoding).decode('latin-1')}")

@@ -1,3 +1,5 @@
+"""Addresses are logged without what may be secret in them."""
+
 from __future__ import annotations
 
 import pytest

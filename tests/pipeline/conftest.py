@@ -1,3 +1,5 @@
+"""Small images, poses and models that tests of the pipeline share."""
+
 from pathlib import Path
 
 import numpy as np

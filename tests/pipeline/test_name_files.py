@@ -50,7 +50,7 @@ def test_a_parquet_file_lists_names_in_a_column(tmp_path: Path) -> None:
 
 def test_a_list_in_a_bucket_is_relative_to_its_place_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    monkeypatch.setattr(pictures, "_open_once", lambda _: (folder, ""))
+    monkeypatch.setattr(pictures, "open_once", lambda _: (folder, ""))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "list.txt").write_text("cam 1/a.jpg")
     assert find_pictures("mock:///photos/list.txt") == ["mock:///photos/cam%201/a.jpg"]

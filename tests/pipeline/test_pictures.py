@@ -18,7 +18,7 @@ from pipeline.pictures import read_picture
 def bucket(monkeypatch, tmp_path):
     """A bucket ``mock://...`` whose content is a folder of this machine."""
     monkeypatch.setattr(
-        pictures, "_open_once", lambda _: (fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "")
+        pictures, "open_once", lambda _: (fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "")
     )
 
 

@@ -1,3 +1,5 @@
+"""Every image is labelled once, or listed with the reason why it is not, whatever interrupts the run."""
+
 import dataclasses
 import json
 import os

@@ -1,9 +1,12 @@
+"""What long work tells while it runs: a bar, log lines, a run that is read from outside; and how many workers fit."""
+
 import logging
 import time
 
 import pytest
+from ray._private.state import state
 
-from pipeline import cluster
+from pipeline.cluster import free_workers
 from pipeline.progress import progress
 from pipeline.run_log import RunLog, read_log, shown
 
@@ -60,7 +63,16 @@ def test_a_run_is_shown_from_outside(tmp_path, caplog, monkeypatch) -> None:
     assert [line for line in caplog.messages if line.startswith("training: 2 of 2")]
 
 
-@pytest.mark.parametrize(("resources", "workers"), [({"CPU": 4}, 3), ({"CPU": 1}, 1), ({"CPU": 16, "GPU": 2}, 2)])
-def test_workers_never_take_the_last_cpu(monkeypatch, resources, workers) -> None:
-    monkeypatch.setattr(cluster, "_at_most", lambda name: resources.get(name, 0.0))
-    assert cluster.free_workers() == workers
+@pytest.mark.parametrize(
+    ("now", "after_scaling", "workers"),
+    [
+        ({"CPU": 4}, None, 3),
+        ({"CPU": 1}, {}, 1),
+        ({"CPU": 16, "GPU": 2}, None, 2),
+        ({"CPU": 2}, {"CPU": 16, "GPU": 2}, 2),
+    ],
+)
+def test_workers_never_take_the_last_cpu(monkeypatch, now, after_scaling, workers) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: now)
+    monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda: after_scaling)
+    assert free_workers() == workers

@@ -1,3 +1,5 @@
+"""Versions of models: never overwritten, promoted atomically, rolled back in order, checked when fetched."""
+
 import json
 
 import pytest

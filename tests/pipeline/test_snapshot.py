@@ -1,3 +1,5 @@
+"""A snapshot of annotations is its content: the same ones are the same snapshot, and a changed file is refused."""
+
 import dataclasses
 import random
 

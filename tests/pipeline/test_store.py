@@ -1,3 +1,5 @@
+"""A store reads back what was written, also after a crash, and never shows half a file."""
+
 import hashlib
 import threading
 

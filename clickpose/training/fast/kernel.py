@@ -23,7 +23,7 @@ SOURCE = Path(__file__).with_name("deformable_cpu.cpp")
 def can_compile() -> bool:
     """Compile the kernel, which takes seconds and is cached; False, with a warning, if that fails."""
     try:
-        _kernel()
+        library()
     except CannotCompile as error:
         logger.warning("training samples in plain PyTorch, which is slower: %s", error)
         return False
@@ -62,7 +62,7 @@ def _call(name: str, inputs: list[Tensor], shapes: LevelShapes, results: Any) ->
     values, locations, _ = inputs
     sizes = (*values.shape, locations.shape[1], len(shapes), locations.shape[4])
     sides = [side for shape in shapes for side in shape]
-    getattr(_kernel(), name)(
+    getattr(library(), name)(
         (ctypes.c_int64 * 7)(*sizes),
         (ctypes.c_int64 * len(sides))(*sides),
         _pointers(inputs),
@@ -80,8 +80,13 @@ def _pointer(tensor: Tensor) -> Any:
 
 
 @cache
-def _kernel() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(compile_library(SOURCE)))
-    for function in (library.sample_forward, library.sample_backward):
+def library() -> ctypes.CDLL:
+    """Return the compiled functions.
+
+    Raises:
+        CannotCompile: there is no compiler, or it failed.
+    """
+    compiled = ctypes.CDLL(str(compile_library(SOURCE)))
+    for function in (compiled.sample_forward, compiled.sample_backward):
         function.restype = None
-    return library
+    return compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -250,10 +251,13 @@ def test_clicks_from_before_the_user_is_known_are_kept(open_browser: Callable[[]
 
 
 def test_memory_is_bounded(make_pose: MakePose) -> None:
-    sessions = Sessions(max_sessions=3, max_states=4)
+    sessions, recorded = Sessions(max_sessions=3, max_states=4), []
     for number in range(10):
         for _ in range(10):
-            sessions.record(f"session {number}", [make_pose()])
+            pose = make_pose()
+            recorded.append(weakref.ref(pose))
+            sessions.record(f"session {number}", [pose])
+    del pose
     assert len(sessions) == 3
-    assert len(sessions._histories["session 9"]) == 4
+    assert sum(pose() is not None for pose in recorded) == 3 * 4
     assert sessions.recall(Screen("session 0", "one.png")) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -66,9 +67,9 @@ class Service:
         assert answer.is_success or self.state() == before
         return answer
 
-    def state(self) -> dict[str, list[int]]:
-        """The replica's states by session."""
-        return {name: [id(state) for state in history] for name, history in self.replica.sessions._histories.items()}
+    def state(self) -> bytes:
+        """Everything that the replica remembers of all sessions."""
+        return pickle.dumps(self.replica.sessions)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from clickpose.model.proposals import proposal_anchors, take
 from clickpose.rewriting import take_over
 from clickpose.training.decoder import attend_masked
 
-PERSONS_A_ROUND = 20
+PERSONS_PER_ROUND = 20
 
 
 class PlainDecoder(Decoder):

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain import PlainDecoder
 from clickpose.model import ClickPose
 from clickpose.model.attention import DeformableAttention
 from clickpose.model.decoder import LayerOutput, LayerValues
@@ -24,6 +23,7 @@ from clickpose.rewriting import Rewrites, rewrite, take_over
 from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig
 from clickpose.training.state import TrainingStep, TrainState, build_optimizer
+from parity.plain import PlainDecoder
 
 
 def build_plain_state(model: ClickPose, skeleton: Skeleton, config: TrainConfig) -> TrainState:
