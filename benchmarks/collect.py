@@ -14,18 +14,19 @@ import time
 import httpx
 
 from clickpose.commands.collecting import ProjectReader, read_project
+from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.policy import Policy
+from integrations.label_studio.simulated_server import SimulatedServer, random_result
 from pipeline.store import Store
-from tests.pipeline.studio import Studio
-from tests.pipeline.test_collecting import SIZE_WH, SKELETON, people
 
+SIZE_WH, SKELETON = (256, 256), Skeleton.load("coco17")
 NUM_TASKS, NUM_CHANGED = 20_000, 50
 
 
 def main(num_tasks: int) -> None:
-    results = [people(seed) for seed in range(50)]
-    studio = Studio([results[number % 50] for number in range(num_tasks)], SIZE_WH)
+    results = [random_result(seed, SKELETON, SIZE_WH) for seed in range(50)]
+    studio = SimulatedServer([results[number % 50] for number in range(num_tasks)], SIZE_WH)
     client = LabelStudio("http://studio", "0" * 40, transport=httpx.MockTransport(studio))
     reader = ProjectReader(client, 1, SKELETON, Policy.latest)
     with tempfile.TemporaryDirectory() as folder:

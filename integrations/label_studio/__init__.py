@@ -25,5 +25,6 @@ connection.py     requests to it: tokens of both kinds, pages, errors
 client.py         its API, as far as this product uses it
 server.py         a local server, started in a folder
 simulated_editor.py  its editor as a backend sees it, for simulated annotators
+simulated_server.py  a server in memory, for tests and benchmarks of collecting
 proxy.py          a reverse proxy that adds the script in page/ to its pages, so that dragged points are refined
 """

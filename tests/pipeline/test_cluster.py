@@ -80,7 +80,7 @@ def test_a_cluster_that_dies_ends_the_process_with_one_sentence(
     server.start()
     threading.Timer(0.5, lambda: server.stop(None)).start()
     with pytest.raises(SystemExit) as ended:
-        lost_cluster._watch(address, answers)
+        lost_cluster.watch(address, answers)
     assert ended.value.code == os.EX_UNAVAILABLE
     said = capsys.readouterr().err
     assert said == f"clickpose: the Ray cluster at {address} is gone: run the same command again to resume\n"
@@ -89,7 +89,7 @@ def test_a_cluster_that_dies_ends_the_process_with_one_sentence(
 def test_nothing_ends_a_process_that_has_left_its_cluster(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lost_cluster, "CHECK_S", 0.0)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    lost_cluster._watch(dead, answers)
+    lost_cluster.watch(dead, answers)
 
 
 LEAVE_WITH_HANGING_AGENTS = """

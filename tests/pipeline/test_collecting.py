@@ -8,26 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
-from clickpose.annotations import Pose
 from clickpose.commands import collecting
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.policy import Policy
-from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.server import LabelStudioServer
+from integrations.label_studio.simulated_server import SimulatedServer, random_result
 from integrations.label_studio.tasks import make_task
 from pipeline.round_plan import Collected
 from pipeline.store import Store
-from tests.pipeline.studio import Studio
 
 SIZE_WH = (256, 256)
 SKELETON = Skeleton.load("coco17")
 
-Collect = Callable[[Studio, Store], Collected]
+Collect = Callable[[SimulatedServer, Store], Collected]
 
 
 @pytest.fixture
@@ -39,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 def collect(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Collect:
     """Collect from a Label Studio in memory into a store."""
 
-    def collect(studio: Studio, store: Store, policy: Policy = Policy.latest) -> Collected:
+    def collect(studio: SimulatedServer, store: Store, policy: Policy = Policy.latest) -> Collected:
         client = LabelStudio("http://studio", "0" * 40, transport=httpx.MockTransport(studio))
         monkeypatch.setattr(collecting, "connect", lambda url: client)
         return collecting.collect("http://studio", "Poses", tiny_model, store, policy=policy)
@@ -49,19 +46,7 @@ def collect(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Collect:
 
 def people(seed: int, num_persons: int = 2) -> list[dict[str, Any]]:
     """The regions of an annotation."""
-    rng = np.random.default_rng(seed)
-    poses = [
-        Pose(
-            keypoints_px=rng.uniform(40, 200, (17, 2)).astype(np.float32),
-            visibility=np.full(17, 2),
-            scores=np.ones(17, np.float32),
-            box_px=np.array([30, 30, 210, 210], np.float32),
-            score=0.9,
-            held=rng.random(17) < 0.2,
-        )
-        for _ in range(num_persons)
-    ]
-    return poses_to_result(poses, SKELETON, SIZE_WH, model_version="v0001-tiny")
+    return random_result(seed, SKELETON, SIZE_WH, num_persons=num_persons)
 
 
 def content(collected: Collected) -> list[Any]:
@@ -75,29 +60,29 @@ def content(collected: Collected) -> list[Any]:
     return [images, persons, list(collected.provenance), list(collected.left_out)]
 
 
-def annotate_one(studio: Studio) -> None:
+def annotate_one(studio: SimulatedServer) -> None:
     studio.annotate(3, people(50))
 
 
-def add_a_task(studio: Studio) -> None:
+def add_a_task(studio: SimulatedServer) -> None:
     studio.tasks[99] = {**studio.tasks[1], "id": 99, "updated_at": studio.stamp(), "annotations": []}
     studio.annotate(99, people(51))
 
 
-def cancel_one(studio: Studio) -> None:
+def cancel_one(studio: SimulatedServer) -> None:
     (annotation,) = studio.tasks[2]["annotations"]
     annotation["was_cancelled"], studio.tasks[2]["updated_at"] = True, studio.stamp()
 
 
-def draw_something_else(studio: Studio) -> None:
+def draw_something_else(studio: SimulatedServer) -> None:
     studio.annotate(4, [{"type": "brushlabels", "id": "x"}])
 
 
-def delete_annotations(studio: Studio) -> None:
+def delete_annotations(studio: SimulatedServer) -> None:
     studio.delete_annotations(1)
 
 
-def delete_a_task(studio: Studio) -> None:
+def delete_a_task(studio: SimulatedServer) -> None:
     del studio.tasks[5]
 
 
@@ -106,7 +91,7 @@ CHANGES = (annotate_one, add_a_task, cancel_one, draw_something_else, delete_ann
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changed_is_collected_as_if_everything_was_read(change, collect: Collect, store, tmp_path) -> None:
-    studio = Studio([people(seed) if seed % 4 != 3 else None for seed in range(12)], SIZE_WH)
+    studio = SimulatedServer([people(seed) if seed % 4 != 3 else None for seed in range(12)], SIZE_WH)
     before = content(collect(studio, store))
     studio.pass_time(60)
     change(studio)
@@ -117,7 +102,7 @@ def test_what_changed_is_collected_as_if_everything_was_read(change, collect: Co
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_only_deletions_are_a_reason_to_read_everything(change, collect: Collect, store) -> None:
-    studio = Studio([people(seed) for seed in range(12)], SIZE_WH)
+    studio = SimulatedServer([people(seed) for seed in range(12)], SIZE_WH)
     collect(studio, store)
     studio.pass_time(60)
     change(studio)
@@ -127,7 +112,7 @@ def test_only_deletions_are_a_reason_to_read_everything(change, collect: Collect
 
 
 def test_a_change_that_is_saved_late_is_read(collect: Collect, store) -> None:
-    studio = Studio([people(0), None], SIZE_WH)
+    studio = SimulatedServer([people(0), None], SIZE_WH)
     collect(studio, store)
     studio.pass_time(1)
     collect(studio, store)
@@ -138,7 +123,7 @@ def test_a_change_that_is_saved_late_is_read(collect: Collect, store) -> None:
 
 
 def test_everything_is_read_once_a_day_and_under_another_policy(collect, store) -> None:
-    studio = Studio([people(seed) for seed in range(6)], SIZE_WH)
+    studio = SimulatedServer([people(seed) for seed in range(6)], SIZE_WH)
     for minutes, policy, expected in (
         (0, Policy.latest, 6),
         (60, Policy.latest, 0),
@@ -153,7 +138,7 @@ def test_everything_is_read_once_a_day_and_under_another_policy(collect, store) 
 
 
 def test_files_of_many_passes_become_one(collect: Collect, store) -> None:
-    studio = Studio([people(seed) for seed in range(3)], SIZE_WH)
+    studio = SimulatedServer([people(seed) for seed in range(3)], SIZE_WH)
     for number in range(30):
         collect(studio, store)
         studio.pass_time(10)
@@ -164,7 +149,7 @@ def test_files_of_many_passes_become_one(collect: Collect, store) -> None:
 
 
 def test_a_pass_that_was_killed_is_done_again(collect: Collect, store, monkeypatch) -> None:
-    studio = Studio([people(0), None], SIZE_WH)
+    studio = SimulatedServer([people(0), None], SIZE_WH)
     collect(studio, store)
     studio.pass_time(10)
     studio.annotate(2, people(1))
@@ -177,7 +162,7 @@ def test_a_pass_that_was_killed_is_done_again(collect: Collect, store, monkeypat
 
 def test_of_1000_tasks_the_50_that_changed_are_read(collect: Collect, store) -> None:
     results = [people(seed) for seed in range(50)]
-    studio = Studio([results[number % 50] for number in range(1000)], SIZE_WH)
+    studio = SimulatedServer([results[number % 50] for number in range(1000)], SIZE_WH)
     collect(studio, store)
     studio.pass_time(60)
     for number in range(1, 51):
