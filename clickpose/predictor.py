@@ -7,6 +7,7 @@ this one interface: the published one (``clickpose.whole_image``), and the perso
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -103,7 +104,9 @@ class Predictor:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = load_model(folder)
-        return cls(loaded.network.to(device), loaded.skeleton, version or Path(folder).name, keep=keep)
+        return cls(
+            loaded.network.to(device), loaded.skeleton, version or os.path.basename(os.path.abspath(folder)), keep=keep
+        )
 
     @torch.inference_mode()
     def encode(self, image: Picture) -> EncodedImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ def describe_model(folder: str | Path) -> Model:
         InvalidModel: there is no skeleton in it.
         StoreError: there is no such folder.
     """
-    uri = str(folder) if "://" in str(folder) else str(Path(folder).absolute())
+    uri = str(folder) if "://" in str(folder) else os.path.abspath(folder)
     local = local_folder(uri)
     try:
         skeleton = Skeleton.load(local / "skeleton.json")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from clickpose.commands.demo.pictures import PICTURES, find_pictures
+from clickpose.errors import ImageError
+from clickpose.skeleton import Skeleton
 from integrations.label_studio.server import free_port
 
 REPOSITORY = Path(__file__).parents[1]
@@ -50,3 +53,12 @@ def test_the_model_in_service_is_the_one_the_gate_chose(numbers) -> None:
 def test_the_report_has_pictures_to_look_at(numbers) -> None:
     report = Path(numbers["report"])
     assert (report / "report.md").is_file() and len(list(report.glob("*-after-one-click.jpg"))) == 2
+
+
+def test_an_annotated_picture_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
+    coco = Skeleton.load("coco17")
+    assert len(find_pictures(PICTURES, coco).files) >= 4
+    shutil.copy(PICTURES / "annotations.json", tmp_path)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(ImageError, match=r"images has no \d+\.jpg, which annotations.json names"):
+        find_pictures(tmp_path, coco)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -30,7 +31,8 @@ class ModelSource:
     """
 
     def __init__(self, *, store: str | None = None, folder: str | None = None) -> None:
-        self.uri = (store or str(folder)).rstrip("/")
+        where = store or str(folder)
+        self.uri = where.rstrip("/") if "://" in where else os.path.abspath(where)  # "." has no name
         self._version = None if store else PurePosixPath(self.uri).name
 
     def wanted_version(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[3]
 PICTURES = REPOSITORY / "examples" / "pictures"
 HELD_BACK_SHARE = 0.4
+SUFFIXES = (".jpg", ".jpeg", ".png")
 MODEL = REPOSITORY / "models" / "demo"
 
 
@@ -55,15 +56,17 @@ def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) ->
         limit: use only that many annotated images, those with the fewest persons first, and no others.
 
     Raises:
-        ImageError: there are fewer than four annotated images.
+        ImageError: there are fewer than four annotated images, or one of them is not there.
     """
     from clickpose.annotations import convert_set
     from integrations.coco import read_coco
 
     truth = convert_set(read_coco(folder / "annotations.json"), skeleton)
     people = _easiest_first(truth)[:limit]
-    files = sorted(path for path in (folder / "images").iterdir() if path.suffix in (".jpg", ".png"))
+    files = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in SUFFIXES)
     names = {image.file_name for image in people}
+    if missing := sorted(names - {path.name for path in files}):
+        raise ImageError(f"{folder}/images has no {missing[0]}, which annotations.json names")
     annotated = tuple(image.file_name for number, image in enumerate(people) if number % 4 < 2)
     if len(people) < 4:
         raise ImageError(f"{folder} needs at least four annotated images: to learn from, to compare on, to measure on")

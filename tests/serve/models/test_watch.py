@@ -11,6 +11,7 @@ import pytest
 
 from clickpose.errors import InvalidModel, NotReady, StoreError
 from clickpose.skeleton import Skeleton
+from pipeline.labelling_model import describe_model
 from serve.models.smoke_test import load_and_test
 from serve.models.source import ModelSource
 from serve.models.watch import ModelWatch
@@ -134,6 +135,16 @@ def test_without_a_valid_history_there_is_no_previous_model(
     assert ModelSource(store=str(store)).versions_before("broken") == []
     is_readable = history is not None and history.endswith(("{}", '"broken"]}]'))
     assert ("does not tell which models came before broken" in caplog.text) is not is_readable
+
+
+@pytest.mark.parametrize("here", [".", "../v1/", "./"])
+def test_a_folder_has_its_own_name_however_it_is_written(
+    store: Path, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(store / "models" / "v1")
+    source = ModelSource(folder=here)
+    assert source.wanted_version() == describe_model(here).version == "v1"
+    assert source.read_skeleton("v1") == describe_model(here).skeleton
 
 
 def test_an_unreachable_store_is_tried_again(store: Path, skeleton: Skeleton, load_fake: Load) -> None:
