@@ -1,5 +1,6 @@
 """Small images, poses and models that tests of the pipeline share."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from integrations.coco import write_coco
+from pipeline.prelabel import PrelabelOptions, prelabel
+from tests.pipeline.prelabelling import PAW, FakePredictor
 
 
 @pytest.fixture
@@ -65,3 +68,25 @@ def tiny_model(tmp_path_factory):
     skeleton = Skeleton.load("coco17")
     folder = tmp_path_factory.mktemp("models") / "v0001-tiny"
     return save_model(folder, ClickPose(tiny(len(skeleton))), skeleton, metrics={}, card="# A small model")
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model folder with nothing to load in it."""
+    folder = tmp_path / "models" / "v0001-abc"
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    (folder / "skeleton.json").write_text(json.dumps(PAW.to_dict()))
+    return folder
+
+
+@pytest.fixture
+def label(tmp_path, model, make_pose):
+    """Run ``prelabel`` in this process into ``tmp_path / "out"``."""
+
+    def run(images, predictor=None, **options):
+        predictor = predictor or FakePredictor(make_pose())
+        options = PrelabelOptions(**{"shard_size": 2, "num_workers": 0} | options)
+        return prelabel(images, tmp_path / "out", model, options, load=lambda _: predictor)
+
+    return run
