@@ -1,4 +1,4 @@
-"""Something that goes on beside a block of code, in a thread, and ends with it."""
+"""Something that runs beside a block of code, in a thread, and ends with it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def _mix(candidates: Candidates) -> Array:
 
 def _mirrored(candidates: Candidates) -> Array:
     if np.isnan(candidates.mirror_difference).all():
-        raise InvalidConfig("nobody looked at the mirrored images: pre-label with --mirror to select by flip")
+        raise InvalidConfig("the mirrored images were not looked at: pre-label with --mirror to select by flip")
     return np.nan_to_num(candidates.mirror_difference, nan=-1.0)
 
 

@@ -159,7 +159,9 @@ def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
     images, persons = _read_table(store, _file(IMAGES, name)), _read_table(store, _file(PERSONS, name))
     counts = images["num_persons"].to_pylist()
     if sum(counts) != len(persons):
-        raise StoreError(f"{store.uri_of(_file(PERSONS, name))} does not hold the persons of its images: label anew")
+        raise StoreError(
+            f"{store.uri_of(_file(PERSONS, name))} does not hold the persons of its images: label them again"
+        )
     poses, version = iter(persons.to_pylist()), _metadata(images).get("model_version", "")
     sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
     worth = zip(*(images[name].to_pylist() for name in WORTH), strict=True)

@@ -63,7 +63,7 @@ def annotate_one(desk: Desk) -> int:
         if result and not is_held_back(task["data"]["file_name"]):
             desk.label_studio.submit_annotation(task["id"], result)
             return int(task["id"])
-    raise AssertionError("the model finds nobody")
+    raise AssertionError("the model finds no person")
 
 
 def versions_of(task: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ os.environ.update(  # before Ray and torch are imported: the home folder stays u
     RAY_AUTH_MODE="disabled",
     RAY_USAGE_STATS_ENABLED="0",
     RAY_SERVE_LOG_TO_STDERR="0",
-    RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="60",  # a busy machine is no reason to start anew
+    RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="60",  # a busy machine is no reason to start again
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
     RAY_TRAIN_ENABLE_PREEMPTION_WATCHER="0",
     RAY_TRAIN_ENABLE_PRINT_PATCH="0",
@@ -62,7 +62,7 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Chromium's program; whoever can have none sees why this is not tested."""
+    """Chromium's program; without one, the reason is shown."""
     try:
         return find_chromium()
     except (ImportError, LookupError) as error:
@@ -71,7 +71,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def page(chromium: str) -> Iterator[Any]:
-    """A page of a headless Chromium; for one module, because nobody else may run an event loop meanwhile."""
+    """A page of a headless Chromium; for one module, because no other test may run an event loop meanwhile."""
     playwright = importlib.import_module("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, chromium_sandbox=False)

@@ -89,7 +89,7 @@ def test_photos_become_annotations_that_outlive_a_crash(
         assert process.wait(60) == 0
 
 
-def test_a_better_model_is_served_and_predicts_anew_what_is_not_annotated(
+def test_a_better_model_is_served_and_labels_again_what_is_not_annotated(
     photos: Path, tmp_path: Path, empty_label_studio: Path
 ) -> None:
     """Seen: the round starts by itself, its model serves, and seven of eight photos get its predictions."""

@@ -79,11 +79,11 @@ def test_the_network_knows_neither_how_it_is_trained_nor_how_it_is_made_fast() -
     assert breaches(("clickpose.inference",), ("clickpose.training",)) == []
 
 
-def test_nobody_imports_the_composition_root() -> None:
+def test_no_package_imports_the_composition_root() -> None:
     assert breaches(PACKAGES, COMPOSITION_ROOT) == []
 
 
-def test_parity_knows_the_method_only_and_nobody_in_the_product_knows_parity() -> None:
+def test_parity_knows_the_method_only_and_no_package_knows_parity() -> None:
     sources = {path: list(imports_of(path)) for path in (ROOT / "parity").rglob("*.py")}
     strangers = ("integrations", "pipeline", "serve", "ray", "tests", "benchmarks", *COMPOSITION_ROOT)
     assert [str(path) for path, imported in sources.items() if any(within(one, strangers) for one in imported)] == []

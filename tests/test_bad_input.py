@@ -1,4 +1,4 @@
-"""Whatever is wrong with what people type, every command says so in one sentence and fails; nobody sees a traceback."""
+"""Whatever is wrong with what people type, every command says so in one sentence and fails, without a traceback."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def retrain(options: RetrainOptions) -> None:
 def run_round(options: RetrainOptions, store: Store, config: RetrainConfig) -> RoundReport:
     """Run one round, and say how it ended."""
     from clickpose.commands.collecting import collect
-    from clickpose.commands.predict_anew import Project, predict_anew
+    from clickpose.commands.predict_again import Project, predict_again
     from pipeline.registry import Registry
     from pipeline.retrain import retrain as retrain_once
 
@@ -169,7 +169,7 @@ def run_round(options: RetrainOptions, store: Store, config: RetrainConfig) -> R
             options.url, options.title, model, store, images=options.images, fetch=True, policy=options.policy
         ),
         config,
-        on_promoted=lambda version: predict_anew(project, store, version, num_workers=config.num_workers),
+        on_promoted=lambda version: predict_again(project, store, version, num_workers=config.num_workers),
     )
     typer.echo(f"{report.challenger or 'no challenger'}: {report.reason}")
     write_json(options.json, report.to_dict())

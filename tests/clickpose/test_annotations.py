@@ -53,7 +53,7 @@ def test_labelled_keypoints_are_counted_visible_or_not() -> None:
     assert make_person(unlabelled=tuple(range(17))).num_labelled == 0
 
 
-def test_persons_are_counted_without_crowds_and_without_those_nobody_labelled() -> None:
+def test_persons_are_counted_without_crowds_and_without_unlabelled_persons() -> None:
     nobody = make_person(unlabelled=tuple(range(17)))
     image = AnnotatedImage(1, "a.png", (200, 200), (make_person(), make_person(is_crowd=True), nobody))
     annotations = AnnotationSet(COCO, (image, replace(image, id=2)))
@@ -82,7 +82,7 @@ def test_pictures_are_split_by_how_crowded_they_are() -> None:
     assert split_by_crowding(AnnotationSet(COCO, images[-1:])) == {}
 
 
-def test_keypoints_nobody_asks_for_lose_their_label() -> None:
+def test_keypoints_that_are_not_asked_for_lose_their_label() -> None:
     annotations = AnnotationSet(COCO, (AnnotatedImage(1, "a.png", (200, 200), (make_person(unlabelled=(1,)),)),))
     (kept,) = only_keypoints(annotations, ["nose", "left_eye"]).images[0].persons
     assert np.flatnonzero(kept.visibility).tolist() == [0] and not kept.keypoints_px[1:].any()

@@ -78,7 +78,7 @@ def test_workers_share_an_epoch_without_a_picture_in_common() -> None:
     assert sorted(ranks[0] + ranks[1] + ranks[2]) == list(range(12))
 
 
-def test_pictures_nobody_is_labelled_in_are_left_out() -> None:
+def test_images_without_a_labelled_person_are_left_out() -> None:
     empty = AnnotatedImage(99, "99.png", (48, 48))
     unlabelled = AnnotatedImage(98, "98.png", (48, 48), (build_person(POINTS, visibility=[0, 0]),))
     crowd = AnnotatedImage(97, "97.png", (48, 48), (build_person(POINTS, is_crowd=True),))

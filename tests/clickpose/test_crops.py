@@ -99,13 +99,13 @@ def test_a_crop_drops_those_whose_box_it_misses() -> None:
     assert [person.box_px.tolist() for person in cropped.persons] == [[0, 0, 1, 1]]
 
 
-def test_a_picture_that_lost_its_persons_is_one_of_nobody() -> None:
+def test_an_image_that_lost_its_persons_stays_without_any() -> None:
     empty = crop(grey((100, 100), (0, 0, 20, 20)), (50, 50, 100, 100))
     assert len(make_target(empty.persons, empty.image.size, 3)) == 0
     assert vary([empty], CROPPED)[0].persons == ()
 
 
-def test_crowds_move_along_and_nobody_is_trained_on_them() -> None:
+def test_crowds_move_along_and_are_not_trained_on() -> None:
     sample = Sample(Image.new("L", (100, 100)), (build_person(SPOTS, visibility=[0] * 3, is_crowd=True),))
     (crowd,) = resize(sample, (200, 200)).persons
     assert crowd.is_crowd and crowd.box_px.tolist() == [300, 320, 800, 680]

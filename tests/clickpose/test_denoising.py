@@ -1,4 +1,4 @@
-"""Noised persons: how far they are off, how often labels lie, how many keypoints stay clean, and who sees whom."""
+"""Noised persons: how far they are off, how often labels lie, how many keypoints stay clean, which see each other."""
 
 from dataclasses import replace
 
@@ -32,14 +32,14 @@ def test_persons_are_repeated_in_order_and_the_rest_is_drawn() -> None:
     assert all((box == target.boxes).all(-1).any() for box in queries.true_boxes[0, 48:])
 
 
-def test_half_of_the_labels_are_drawn_anew_from_all() -> None:
+def test_half_of_the_labels_are_drawn_again_from_all() -> None:
     labels = noised(3, 3).labels.flatten()
     expected = torch.full((NUM_LABELS,), 0.5 / NUM_LABELS)
     expected[PERSON_LABEL] += 0.5
     assert_distributed(labels, expected)
 
 
-def test_half_of_the_keypoint_labels_are_drawn_anew_never_the_last_as_published() -> None:
+def test_half_of_the_keypoint_labels_are_drawn_again_never_the_last_as_published() -> None:
     labels = noised(3).keypoint_labels.flatten(0, 1)
     for k in range(NUM_KEYPOINTS):
         expected = torch.full((NUM_KEYPOINTS + 1,), 0.5 / NUM_KEYPOINTS)
@@ -49,7 +49,7 @@ def test_half_of_the_keypoint_labels_are_drawn_anew_never_the_last_as_published(
 
 
 def test_pairs_trade_labels_together_as_often_as_asked() -> None:
-    """The paper's inversion: alpha of the pairs, the left one and the right one alike, nobody else."""
+    """The paper's inversion: alpha of the pairs, the left one and the right one alike, and no other keypoint."""
     labels = noised(3, config=DenoisingConfig(label_noise=0, inversion=0.4)).keypoint_labels
     true = torch.arange(1, NUM_KEYPOINTS + 1).expand(labels.shape)
     traded = labels != true
@@ -134,7 +134,7 @@ def test_numbers_of_clicks_fall_with_their_square(last: int) -> None:
     assert_distributed(drawn - 1, inverse_squares(last))
 
 
-def test_a_picture_without_persons_gets_noise_that_is_nobody() -> None:
+def test_an_image_without_persons_gets_noise_that_is_no_person() -> None:
     queries = noised(0, 2, queries=40)
     assert queries.is_person.tolist() == [[False] * 40, [True] * 40]
     assert queries.keypoints.isfinite().all() and len({tuple(box) for box in queries.true_boxes[0].tolist()}) == 40

@@ -130,7 +130,7 @@ def test_a_keypoint_that_lies_where_it_belongs_is_not_clicked_again(people: Anno
     assert annotator.correct(poses) is None
 
 
-def test_a_pose_too_far_away_shows_nobody(people: AnnotationSet) -> None:
+def test_a_pose_too_far_away_shows_no_person(people: AnnotationSet) -> None:
     image = people.images[0]
     pose = make_pose(image.persons[0])
     pose.keypoints_px[1:] += FAR_PX
@@ -198,7 +198,7 @@ def test_annotate_adds_missed_persons(people: AnnotationSet) -> None:
         assert within_tolerance(pose.keypoints_px, person, COCO17.sigmas)[person.visibility > 0].all()
 
 
-def test_rounds_all_at_once_equal_progressive_ones_if_nobody_listens(people: AnnotationSet) -> None:
+def test_rounds_all_at_once_equal_progressive_ones_if_no_model_listens(people: AnnotationSet) -> None:
     predictor = by_hand(people, num_wrong=3)
     image = people.images[1]
     played = []
@@ -263,7 +263,7 @@ def test_pictures_without_persons_are_left_out_of_the_published_measures(people:
     assert number_of_clicks(predictor, more, record, thresholds=[0.9]).rounds == {0.9: 0.0}
 
 
-# --- clicks a person
+# --- clicks per person
 
 
 def test_clicks_by_hand_are_the_wrong_keypoints(people: AnnotationSet) -> None:
@@ -291,7 +291,7 @@ def test_a_placed_keypoint_that_moves_is_noticed(people: AnnotationSet) -> None:
 
 def test_harm_is_the_share_of_good_keypoints_that_a_refine_spoils(people: AnnotationSet) -> None:
     class Clumsy(RecordedResults):
-        """Every refine throws away the last keypoint that nobody placed."""
+        """Every refine throws away the last keypoint that was not placed."""
 
         def refine(
             self, encoded: AnnotatedImage, poses: Sequence[Pose], clicks: Sequence[Click], **options: Any
@@ -320,7 +320,7 @@ def test_a_missed_person_costs_two_clicks_more(people: AnnotationSet) -> None:
     assert cost.manual_mean_clicks > cost.mean_clicks
 
 
-def test_a_pose_that_shows_nobody_is_counted_apart(people: AnnotationSet) -> None:
+def test_a_pose_that_shows_no_person_is_counted_apart(people: AnnotationSet) -> None:
     predictor = by_hand(people, 0)
     image = people.images[0]
     stray = make_pose(image.persons[0], wrong=range(17))
@@ -378,7 +378,7 @@ def test_other_keypoints_than_the_models_are_refused(people: AnnotationSet) -> N
         evaluate(RecordedResults(Skeleton.load("crowdpose14"), {}), people, record)
 
 
-def test_a_click_on_nobody_is_refused(people: AnnotationSet) -> None:
+def test_a_click_on_no_person_is_refused(people: AnnotationSet) -> None:
     predictor = by_hand(people, 0)
     poses = predictor.detect(people.images[0])
     with pytest.raises(InvalidClick, match="person 7"):

@@ -99,7 +99,7 @@ def test_without_clicks_the_curve_is_a_point(people: AnnotationSet) -> None:
         Simulation(max_clicks=-1)
 
 
-def test_nobody_to_click_gives_plain_json_without_gains(people: AnnotationSet) -> None:
+def test_without_persons_there_is_plain_json_without_gains(people: AnnotationSet) -> None:
     empty = AnnotationSet(COCO17, tuple(replace(image, persons=()) for image in people.images))
     metrics = evaluate(by_hand(people, 1), empty, record, Simulation(max_clicks=1))
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
@@ -142,7 +142,7 @@ def test_rounds_and_answers_are_computed_once_for_all_measures(people: Annotatio
     evaluate(three_goals, people, record, Simulation(goals=[0.99, 0.98, 0.97]))
     assert one_goal.num_asked == three_goals.num_asked
     visit_images(curve, people, record, [CurveMeter(curve, 4), CurveMeter(curve, 4)])
-    assert curve.num_asked == len(people)  # one round each, then all is right and nobody clicks
+    assert curve.num_asked == len(people)  # one round each, then all is right and there is no click
 
 
 def test_the_same_question_gets_the_same_answer_in_the_same_time(people: AnnotationSet) -> None:

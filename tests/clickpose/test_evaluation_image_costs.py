@@ -41,13 +41,13 @@ def test_accuracy_is_that_of_the_first_pass(people: AnnotationSet) -> None:
         assert cost.accurate.tolist() == (visible & ~wrong).sum(0).tolist()
 
 
-def test_nobody_found_means_nothing_accurate(people: AnnotationSet) -> None:
+def test_without_found_persons_nothing_is_accurate(people: AnnotationSet) -> None:
     cost = costs_of(RecordedResults(COCO17, {}), people)[0]
     assert (cost.accurate.sum(), cost.ap) == (0, 0.0)
     assert cost.clicks > 2 * cost.num_persons
 
 
-def test_an_image_of_nobody_has_no_ap(people: AnnotationSet) -> None:
+def test_an_image_without_persons_has_no_ap(people: AnnotationSet) -> None:
     image = people.images[0]
     empty = AnnotationSet(COCO17, (type(image)(image.id, image.file_name, image.size_wh),))
     (cost,) = costs_of(RecordedResults(COCO17, {image.id: [make_pose(image.persons[0])]}), empty)

@@ -42,7 +42,7 @@ class Watched:
 
 
 def play(clicks: list[int], config: FeedbackConfig = HOLD_ALL, targets: list[Target] = TARGETS):
-    """Play rounds from a first pass; return the rounds' inputs, the answer, and who shows whom."""
+    """Play rounds from a first pass; return the rounds' inputs, the answer, and which pose shows which person."""
     watched = Watched()
     with torch.inference_mode():
         memory = watched.model.encode(build_pictures())
@@ -130,7 +130,7 @@ def test_a_hold_on_nothing_lets_clicks_go() -> None:
     assert ((layers[-1].keypoints[where] - truth.keypoints).abs()[clicked] > MARGIN).any()
 
 
-def test_boxes_contain_their_keypoints_after_a_click_and_nobody_else_is_touched() -> None:
+def test_boxes_contain_their_keypoints_after_a_click_and_no_other_person_is_touched() -> None:
     (boxes, keypoints, free), *_ = play([1])[0]
     matched = play([1])[2]
     touched = torch.zeros(boxes.shape[:2], dtype=torch.bool)

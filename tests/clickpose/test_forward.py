@@ -83,7 +83,7 @@ def test_any_number_of_persons_can_be_learnt_from(counts: tuple[int, int]) -> No
 
 
 def test_every_trained_weight_gets_a_gradient_but_the_size_of_keypoints() -> None:
-    """So that data parallelism waits for nobody."""
+    """So that data parallelism waits for no worker."""
     model = build_model()
     total_loss(step(model, feedback=FeedbackConfig(max_rounds=1)), TARGETS, SIGMAS, LossConfig())[0].backward()
     silent = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}

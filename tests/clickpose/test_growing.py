@@ -88,7 +88,7 @@ def test_the_label_of_no_keypoint_stays_the_first() -> None:
 
 @torch.inference_mode()
 def test_only_attention_to_new_keypoints_moves_the_shared_ones() -> None:
-    """Where nobody looks at the new keypoints, the answer is the old one up to rounding; else it is another."""
+    """Where no layer looks at the new keypoints, the answer is the old one up to rounding; else it is another."""
     model = build_model()
     grown, group = grow(model, SKELETON, TAILED), len(TAILED) + 1
     memory = grown.encode(build_pictures())

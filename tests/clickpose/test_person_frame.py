@@ -198,13 +198,13 @@ def test_somebody_who_was_missed_costs_one_click(predictor: Predictor, encoded: 
     assert added[2].held.tolist() == [name == "left_hip" for name in COCO17.keypoints]
 
 
-def test_where_nobody_was_found_the_place_itself_is_looked_at(predictor: Predictor, encoded: EncodedPersons) -> None:
+def test_where_no_person_was_found_the_place_itself_is_looked_at(predictor: Predictor, encoded: EncodedPersons) -> None:
     added = predictor.add_person_at(encoded, predictor.detect(encoded), "nose", (10.0, 140.0))[-1]
     assert added.keypoints_px[0].tolist() == [10.0, 140.0]
 
 
 @pytest.mark.parametrize("xy_px", [(-1.0, 5.0), (201.0, 5.0)])
-def test_nobody_is_added_outside_the_image(
+def test_no_person_is_added_outside_the_image(
     predictor: Predictor, encoded: EncodedPersons, xy_px: tuple[float, float]
 ) -> None:
     with pytest.raises(InvalidClick, match="outside"):

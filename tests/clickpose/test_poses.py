@@ -34,5 +34,5 @@ def test_one_that_disagrees_says_nothing_and_the_closer_the_more() -> None:
     assert scores == sorted(scores, reverse=True) and scores[-1] == pytest.approx(0.5)
 
 
-def test_nobody_found_is_nobody_scored() -> None:
+def test_without_persons_no_person_is_scored() -> None:
     assert score_by_agreement([], [], SIGMAS) == []

@@ -77,7 +77,7 @@ def test_click_pins_its_keypoint_moves_others_and_spares_other_persons(predictor
     assert refined[0] is poses[0] and refined[2] is poses[2]
 
 
-def test_persons_are_ranked_anew_all_together_or_not_at_all(predictor, encoded) -> None:
+def test_persons_are_ranked_again_all_together_or_not_at_all(predictor, encoded) -> None:
     poses, click = predictor.hypotheses(encoded), Click(1, "left_wrist", (31.7, 88.3))
     as_before, anew = (answer(encoded, poses, [click]) for answer in (predictor.refine, predictor.published_round))
     assert [pose.score for pose in as_before] == [pose.score for pose in poses]

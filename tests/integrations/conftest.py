@@ -46,7 +46,7 @@ def build_pose(skeleton: Skeleton, box_px: tuple[float, ...] = (64, 48, 256, 432
 
 
 class FakeService:
-    """Finds the same two people in every picture, and shifts whoever is edited by one pixel."""
+    """Finds the same two people in every picture, and shifts the edited person by one pixel."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton

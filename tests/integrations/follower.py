@@ -43,7 +43,7 @@ FOUND = [standing((40, 30, 280, 460)), standing((350, 30, 600, 460))]
 
 @dataclass
 class Follower:
-    """A pose service: whatever nobody holds goes half the way that the edited keypoint went since it was found."""
+    """A pose service: keypoints that are not held go half the way of the edited one since it was found."""
 
     skeleton: Skeleton = SKELETON
     delay_s: float = 0.0

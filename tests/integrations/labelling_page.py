@@ -88,8 +88,8 @@ class Editor:
             self.page.wait_for_function(IS_SETTLED)
         self.page.wait_for_timeout(1000)
 
-    def go_on_to(self, task: int) -> None:
-        """Open another task as a click on its row does, without loading the page anew."""
+    def move_on_to(self, task: int) -> None:
+        """Open another task as a click on its row does, without loading the page again."""
         self.page.evaluate("task => { window.DM._sdk.lsf.saveDraft(); window.DM.startLabeling({id: task}) }", task)
         self.page.wait_for_function(IS_OPEN, arg=task)
         self.page.wait_for_timeout(1500)
@@ -131,7 +131,7 @@ class Editor:
         self.page.evaluate(
             f"ids => {ANNOTATION}.selectAreas({ANNOTATION}.regions.filter(r => ids.includes(r.cleanId)))", regions
         )
-        self.page.wait_for_timeout(5 * LOOK_MS)  # the side panel is made anew
+        self.page.wait_for_timeout(5 * LOOK_MS)  # the side panel is built again
 
     def type_in_side_panel(self, key: str, *, times: int = 1) -> None:
         """Press a key in the field that shows how far to the right the selected point is.

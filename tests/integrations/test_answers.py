@@ -89,7 +89,7 @@ def test_visibility_is_repeated(shown: list[Pose]) -> None:
     assert chosen == [["occluded"]]
 
 
-def test_whoever_was_deleted_stays_away(shown: list[Pose]) -> None:
+def test_a_deleted_person_stays_deleted(shown: list[Pose]) -> None:
     nose_of_second = [item for item in screen(shown) if item["id"] == "p1_nose"]
     result = answered(click(NOSE, shown[1]), screen(shown), [shown[0], following(shown[1], NOSE)], nose_of_second)
     assert {item["id"].split("_")[0] for item in result} == {"p1"}

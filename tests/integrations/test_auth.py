@@ -95,7 +95,7 @@ def test_nothing_of_a_strangers_body_is_read(service: Any) -> None:
 
 
 class NoBody:
-    """Middleware behind which nobody may read a body."""
+    """Middleware behind which no application may read a body."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

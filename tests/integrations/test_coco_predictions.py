@@ -1,4 +1,4 @@
-"""Predictions as a COCO file: other tools and our own reader open it, and nobody is lost."""
+"""Predictions as a COCO file: other tools and our own reader open it, and no person is lost."""
 
 import json
 from pathlib import Path

@@ -161,7 +161,7 @@ def test_late_answer_stays_out_of_the_next_task(editor: Editor) -> None:
     start, left = editor.places(), task_of(editor)
     editor.drag("p0_nose")
     dropped = editor.places()["p0_nose"]
-    editor.go_on_to(editor.new_task())
+    editor.move_on_to(editor.new_task())
     assert editor.places() == start
     editor.page.wait_for_timeout(1000 * SLOW_S)
     assert len(editor.service.edits) == 1 and editor.places() == start

@@ -98,7 +98,7 @@ def test_compressed_page_is_read_all_the_same() -> None:
     assert SCRIPT_TAG in got.content and "content-encoding" not in got.headers
 
 
-def test_page_in_an_encoding_nobody_reads_here_stays_as_it_is() -> None:
+def test_a_page_in_an_unknown_encoding_stays_as_it_is() -> None:
     headers = {"Content-Type": "text/html", "Content-Encoding": "clay"}
     got = client_of(httpx.Response(200, stream=raw(b"\x01\x02"), headers=headers)).get("/", headers=BROWSER)
     assert got.content == b"\x01\x02" and got.headers["content-encoding"] == "clay"
@@ -137,7 +137,7 @@ def test_https_in_front_of_the_proxy_is_told() -> None:
     assert client.get("/api", headers={"X-Forwarded-Proto": "https"}).text == "https"
 
 
-def test_cookies_stay_apart_and_are_nobody_elses() -> None:
+def test_cookies_stay_apart_between_users() -> None:
     sent: list[str | None] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

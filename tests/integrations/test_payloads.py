@@ -49,7 +49,7 @@ def test_recorded_edit(
 @pytest.mark.parametrize(("focus", "person"), [(1, 1), (7, None), (None, None)])
 def test_a_click_is_meant_for_the_person_in_focus(skeleton: Skeleton, focus: int | None, person: int | None) -> None:
     payload = load("smart-click")
-    payload["params"]["context"]["focus"] = focus  # 7 is on nobody's screen
+    payload["params"]["context"]["focus"] = focus  # 7 is on no screen
     edit = read_interaction(PredictRequest.model_validate(payload), skeleton, "image").edit
     assert isinstance(edit, KeypointEdit) and edit.person == person
 

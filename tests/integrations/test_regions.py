@@ -112,7 +112,7 @@ def test_deleted_point_is_absent_held_and_does_not_come_back(make_pose: Any) -> 
     assert "p0_nose" not in {item["id"] for item in screen(pose)}
 
 
-def test_joint_nobody_was_asked_about_is_not_held(make_pose: Any) -> None:
+def test_a_keypoint_that_was_never_asked_about_is_not_held(make_pose: Any) -> None:
     result = screen(make_pose())
     grown = Skeleton.load("humanart21")
     (pose,) = read_people(result, grown).poses(grown)
@@ -161,13 +161,13 @@ def test_stray_point_is_flagged_and_no_person(make_pose: Any, stray: dict[str, A
 
 
 @pytest.mark.parametrize("xy_px", [(150.0, 100.0), (600.0, 400.0)])  # the one person there has a nose
-def test_a_point_that_nobody_lacks_is_loose(make_pose: Any, xy_px: tuple[float, float]) -> None:
+def test_a_point_that_no_person_lacks_is_loose(make_pose: Any, xy_px: tuple[float, float]) -> None:
     people = read_people([*screen(make_pose()), drawn_point("nose", xy_px)], COCO)
     assert [point.xy_px for point in people.loose] == [pytest.approx(xy_px)]
     assert len(people.persons) == 1
 
 
-def test_a_label_put_on_everybody_names_nobody(make_pose: Any) -> None:
+def test_a_label_put_on_all_persons_names_none(make_pose: Any) -> None:
     """Label Studio puts the label that is selected when an answer arrives on all of it."""
     answered = screen(make_pose())
     for item in answered[:-1]:
@@ -219,7 +219,7 @@ def test_interface_has_every_keypoint_and_no_hotkey_twice(name: str) -> None:
     assert [child.get("smartOnly") for child in view[1:3]] == [
         "true",
         "true",
-    ]  # else K and R pick tools nobody hears of
+    ]  # else K and R pick tools unnoticed
 
 
 def test_interface_survives_odd_names() -> None:

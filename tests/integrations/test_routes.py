@@ -101,7 +101,7 @@ def test_boxes_come_last_and_points_name_their_box(client: TestClient) -> None:
     assert all(item["parentID"] == item["id"].split("_")[0] for item in result[:-2])
 
 
-def test_click_moves_that_joint_of_whom_the_service_says_it_means(client: TestClient, service: Any) -> None:
+def test_a_click_moves_that_keypoint_of_the_person_that_the_service_chooses(client: TestClient, service: Any) -> None:
     result = ask(client, service, [*with_label(service, "left_wrist"), click("left_wrist", (75.0, 50.0))])
 
     ((screen, edit),) = service.edits

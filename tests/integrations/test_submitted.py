@@ -98,7 +98,7 @@ def test_points_of_a_person_whose_box_was_deleted_do_not_come_back(make_pose: An
     assert people.flagged == (f"the box {'gone' if drawn else 'p0'} was deleted, and its 17 points with it",)
 
 
-def test_nobody_is_left_when_the_only_box_is_deleted_even_if_its_points_were_placed(make_pose: Any) -> None:
+def test_no_person_is_left_when_the_only_box_is_deleted_even_if_its_points_were_placed(make_pose: Any) -> None:
     placed = [item | {"meta": item["meta"] | {"held": True}} for item in predicted(make_pose())[:-1]]
     assert not read(*placed).persons
 

@@ -96,7 +96,7 @@ def test_nothing_set_by_hand_has_no_time_a_click(tmp_path: Path, skeleton: Skele
     assert times.seconds_per_click is None and times.seconds_per_person == 4.0
 
 
-def test_pictures_without_people_cost_nobody(tmp_path: Path, skeleton: Skeleton) -> None:
+def test_images_without_people_have_no_time_per_person(tmp_path: Path, skeleton: Skeleton) -> None:
     task = {"id": 1, "data": {"image": "a.jpg", "width": 9, "height": 9}, "annotations": [{"id": 2, "result": []}]}
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task]))

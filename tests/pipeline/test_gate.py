@@ -44,7 +44,7 @@ def test_as_many_clicks_or_more_are_not(clicks: int) -> None:
     assert not promoted(make_costs(), make_costs(clicks=clicks))
 
 
-def test_a_pose_that_shows_nobody_costs_a_click() -> None:
+def test_a_pose_that_shows_no_person_costs_a_click() -> None:
     assert not promoted(make_costs(), make_costs(clicks=7, num_spurious=1))
 
 

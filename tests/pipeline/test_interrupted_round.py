@@ -32,7 +32,7 @@ class Killed(BaseException):
 
 
 class Killer:
-    """Kills the process before its n-th change of any store, from then on for ever; None lets it live."""
+    """Kills the process before its n-th change of any store, from then on always; None lets it live."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.num_changes, self.kill_before = 0, None

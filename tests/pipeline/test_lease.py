@@ -1,4 +1,4 @@
-"""One writer at a time: the second is told who the first is, and a writer that died is in nobody's way."""
+"""One writer at a time: the second is told who the first is, and a writer that died blocks no other."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_it_is_renewed_as_long_as_it_is_held(store: Store, monkeypatch: pytest.M
         assert store.read_json(LEASE)["beat_at"] > first
 
 
-def test_a_process_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_process_that_was_killed_blocks_no_other(tmp_path: Path) -> None:
     program = f"""
 import os
 from pipeline.lease import lease

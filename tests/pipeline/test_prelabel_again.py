@@ -91,7 +91,7 @@ def test_a_picture_that_never_comes_back_is_listed_and_tried_again(label, make_p
     assert label(folder).num_labelled == 2
 
 
-def test_a_picture_that_took_the_place_of_another_is_labelled_anew(label, make_pictures, tmp_path) -> None:
+def test_a_picture_that_took_the_place_of_another_is_labelled_again(label, make_pictures, tmp_path) -> None:
     folder = make_pictures("black.png", "b.png", "c.png")
     label(folder)
     make_pictures("b.png", "black.png")  # the first is black now, and the other is not
@@ -160,7 +160,7 @@ def test_a_dry_run_counts_and_writes_nothing(label, make_pictures, model, tmp_pa
     assert sorted((tmp_path / "out").rglob("*")) == before and not (tmp_path / "elsewhere").exists()
 
 
-def test_a_fresh_run_begins_anew_also_with_another_model(label, make_pictures, model, tmp_path) -> None:
+def test_a_fresh_run_starts_over_also_with_another_model(label, make_pictures, model, tmp_path) -> None:
     folder = make_pictures("a.png", "b.png")
     label(folder)
     (model / "weights.safetensors").write_bytes(b"trained a little more")

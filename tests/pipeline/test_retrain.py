@@ -156,7 +156,7 @@ def test_a_round_with_only_held_back_images_asks_for_more(store, annotations, co
     assert retrain(store, collecting(annotations), config, compare=say(True)).promoted  # they are still new
 
 
-def test_a_picture_annotated_anew_is_new(store, annotations, config, untrained) -> None:
+def test_an_image_annotated_again_is_new(store, annotations, config, untrained) -> None:
     retrain(store, collecting(annotations), config, compare=say(False))
     image = annotations.images[0]
     fewer = dataclasses.replace(image, persons=image.persons[1:])
@@ -229,7 +229,7 @@ def test_what_looks_wrong_is_set_aside_by_annotation_until_it_is_accepted(store,
     assert accepted.set_aside == ()
 
 
-def test_annotated_anew_it_is_looked_at_anew(store, annotations, config, untrained):
+def test_an_annotation_that_changed_is_judged_again(store, annotations, config, untrained):
     odd, asked = annotations.images[0], []
 
     def judge(champion, new, users, trusted, images):

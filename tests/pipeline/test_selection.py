@@ -77,7 +77,7 @@ def test_the_oddest_pose_and_the_least_stable_one_are_found() -> None:
         assert select(candidates, 3, by)[0].name == "77.jpg"
 
 
-def test_what_nobody_looked_at_is_explained() -> None:
+def test_a_missing_measure_is_explained() -> None:
     with pytest.raises(InvalidConfig, match="--mirror"):
         select(read_candidates([prelabel(0)]), 1, "flip")
     with pytest.raises(InvalidConfig, match="choose one of expected-clicks"):

@@ -73,7 +73,7 @@ def test_right_annotations_are_hardly_ever_named(error: float) -> None:
     assert sum(map(bool, named)) <= 1
 
 
-def test_a_model_that_knows_nothing_accuses_nobody() -> None:
+def test_a_model_that_knows_nothing_accuses_no_one_of_errors() -> None:
     assert find_suspicious(SWAPPED, by("eve", SWAPPED), TRUSTED, SKELETON, Champion(0.5, off_px=200)) == []
     assert find_suspicious(SWAPPED, by("eve", SWAPPED), TRUSTED, SKELETON, lambda image: []) == []
 

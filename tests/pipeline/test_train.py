@@ -231,7 +231,7 @@ def test_a_run_of_an_earlier_version_resumes(job, tmp_path) -> None:
         train(dataclasses.replace(job, skip_bad=False), tmp_path / "out", run=tmp_path / "run")
 
 
-def test_nobody_to_learn_from_is_an_error_that_names_the_file(job, tmp_path) -> None:
+def test_data_without_persons_are_an_error_that_names_the_file(job, tmp_path) -> None:
     skeleton = Skeleton("other", ("tail",), (0.1,))
     write_coco(AnnotationSet(skeleton, (AnnotatedImage(1, "a.png", (8, 8)),)), tmp_path / "tails.json")
     with pytest.raises(InvalidAnnotation, match=r"tails\.json"):

@@ -12,7 +12,7 @@ from typing import Any
 from clickpose.checkpoints.files import CONFIG
 from clickpose.commands.annotate.desk import TITLE, Desk
 from clickpose.commands.collecting import collect
-from clickpose.commands.predict_anew import Project, predict_anew
+from clickpose.commands.predict_again import Project, predict_again
 from clickpose.commands.pushing import predicted_pictures
 from clickpose.errors import ClickPoseError
 from clickpose.training.config import fine_tuning_for
@@ -79,11 +79,11 @@ class Background:
 
     def retrain(self) -> RoundReport:
         """Run a round if enough is new; a better model updates the predictions of images without an annotation."""
-        return retrain(self.desk.store, self.collect, self.config, on_promoted=self._predict_anew)
+        return retrain(self.desk.store, self.collect, self.config, on_promoted=self._predict_again)
 
-    def _predict_anew(self, version: str) -> None:
+    def _predict_again(self, version: str) -> None:
         project = Project(self.desk.label_studio_url, TITLE, self.config.images)
-        predict_anew(project, self.desk.store, version, num_workers=1)
+        predict_again(project, self.desk.store, version, num_workers=1)
 
     def collect(self) -> Collected:
         """Return all annotations."""

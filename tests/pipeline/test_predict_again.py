@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from clickpose.commands import predict_anew as command
-from clickpose.commands.predict_anew import Project, predict_anew
+from clickpose.commands import predict_again as command
+from clickpose.commands.predict_again import Project, predict_again
 from pipeline.registry import Registry
 from pipeline.store import Store
 
@@ -59,11 +59,11 @@ def test_only_tasks_that_wait_get_a_prediction_and_only_once(
     version = Registry(store).current()
     project = Project("http://localhost", "Poses", str(pictures))
 
-    assert predict_anew(project, store, version) == 3
+    assert predict_again(project, store, version) == 3
     assert {number: len(one["predictions"]) for number, one in client.by_id.items()} == {1: 0, 2: 1, 3: 1, 4: 0, 6: 1}
     assert client.by_id[2]["predictions"][0]["model_version"] == version == client.shown
     assert "1 tasks keep their predictions" in caplog.text
 
-    assert predict_anew(project, store, version) == 0
+    assert predict_again(project, store, version) == 0
     client.by_id[5] = {**task(5, "a.png"), "annotations": [], "predictions": []}
-    assert predict_anew(project, store, version) == 1
+    assert predict_again(project, store, version) == 1

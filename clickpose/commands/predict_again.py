@@ -24,7 +24,7 @@ class Project:
     images: str
 
 
-def predict_anew(project: Project, store: Store, version: str, *, num_workers: int = 0) -> int:
+def predict_again(project: Project, store: Store, version: str, *, num_workers: int = 0) -> int:
     """Predict the tasks without an annotation with a version of the store, and show these predictions.
 
     Tasks that already have predictions of that version are skipped, so that an interrupted call can be repeated. Images
