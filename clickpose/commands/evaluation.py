@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,13 @@ from clickpose.commands.evaluation_outputs import PUBLISHED_STRATEGIES, Evaluati
 from clickpose.commands.locations import written
 from clickpose.commands.output import write_json
 from clickpose.errors import InvalidAnnotation, InvalidConfig
-from clickpose.evaluation import RecordedResults, Simulation, convert_poses, evaluate_all
+from clickpose.evaluation import STRATEGIES, RecordedResults, Simulation, convert_poses, evaluate_all
+from clickpose.evaluation.click_style import LOOPS
 from clickpose.evaluation.overlays import OverlayMeter, choose_images
 from clickpose.evaluation.predictors import NamedImage, StartedFrom
+from clickpose.evaluation.sensitivity import SensitivityMeter
 from clickpose.evaluation.stopwatch import Stopwatch
+from clickpose.evaluation.visits import Meter
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.training.cpu import keep_large_buffers
@@ -34,29 +37,41 @@ def run_evaluation(options: EvaluateOptions) -> None:
     keep_large_buffers()
     pictures, predictor = PictureFolder(options.images), Predictor.load(options.model)
     measured = measure(options, predictor, pictures, num_overlays=NUM_OVERLAYS if options.plots else 0)
+    loop = ", ".join(_all_of(LOOPS, options.loop) or ["progressive"])
     of = f", keypoints {options.keypoints}" if options.keypoints else ""
     outputs.print_tables(
         f"{predictor.version} on {options.data.name}{of}",
         measured,
-        f"Rounds {options.loop}, hold {options.hold}, noise {options.noise:g}",
+        f"Rounds {loop}, hold {options.hold}, noise {options.noise:g}",
     )
     if options.plots:
         with written(options.plots) as folder:
             outputs.write_figures(folder, predictor.version, measured)
             outputs.write_overlays(folder, measured.overlays, pictures, predictor.skeleton)
     which = {"model": predictor.version, "data": options.data.name, "keypoints": options.keypoints}
-    settings = {**which, "loop": options.loop, "hold": options.hold, "noise": options.noise}
+    settings = {**which, "loop": loop, "hold": options.hold, "noise": options.noise}
     write_json(options.json, outputs.document(settings, measured))
 
 
 def simulations_of(options: EvaluateOptions, skeleton: Skeleton) -> dict[str, Simulation]:
-    """Return one simulation for each strategy, or the published one."""
+    """Return one simulation for each strategy and kind of rounds, or the published one, by name."""
     scored = {selection: tuple(skeleton.select(selection)) for selection in options.score_keypoints or ()}
     clicked = tuple(skeleton.select(options.click_keypoints)) if options.click_keypoints else None
     default = Simulation(max_clicks=options.max_clicks, scored=scored).styled(
-        loop=options.loop, hold=options.hold, noise=options.noise, add=options.add, keypoints=clicked
+        hold=options.hold, noise=options.noise, add=options.add, keypoints=clicked
     )
-    return {name: default.styled(strategy=name) for name in options.strategy or ()} or {PUBLISHED_STRATEGIES: default}
+    strategies = {name: default.styled(strategy=name) for name in _all_of(STRATEGIES, options.strategy)}
+    loops = _all_of(LOOPS, options.loop) or ["progressive"]
+    return {
+        f"{name}, {loop}" if len(loops) > 1 else name: simulation.styled(loop=loop)
+        for loop in loops
+        for name, simulation in (strategies or {PUBLISHED_STRATEGIES: default}).items()
+    }
+
+
+def _all_of(known: Iterable[str], named: Sequence[str] | None) -> list[str]:
+    """Return the names given, each once; ``all`` stands for every one known."""
+    return list(dict.fromkeys(one for name in named or () for one in (known if name == "all" else [name])))
 
 
 def measure(
@@ -67,35 +82,47 @@ def measure(
     simulations = simulations_of(options, skeleton)
     truth = read_coco(options.data, category=options.category, skip_bad=options.skip_bad)
     annotations = _convert(truth, skeleton, options)
-    others = _read_others(options.results or (), truth, person_categories(options.data, options.category), skeleton)
+    categories = person_categories(options.data, options.category)
+    others, starts = (_read_others(f or (), truth, categories, skeleton) for f in (options.results, options.start_from))
     times = read_times(options.label_studio_export, skeleton) if options.label_studio_export else []
 
     fitted = fit_records(annotations, pictures, skip_bad=options.skip_bad)
     usable = {image.id for image in fitted.images}
     annotations = replace(annotations, images=tuple(image for image in annotations.images if image.id in usable))
-    rounds = next(iter(simulations.values())).rounds
-    overlays = OverlayMeter(predictor, choose_images(fitted, num_overlays), options.max_clicks, rounds)
-    watch = Stopwatch()
-    with progress(f"evaluating {predictor.version}", len(annotations)) as advance:
-        ours = evaluate_all(
-            watch.on(predictor),
-            fitted,
-            pictures,
-            simulations,
-            meters=[overlays],
-            progress=lambda done, total: advance(1),
-        )
-    seconds = watch.read()
+    measured = _measure_ours(options, predictor, fitted, pictures, simulations, choose_images(fitted, num_overlays))
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
-    starts = _read_others(options.start_from or (), truth, person_categories(options.data, options.category), skeleton)
     for name, other in starts.items():
         refined = StartedFrom(predictor, other.poses)
         theirs[f"{name}, refined"] = evaluate_all(
             refined, fitted, lambda image: NamedImage(image.id, pictures(image)), simulations
         )
-    return EvaluationResult(ours, theirs, times, overlays.overlays, seconds)
+    return replace(measured, theirs=theirs, times=times)
+
+
+def _measure_ours(
+    options: EvaluateOptions,
+    predictor: Predictor,
+    annotations: AnnotationSet,
+    pictures: PictureFolder,
+    simulations: dict[str, Simulation],
+    shown: Collection[int],
+) -> EvaluationResult:
+    watch, rounds = Stopwatch(), next(iter(simulations.values())).rounds
+    ours = watch.on(predictor)
+    overlays, disturbed = OverlayMeter(ours, shown, options.max_clicks, rounds), SensitivityMeter(predictor)
+    meters: list[Meter] = [overlays, disturbed] if options.disturb else [overlays]
+    with progress(f"evaluating {predictor.version}", len(annotations)) as advance:
+        metrics = evaluate_all(
+            ours, annotations, pictures, simulations, meters=meters, progress=lambda done, total: advance(1)
+        )
+    return EvaluationResult(
+        metrics,
+        overlays=overlays.overlays,
+        seconds=watch.read(),
+        sensitivity=disturbed.result(annotations) if options.disturb else [],
+    )
 
 
 def _convert(truth: AnnotationSet, skeleton: Skeleton, options: EvaluateOptions) -> AnnotationSet:

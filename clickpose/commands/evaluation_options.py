@@ -35,13 +35,21 @@ class EvaluateOptions:
     strategy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which keypoint is clicked: worst, farthest, random or low-score; may be repeated. Default:"
+            help="Which keypoint is clicked: worst, farthest, random, low-score or all; may be repeated. Default:"
             " farthest in rounds, as published, and worst in clicks per person."
         ),
     ] = None
-    loop: Annotated[str, typer.Option(help="Rounds: progressive, or at-once (n clicks, one answer).")] = "progressive"
+    loop: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rounds: progressive (the default), at-once (n clicks, one answer), or all; may be repeated."
+        ),
+    ] = None
     hold: Annotated[str, typer.Option(help="Clicks that no answer moves: all, current (the last), or none.")] = "all"
     noise: Annotated[float, typer.Option(help="Spread of the clicks; 1 is that of COCO's own annotators.")] = 0.0
+    disturb: Annotated[
+        bool, typer.Option("--disturb", help="Also show how much wrong input the pose layers repair (section 3.1).")
+    ] = False
     results: Annotated[
         list[Path] | None,
         typer.Option(help="COCO results of another model, corrected by hand, for comparison.", parser=readable_file),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from clickpose.commands import evaluation_tables as tables
-from clickpose.commands.paper_tables import model_and_manual
+from clickpose.commands.paper_tables import model_and_manual, side_by_side
 from clickpose.evaluation.overlays import Overlay
-from clickpose.evaluation.plots import click_bars, click_curve, time_bars
+from clickpose.evaluation.plots import click_bars, click_curve, sensitivity_curve, time_bars
 from clickpose.evaluation.report import Metrics
+from clickpose.evaluation.sensitivity import Sensitivity
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.times import AnnotationTimes
 from pipeline.dataset import PictureFolder
@@ -31,13 +32,15 @@ class EvaluationResult:
         times: seconds that annotators took.
         overlays: images before and after clicks.
         seconds: that the evaluation of our model took, by call.
+        sensitivity: what the pose layers make of disturbed persons.
     """
 
     ours: Mapping[str, Metrics]
-    theirs: Mapping[str, Mapping[str, Metrics]]
-    times: Sequence[AnnotationTimes]
-    overlays: Sequence[Overlay]
-    seconds: Mapping[str, float]
+    theirs: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
+    times: Sequence[AnnotationTimes] = ()
+    overlays: Sequence[Overlay] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    sensitivity: Sequence[Sensitivity] = ()
 
 
 def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
@@ -47,12 +50,16 @@ def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
     console.print(f"Clicks: {'; '.join(ours)}. {clicks}.", highlight=False)
     console.print(tables.after_clicks(ours, theirs))
     console.print(model_and_manual(ours, theirs))
+    if len(ours) > 1:
+        console.print(side_by_side(ours))
     if tables.scored_alone(ours):
         console.print(tables.of_some_keypoints(ours))
     if any("gain_by_loop@C1" in metrics for metrics in ours.values()):
         console.print(tables.gains(ours))
     console.print(tables.number_of_clicks(ours, theirs))
     console.print(tables.costs(ours))
+    if measured.sensitivity:
+        console.print(tables.sensitivity(measured.sensitivity))
     if measured.times:
         console.print(tables.seconds(measured.times))
     parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in measured.seconds.items())
@@ -65,6 +72,8 @@ def write_figures(folder: Path, version: str, measured: EvaluationResult) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     click_curve(metrics).savefig(folder / "click-curve.png", dpi=150)
     click_bars(metrics).savefig(folder / "clicks.png", dpi=150)
+    if measured.sensitivity:
+        sensitivity_curve(measured.sensitivity).savefig(folder / "disturbed.png", dpi=150)
     if seconds := name_times(measured.times):
         time_bars(seconds).savefig(folder / "seconds.png", dpi=150)
 
@@ -108,6 +117,8 @@ def document(settings: Mapping[str, Any], measured: EvaluationResult) -> dict[st
         found["strategies"] = ours
     if theirs:
         found["results"] = {name: other[first] if len(ours) == 1 else other for name, other in theirs.items()}
+    if measured.sensitivity:
+        found["disturbed"] = [asdict(level) for level in measured.sensitivity]
     if measured.times:
         found["label_studio"] = [one.to_dict() for one in measured.times]
     return found

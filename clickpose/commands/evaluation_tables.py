@@ -24,6 +24,7 @@ from clickpose.commands.table_cells import (
     short,
     signed,
 )
+from clickpose.evaluation.sensitivity import Sensitivity
 from integrations.label_studio.times import AnnotationTimes
 
 COCO = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
@@ -141,6 +142,16 @@ def costs(ours: Ours) -> Table:
         add_heading(table, strategy, ours)
         for label, key in COSTS.items():
             add_row(table, label, goals, metrics, key)
+    return table
+
+
+def sensitivity(levels: Sequence[Sensitivity]) -> Table:
+    """Show what the pose layers make of true persons whose keypoints were moved."""
+    table = new_table(
+        "AP of true persons, disturbed", "largest move, in halves of the box", "as given", "after a round"
+    )
+    for level in levels:
+        table.add_row(f"{level.noise:g}", number(level.given_ap), number(level.answered_ap))
     return table
 
 

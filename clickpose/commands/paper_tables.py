@@ -1,10 +1,22 @@
-"""The paper's tables of AP: a model and other ones, corrected by hand, beside the model's own answers."""
+"""The paper's tables: models corrected by hand beside Click-Pose, and strategies of clicks beside each other."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
-from clickpose.commands.table_cells import Ours, Theirs, add_heading, counts, get, new_table, number, numbers, plus
+from clickpose.commands.table_cells import (
+    Ours,
+    Theirs,
+    add_heading,
+    counts,
+    get,
+    new_table,
+    number,
+    numbers,
+    of_first,
+    plus,
+    short,
+)
 from clickpose.evaluation.report import Metrics
 
 COLUMNS = ("AP", "AP50", "AP75", "AP_M", "AP_L")
@@ -28,6 +40,17 @@ def model_and_manual(ours: Ours, theirs: Theirs) -> Table:
                 table.add_row(label, *numbers(other, [f"{key}@C{n}/by_hand" for key in COLUMNS]), "")
             if n:
                 table.add_row(f"Click-Pose-C{n}", *_with_gains(metrics, n))
+    return table
+
+
+def side_by_side(ours: Ours) -> Table:
+    """Show every strategy and kind of rounds in a row (tables 10 and 11 of the paper)."""
+    curve = [f"AP@C{n}" for n in counts(of_first(ours), r"AP@C(\d+)")]
+    rounds = [f"NoC@{goal}" for goal in counts(of_first(ours), r"NoC@(\d+)")]
+    costs = [f"clicks@{goal}" for goal in counts(of_first(ours), r"clicks@(\d+)")]
+    table = new_table("strategies and rounds side by side", "", *curve, *rounds, *costs)
+    for name, metrics in ours.items():
+        table.add_row(name, *numbers(metrics, curve), *(short(metrics[key]) for key in (*rounds, *costs)))
     return table
 
 

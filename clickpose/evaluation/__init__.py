@@ -16,11 +16,12 @@ noc.py            rounds per image until its AP reaches a goal, as published
 click_cost.py     clicks per person until that person's OKS reaches a goal
 image_costs.py    the same for each image by itself, to compare two models
 corrections.py    one image corrected click by click, and the effect of each refine
+sensitivity.py    how much wrong input the pose layers repair
 reliability.py    whether the score of a keypoint is the chance that it is right
 matching.py       which predicted pose shows which annotated person
 stopwatch.py      how long each call of a predictor takes
 
-plots.py          click curves and bars of clicks
+plots.py          click curves, bars of clicks and of time, and other figures
 overlays.py       poses before and after clicks, drawn on images
 """
 

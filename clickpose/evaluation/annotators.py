@@ -115,7 +115,7 @@ class SimulatedAnnotator:
         self.matches = match_by_oks(poses, self.persons, self.skeleton)
         missed = sorted(set(range(len(self.persons))) - set(self.matches.values()))
         self.matches |= {len(poses) + index: person for index, person in enumerate(missed)}
-        return [_drawn_box(self.persons[person], self.image.size_wh) for person in missed]
+        return [drawn_box(self.persons[person], self.image.size_wh) for person in missed]
 
     def first_click(self, index: int) -> Click:
         """Return the click that adds a missed person: on the labelled keypoint nearest to the middle of all."""
@@ -169,8 +169,8 @@ class SimulatedAnnotator:
         return replace(person, keypoints_px=np.clip(seen_px, 0, self.image.size_wh).astype(np.float32))
 
 
-def _drawn_box(person: PersonAnnotation, size_wh: tuple[int, int]) -> Box:
-    """The person's box as a human can draw it: inside the image, at least ``MIN_BOX_PX`` wide and high."""
+def drawn_box(person: PersonAnnotation, size_wh: tuple[int, int]) -> Box:
+    """Return the person's box as a human can draw it: inside the image, at least ``MIN_BOX_PX`` wide and high."""
     limits = np.array(size_wh, np.float64)
     corner = np.clip(person.box_px[:2], 0, limits - MIN_BOX_PX)
     x1, y1 = np.clip(person.box_px[2:], corner + MIN_BOX_PX, limits)

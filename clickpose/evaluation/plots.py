@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from clickpose.annotations import ABSENT, OCCLUDED, Pose
 from clickpose.evaluation.reliability import Bin
 from clickpose.evaluation.report import Metrics
+from clickpose.evaluation.sensitivity import Sensitivity
 from clickpose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -156,6 +157,21 @@ def time_bars(seconds: Mapping[str, tuple[float, float]]) -> Figure:
     axes.tick_params(axis="x", rotation=20)
     axes.set(ylabel="seconds per person")
     axes.set_ylim(bottom=0)
+    return figure
+
+
+def sensitivity_curve(levels: Sequence[Sensitivity]) -> Figure:
+    """Plot the AP of disturbed persons over the noise, as given and as the pose layers answer."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes, noise = figure.subplots(), [level.noise for level in levels]
+    axes.plot(noise, [level.answered_ap for level in levels], "o-", label="after one round of the pose layers")
+    axes.plot(noise, [level.given_ap for level in levels], "o--", label="as given")
+    axes.set(xlabel="largest move of a true keypoint, in halves of the person's box", ylabel="keypoint AP")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
     return figure
 
 

@@ -14,7 +14,7 @@ from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.evaluation_outputs import name_curves
 from clickpose.commands.paper_tables import COLUMNS, model_and_manual
 from clickpose.errors import InvalidAnnotation, InvalidConfig, InvalidSkeleton
-from clickpose.evaluation import Simulation, evaluate
+from clickpose.evaluation import STRATEGIES, Simulation, evaluate
 from clickpose.model import ClickPose, tiny
 from clickpose.poses import new_pose
 from clickpose.predictor import Predictor
@@ -85,6 +85,22 @@ def test_strategies_are_compared_and_settings_are_told(folder: Path) -> None:
     assert (written["settings"]["loop"], written["settings"]["hold"]) == ("at-once", "none")
     assert written["strategies"]["worst"]["AP@C1"] == written["AP@C1"]
     assert written["max_held_drift_px@90"] > 0  # hold none
+
+
+def test_all_strategies_and_both_kinds_of_rounds_stand_side_by_side(folder: Path) -> None:
+    names = [f"{strategy}, {loop}" for loop in ("progressive", "at-once") for strategy in STRATEGIES]
+    result = run(folder, "--strategy", "all", "--loop", "all", "--json", str(folder / "all.json"))
+    written = json.loads((folder / "all.json").read_text())
+    assert list(written["strategies"]) == names and written["settings"]["loop"] == "progressive, at-once"
+    assert "side by side" in result.output
+    alone = run_json(folder, "--strategy", "random", "--loop", "at-once")
+    assert written["strategies"]["random, at-once"]["AP@C1"] == alone["AP@C1"]
+
+
+def test_disturbed_persons_are_scored_and_drawn(folder: Path, tmp_path: Path) -> None:
+    levels = run_json(folder, "--disturb", "--plots", str(tmp_path / "plots"))["disturbed"]
+    assert levels[0]["noise"] == 0 and levels[0]["given_ap"] > 0.99 > levels[-1]["given_ap"]
+    assert Image.open(tmp_path / "plots" / "disturbed.png").width > 400
 
 
 def test_a_perfect_model_beside_ours_needs_no_clicks(folder: Path) -> None:
