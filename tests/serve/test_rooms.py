@@ -19,10 +19,10 @@ def test_packages_import_only_what_lies_below_them() -> None:
     assert set(MAY_IMPORT) == {path.parent.name for path in SERVE.glob("*/__init__.py")}
     for package, allowed in MAY_IMPORT.items():
         for path in (SERVE / package).glob("*.py"):
-            parts = [module.split(".") for module in imports_of(path.read_text())]
+            parts = [module.split(".") for module in imports_of(path)]
             imported = {names[1] for names in parts if names[0] == "serve"}
             assert imported <= allowed | {package}, path
 
 
 def test_settings_build_nothing() -> None:
-    assert not [module for module in imports_of((SERVE / "settings.py").read_text()) if module.startswith("serve.")]
+    assert not [module for module in imports_of(SERVE / "settings.py") if module.startswith("serve.")]
