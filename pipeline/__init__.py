@@ -18,6 +18,7 @@ prelabelled.py    models, shards and predictions, and the rows that these are on
 shards.py         predictions on disk: Parquet data sets of persons and images
 candidates.py     pre-labelled images as something to choose from
 selection.py      which of them are worth a person's time next
+control_arm.py    what the images drawn by lot say: clicks left, and whether more images pay
 breadcrumbs.py    which image was open when a worker crashed
 pictures.py       images by name, here or in a bucket
 roots.py          what an image is called: its path below its root

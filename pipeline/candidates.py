@@ -23,6 +23,7 @@ class Candidates:
         names: of the images.
         num_persons: ``(N,)``.
         expected_clicks: ``(N,)`` expected number of clicks to correct each.
+        least_score: ``(N,)`` score of the least sure person, 1 without persons.
         movement: ``(N,)`` how far poses move in one more round.
         mirror_difference: ``(N,)`` how far poses differ in the mirrored image; NaN if that was not predicted.
         oddness: ``(N,)`` distance of the most unusual pose from all others.
@@ -32,6 +33,7 @@ class Candidates:
     names: list[str]
     num_persons: NDArray[np.int64]
     expected_clicks: Array
+    least_score: Array
     movement: Array
     mirror_difference: Array
     oddness: Array
@@ -51,6 +53,7 @@ def read_candidates(prelabels: Iterable[Prelabel], leave_out: frozenset[str] = f
         names=[found.picture.name for found in kept],
         num_persons=np.array([len(found.poses) for found in kept], np.int64),
         expected_clicks=np.array([found.expected_clicks for found in kept], np.float64),
+        least_score=np.array([min((pose.score for pose in found.poses), default=1.0) for found in kept], np.float64),
         movement=np.array([found.movement for found in kept], np.float64),
         mirror_difference=np.array([found.mirror_difference for found in kept], np.float64),
         oddness=_oddness(shapes, length),

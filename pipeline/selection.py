@@ -53,6 +53,7 @@ def _mirrored(candidates: Candidates) -> Array:
 
 CRITERIA: dict[str, Callable[[Candidates], Array]] = {
     "expected-clicks": lambda candidates: candidates.expected_clicks,
+    "least-score": lambda candidates: -candidates.least_score,
     "loop": lambda candidates: candidates.movement,
     "flip": _mirrored,
     "likelihood": lambda candidates: candidates.oddness,

@@ -16,17 +16,21 @@ def report(
     plot: Annotated[Path | None, typer.Option(help="Picture to write, such as rounds.png.")] = None,
     json: JsonFile = None,
 ) -> None:
-    """Report every round: clicks per person, effort, drift of new images, and the worst images.
+    """Report every round: clicks per person, effort, drift of new images, the worst images, and whether to go on.
 
     Drift is how many more clicks per person the new images of a round cost, with the model that was current.
     """
+    from pipeline.control_arm import outlook
     from pipeline.progress_report import draw_progress, progress_lines, to_text, worst_images
     from pipeline.store import Store
 
     lines = progress_lines(Store(store))
+    after = outlook(Store(store), lines[-1].round) if lines else None
     typer.echo(to_text(lines), nl=False)
+    if after is not None:
+        typer.echo(f"\n{after.in_words()}", nl=False)
     if plot is not None and lines:
         plot.parent.mkdir(parents=True, exist_ok=True)
         draw_progress(lines).savefig(plot)
     worst = [asdict(one) for one in worst_images(lines[-1].round)] if lines else []
-    write_json(json, {"rounds": [asdict(line) for line in lines], "worst": worst})
+    write_json(json, {"rounds": [asdict(line) for line in lines], "worst": worst, "outlook": after and after.to_dict()})

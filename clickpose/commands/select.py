@@ -27,9 +27,9 @@ class SelectCommand:
 
     prelabels: Annotated[str, typer.Argument(help="Folder or URI that clickpose prelabel wrote.")]
     count: Annotated[int, typer.Option(help="Images to choose.", min=1)]
-    by: Annotated[str, typer.Option(help="expected-clicks, loop, flip, likelihood, random, core-set or mix.")] = (
-        "expected-clicks"
-    )
+    by: Annotated[
+        str, typer.Option(help="expected-clicks, least-score, loop, flip, likelihood, mix, random or core-set.")
+    ] = "expected-clicks"
     out: Annotated[Path | None, typer.Option(help="CSV file to write: image, reason, control.")] = None
     url: Annotated[
         str | None, typer.Option(help="URL of Label Studio, to serve these tasks first; its token: LABEL_STUDIO_TOKEN.")
@@ -43,7 +43,8 @@ class SelectCommand:
 def select(command: SelectCommand) -> None:
     """Choose the images to annotate next, in order and with reasons; with --url, annotators get them in that order.
 
-    One image in ten is drawn by lot, to measure the model on. Images annotated in the project are left out.
+    One image in ten is drawn by lot, to measure the model on: clickpose report does that. Images annotated in the
+    project are left out.
     """
     from clickpose.commands.collecting import connect, find_project
     from integrations.label_studio.ordering import annotated_names, set_order
@@ -53,14 +54,14 @@ def select(command: SelectCommand) -> None:
         raise InvalidConfig("--url and --title go together: they name the project whose tasks are put in order")
     if command.url is None or command.title is None:
         choices = choose(_candidates(command.prelabels), command.count, command.by, seed=command.seed)
-        _tell(choices, command)
+        _keep(choices, command)
         return
     with connect(command.url) as client:
         project = find_project(client, command.title)
         candidates = _candidates(command.prelabels, annotated_names(client, project))
         choices = choose(candidates, command.count, command.by, seed=command.seed)
         ordered = set_order(client, project, [choice.name for choice in choices])
-    _tell(choices, command)
+    _keep(choices, command)
     missing = f"; {len(ordered.missing)} have no task there: push them first" if ordered.missing else ""
     typer.echo(f"{ordered.tasks} tasks of {command.title!r} come first, in this order{missing}")
 
@@ -73,6 +74,15 @@ def _candidates(prelabels: str, leave_out: frozenset[str] = frozenset()) -> Cand
     if not len(candidates):
         raise InvalidConfig(f"there is nothing to choose from in {prelabels}: label images with clickpose prelabel")
     return candidates
+
+
+def _keep(choices: Sequence[Choice], command: SelectCommand) -> None:
+    """Note beside the pre-labels what was chosen, and print it."""
+    from pipeline.control_arm import remember_choices
+    from pipeline.store import Store
+
+    remember_choices(Store(command.prelabels), command.by, choices)
+    _tell(choices, command)
 
 
 def _tell(choices: Sequence[Choice], command: SelectCommand) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from clickpose.__main__ import app
 from clickpose.annotations import AnnotationSet
 from clickpose.errors import StoreInUse
+from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig
 from integrations.coco import read_coco
 from integrations.label_studio.provenance import KeypointRecord
@@ -20,9 +21,12 @@ from pipeline.compare import Comparison, ImageClicks
 from pipeline.data_diff import Changed, diff_data
 from pipeline.gate import Check, Verdict
 from pipeline.lease import lease
+from pipeline.listing import Picture
+from pipeline.prelabelled import Model, Prelabel
 from pipeline.registry import Registry
 from pipeline.retrain import Collected, RetrainConfig, RoundReport, retrain
 from pipeline.round_report import all_reports
+from pipeline.shards import write_shard
 from pipeline.snapshot import take_snapshot
 from pipeline.store import Store
 
@@ -134,6 +138,24 @@ def test_the_report_tells_rounds_effort_and_the_worst_images(store: Store, play,
     assert values["worst"][0]["file_name"] == max(last.by_image, key=lambda one: one.champion).file_name
     assert "| yes | 6.00 | 5.00 | 4 |" in told and "| no | 6.00 | 7.00 | 8 |" in told
     assert (tmp_path / "r.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_report_says_whether_to_go_on_from_images_that_select_drew_by_lot(
+    store: Store, play, tmp_path: Path
+) -> None:
+    last = play(8, 5.0, promote=True)
+    prelabels = store.uri_of("prelabels/first")
+    pictures = [Picture(f"/p/{name}", name=name) for name in last.newest]
+    found = [Prelabel(picture, (9, 9), (), "v1") for picture in pictures]
+    write_shard(Store(prelabels), "a", found, Model("v1", "models/v1", "v1", Skeleton.load("coco17")))
+    told = run("report", "--store", store.uri)
+    assert "No image of the last round was drawn by lot" in told and "Go on: they would save at least" in told
+    run("select", prelabels, "--count", "8", "--by", "random")
+    told = run("report", "--store", store.uri, "--json", str(tmp_path / "r.json"))
+    values = json.loads((tmp_path / "r.json").read_text())["outlook"]
+    assert f"by {len(last.newest)} images drawn by lot" in told and values["num_drawn"] == len(last.newest)
+    saved = sum(one.champion - one.challenger for one in last.by_image) / len(last.by_image)
+    assert values["saving"]["value"] == pytest.approx(saved * 100 / len(last.newest))
 
 
 def test_drift_is_what_new_images_cost_more(store: Store, play, tmp_path: Path) -> None:
