@@ -8,5 +8,6 @@ sessions      what each annotator sees, so that edits build on each other and su
 models        which model is served, and how it is replaced
 images        where images may be read from
 monitoring    metrics, the request log, a replica's status
+load          simulated annotators and programs that put a running service under load
 haproxy       HAProxy in front of the ingress
 """

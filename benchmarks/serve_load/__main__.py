@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks.measure import RESULTS, machine, summary, write_result
-from benchmarks.serve_load.phases import Plan, Tell, play
 from benchmarks.serve_load.pictures import write_pictures
 from benchmarks.serve_load.report import draw, make_table, summarise
 from benchmarks.serve_load.stand import Stand, running
 from clickpose.skeleton import Skeleton
+from serve.load.phases import Plan, Tell, play
 
 NUM_PICTURES = 200
 CACHE_MIB = 512

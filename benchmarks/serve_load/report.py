@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from rich.table import Table
 
-from benchmarks.serve_load.phases import LoadRecord, Plan
-from benchmarks.serve_load.records import CLICKS, Request, failed, outcomes, percentile_ms
+from serve.load.phases import LoadRecord, Plan
+from serve.load.records import CLICKS, Request, failed, outcomes, percentile_ms
 
 NEEDS_ENCODING = (*CLICKS, "open", "box")
 Row: TypeAlias = tuple[str, Any, str, bool]  # name, value, bar or "", whether the bar is met

@@ -68,6 +68,11 @@ class Stand:
         """Kill the process of one replica."""
         os.kill(self.replicas()[0]["pid"], signal.SIGKILL)
 
+    def kill_ingress(self) -> None:
+        """Kill the process of the ingress that answers."""
+        status = self._watcher.get("/v1/status").raise_for_status().json()
+        os.kill(int(status["ingress"].rpartition("-")[2]), signal.SIGKILL)
+
     def kill_controller(self) -> None:
         """Kill Serve's controller, which starts and watches the replicas."""
         import ray

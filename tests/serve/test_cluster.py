@@ -21,8 +21,8 @@ import pytest
 import torch
 from ray import serve
 
-from benchmarks.serve_load.flood import flood
-from benchmarks.serve_load.records import Log, outcomes
+from serve.load.flood import flood
+from serve.load.records import Log, outcomes
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton

@@ -11,6 +11,7 @@ MAY_IMPORT = {
     "models": set(),
     "sessions": set(),
     "replica": {"monitoring", "images", "models", "sessions", "settings"},
+    "load": set(),
     "web": {"monitoring", "images", "sessions", "replica", "settings"},
 }
 

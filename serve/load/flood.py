@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import aiohttp
 import httpx
 
-from benchmarks.serve_load.records import Log, Request
+from serve.load.records import Log, Request
 
 PATIENCE_S = 60
 

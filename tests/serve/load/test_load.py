@@ -1,4 +1,4 @@
-"""The simulated annotator of ``benchmarks.serve_load`` notices what is lost, and the load test runs all its phases."""
+"""The simulated annotator notices what is lost, and the load test runs all its phases."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from ray import serve
 
-from benchmarks.serve_load.annotator import LoadAnnotator
-from benchmarks.serve_load.phases import Plan, play
-from benchmarks.serve_load.records import CLICKS, Log, failed, outcomes
 from clickpose.errors import NotReady
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.app import AppArgs, image_source, model_source
+from serve.load.annotator import LoadAnnotator
+from serve.load.phases import Plan, play
+from serve.load.records import CLICKS, Log, failed, outcomes
 from serve.replica.replica import PoseReplica
 from serve.web.ingress import build_api
 from serve.web.remote import RemotePoseService
@@ -71,6 +71,9 @@ class LocalStand:
     def kill_replica(self) -> None:
         self.faults.append("replica")
 
+    def kill_ingress(self) -> None:
+        self.faults.append("ingress")
+
     def kill_controller(self) -> None:
         self.faults.append("controller")
 
@@ -116,7 +119,7 @@ def test_the_simulated_annotator_notices_a_service_that_loses_clicks(
 def test_the_simulated_annotator_repeats_a_click_without_effect(
     args: AppArgs, skeleton: Any, load_fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.serve_load.annotator.RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr("serve.load.annotator.RETRY_AFTER_S", 0.0)
     log = annotate(Refusing, args, skeleton, load_fake, drags=False)
     assert outcomes(failed(log.requests)) == {"swallowed": 4}
     assert log.placed == 8 and not log.lost
@@ -131,6 +134,6 @@ def test_the_load_test_runs_all_its_phases(args: AppArgs, skeleton: Any, load_fa
     plan, told = Plan(annotators=2, seconds=1.0, flood_seconds=0.2, endurance_clicks=20), list[str]()
     record = asyncio.run(play(stand, skeleton, plan, told.append))
     assert list(record.marks) == ["work", "flood", "recovery", "endurance", "end"]
-    assert stand.faults == ["replica", "model", "controller", "model"]
+    assert stand.faults == ["replica", "model", "ingress", "controller", "model"]
     assert record.clicks() >= 20 and record.recovered_s is not None and record.memory["one"]
     assert told[-1] == "endurance" and not record.log.lost

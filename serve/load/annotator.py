@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.serve_load.records import Log
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import parse_id
 from integrations.label_studio.simulated_editor import Region, SimulatedEditor
+from serve.load.records import Log
 
 DRAFT_EVERY_S = 5.0  # Label Studio's front end does not save more often
 ATTEMPTS = 6

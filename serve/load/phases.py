@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import httpx
 
-from benchmarks.serve_load.annotator import LoadAnnotator
-from benchmarks.serve_load.flood import flood
-from benchmarks.serve_load.records import CLICKS, Log, failed, percentile_ms
-from benchmarks.serve_load.stand import Stand
 from clickpose.skeleton import Skeleton
+from serve.load.annotator import LoadAnnotator
+from serve.load.flood import flood
+from serve.load.records import CLICKS, Log, failed, percentile_ms
 
 CLICKS_PER_TASK = (6, 14)
 FLOOD_FACTOR = 10
@@ -26,13 +26,48 @@ ENDURING = 4  # annotators who do not pause keep the replicas busy
 Tell = Callable[[str], None]  # receives progress messages
 
 
+class Stand(Protocol):
+    """The service under test, and the faults it is exposed to.
+
+    Attributes:
+        pictures: sizes of the images it can read, by name.
+    """
+
+    @property
+    def pictures(self) -> Mapping[str, tuple[int, int]]: ...  # noqa: D102
+
+    def client(self) -> httpx.AsyncClient:
+        """Return a client that sends any number of requests at once."""
+        ...
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """Return the status of each replica."""
+        ...
+
+    def kill_replica(self) -> None:
+        """Kill the process of one replica."""
+        ...
+
+    def kill_ingress(self) -> None:
+        """Kill the process of one ingress."""
+        ...
+
+    def kill_controller(self) -> None:
+        """Kill Serve's controller, which starts and watches all others."""
+        ...
+
+    def swap(self) -> None:
+        """Promote another model."""
+        ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """The sizes of all phases.
 
     Attributes:
         annotators: at work at the same time, each with one click per second.
-        seconds: of work, with a fault in each fifth.
+        seconds: of work, with a fault at regular intervals.
         flood_seconds: of ten times as many requests.
         endurance_clicks: clicks in all, from the start, over which memory is watched.
     """
@@ -139,10 +174,11 @@ class LoadTest:
                     annotator.stop.set()
 
     async def inject_faults(self) -> None:
-        """Disturb the service four times while all annotators work."""
+        """Disturb the service while all annotators work."""
         faults = (
             ("a replica is killed", self.stand.kill_replica),
             ("the model is swapped", self.stand.swap),
+            ("an ingress is killed", self.stand.kill_ingress),
             ("the controller is killed", self.stand.kill_controller),
             ("the model is swapped again", self.stand.swap),
         )
