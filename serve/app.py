@@ -93,6 +93,7 @@ def _ingress_deployment(args: AppArgs) -> Any:
     return serve.deployment(
         PoseIngress,
         name="ingress",
+        num_replicas=args.ingresses,
         max_ongoing_requests=INGRESS_MAX_ONGOING,
         max_queued_requests=INGRESS_MAX_ONGOING,
         ray_actor_options={"num_cpus": INGRESS_CPUS},

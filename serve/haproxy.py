@@ -20,6 +20,10 @@ from shlex import quote
 ON_EVERY_NODE = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # if an ingress dies, its requests are sent once more: each of them may be repeated
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    "RAY_SERVE_HAPROXY_RETRIES": "1",
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(512 * 1024),  # a longer request is not repeated
 }
 ON_ONE_MACHINE = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # only HAProxy has to notice that an ingress is closing

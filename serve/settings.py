@@ -42,6 +42,7 @@ class AppArgs(BaseModel):
         model: a model folder; it is never reloaded.
         device: ``auto``, ``cpu`` or ``cuda``.
         replicas: number of model replicas; requests about one image always go to the same one.
+        ingresses: number of web servers in front of the replicas; with two, every open image survives a crash of one.
         num_cpus: logical CPUs of each replica.
         num_gpus: GPUs of each replica.
         max_ongoing: requests that one replica accepts at once.
@@ -79,6 +80,7 @@ class AppArgs(BaseModel):
     model: Uri | None = None
     device: str = "auto"
     replicas: PositiveInt = 1
+    ingresses: PositiveInt = 1
     num_cpus: float = Field(1.0, ge=0)
     num_gpus: float = Field(0.0, ge=0)
     max_ongoing: PositiveInt = 8
@@ -141,8 +143,8 @@ class AppArgs(BaseModel):
         return self.model_copy(update=secrets)
 
     def max_programs(self) -> int:
-        """Return how many requests of programs are accepted at once: half of what the replicas and the queue hold."""
-        return max(1, (self.max_queued + self.replicas * self.max_ongoing) // 2)
+        """Return how many requests of programs an ingress accepts: its share of half of what can run and wait."""
+        return max(1, (self.max_queued + self.replicas * self.max_ongoing) // (2 * self.ingresses))
 
 
 def _from_environment(name: str) -> SecretStr | None:

@@ -33,6 +33,10 @@ class Uploads:
         """Number of images."""
         return len(self._data)
 
+    def __contains__(self, name: str) -> bool:
+        """Return whether an image is stored."""
+        return name in self._data
+
     @property
     def num_bytes(self) -> int:
         """Size of all files in bytes."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
@@ -15,12 +15,14 @@ from ray.serve.handle import DeploymentHandle
 from clickpose.annotations import Click, Pose
 from clickpose.errors import ClickPoseError, NotReady
 from integrations.label_studio.service import KeypointEdit, PersonEdit, Screen
-from serve.images.uploads import UploadMissing, Uploads
+from serve.images.uploads import UploadMissing
 from serve.monitoring.metrics import ServiceMetrics
 from serve.monitoring.replica_status import ReplicaStatus, Reply
 from serve.monitoring.request_log import add_facts
 from serve.replica.replica import PoseReplica, Step
 from serve.sessions.recovery import Backup
+
+ReadUpload: TypeAlias = Callable[[str], Awaitable[bytes]]
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +43,15 @@ class ReplicaClient:
 
     Args:
         handle: handle of the ``PoseReplica`` deployment.
-        uploads: uploaded images; a replica that lacks one receives it again.
+        read_upload: returns an uploaded image; a replica that lacks one receives it again.
         metrics: counts cache hits and misses.
         timeout_s: seconds until a call is given up.
     """
 
     def __init__(
-        self, handle: DeploymentHandle[Any], uploads: Uploads, metrics: ServiceMetrics, timeout_s: float
+        self, handle: DeploymentHandle[Any], read_upload: ReadUpload, metrics: ServiceMetrics, timeout_s: float
     ) -> None:
-        self.uploads = uploads
+        self.read_upload = read_upload
         self.metrics = metrics
         self.timeout_s = timeout_s
         self._handle = handle
@@ -89,7 +91,7 @@ class ReplicaClient:
         try:
             return await self._call_once(image_url, step)
         except UploadMissing:
-            await self.take_upload(image_url, self.uploads.read(image_url))
+            await self.take_upload(image_url, await self.read_upload(image_url))
         return await self._call_once(image_url, step)
 
     async def _call_once(self, image_url: str, step: Step) -> Reply:

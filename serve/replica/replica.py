@@ -22,7 +22,7 @@ from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_proces
 from serve.replica.edits import apply_edit
 from serve.replica.encoded_cache import EncodedCache
 from serve.sessions.locks import SessionLocks
-from serve.sessions.recovery import AnswerCounts, Backup
+from serve.sessions.recovery import Backup, Holdings
 from serve.sessions.sessions import Sessions, State
 from serve.settings import AppArgs
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Step: TypeAlias = "Callable[[PoseReplica], Awaitable[Reply]]"
-
-NO_BACKUP = Backup()
 
 
 class PoseReplica:
@@ -59,7 +57,7 @@ class PoseReplica:
         self.encoded: EncodedCache[EncodedImage] = EncodedCache(args.cache_mib * 2**20)
         self.models.on_swap = self.encoded.keep_only
         self.sessions = Sessions(args.sessions)
-        self.counts = AnswerCounts(self.sessions)
+        self.holdings = Holdings(self.sessions)
         self._locks = SessionLocks()
         self._queue = 0
         self._encoding = low_priority_thread("encode")
@@ -104,16 +102,17 @@ class PoseReplica:
             self.images.uploads.forget(image_url)
             raise
 
-    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, backup: Backup = NO_BACKUP) -> Reply:
+    async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit, backup: Backup | None = None) -> Reply:
         """Apply an edit to the poses that an annotator sees, and store the answer; an edit that fails changes nothing.
 
         Raises:
-            StatesMissing: the ingress has answers of this session that this replica lacks.
+            StatesMissing: this replica does not hold the session, and the backup does not contain its answers.
         """
         self._check(screen.saved)
         model = await self._model()
         async with self._locks.take(screen.session) as overlaps:
-            self.counts.catch_up(backup)
+            if backup is not None:
+                self.holdings.catch_up(screen, backup)
             encoded, found = await self._encode(model, screen.image_url)
             draft = self.sessions.draft(screen)
             poses = _recall(draft, screen, overlaps=overlaps)
@@ -124,7 +123,7 @@ class PoseReplica:
             after, edited = await self._run(apply_edit, model.predictor, encoded, poses, edit, present)
             draft.record(screen.session, after)
             self.sessions.adopt(draft, screen.session)
-            number = self.counts.advance(screen.session, backup)
+            number = self.holdings.advance(screen)
         return Reply(_answer(after, encoded, model, edited), found, number)
 
     async def status(self) -> ReplicaStatus:

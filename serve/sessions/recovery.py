@@ -1,16 +1,16 @@
-"""Backups of sessions in the ingress, so that no keypoint is lost when a replica crashes.
+"""Backups of sessions in the ingresses, so that no keypoint is lost when any process crashes.
 
-A replica keeps its sessions in memory, and drafts restore them only up to some seconds before a crash. So the
-ingress keeps the latest answers of each session until a draft stores them. With each edit it sends only the number of
-answers so far. A replica that has fewer, because it is new or has taken over the image, requests the states and
-continues from there.
+A replica keeps its sessions in memory, and drafts restore them only up to some seconds before a crash. So each ingress
+keeps the latest answers that passed through it. A replica that does not hold a session, because it is new or has taken
+over the image, requests the answers of all ingresses, which learn in this way that it holds the session from now on.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from secrets import token_hex
 
 from clickpose.annotations import Pose
 from clickpose.errors import ClickPoseError
@@ -21,20 +21,38 @@ MAX_STATES = 16  # more than any annotator clicks between two drafts
 
 
 class StatesMissing(ClickPoseError):
-    """The replica has fewer answers of a session than the ingress; repeat the call with the states."""
+    """The replica does not hold the session; repeat the call with the answers of all ingresses.
+
+    Attributes:
+        replica: name of the replica, which will hold the session.
+    """
+
+    def __init__(self, replica: str) -> None:
+        super().__init__(replica)
+        self.replica = replica
 
 
 @dataclass(frozen=True)
 class Backup:
-    """What the ingress knows about the session of an edit.
+    """What is known about the session of an edit.
 
     Attributes:
-        numbers: number of answers so far, by session.
-        states: the latest answers, oldest first, by session; empty unless the replica requested them.
+        session: name under which the session's answers are stored.
+        holder: name of the replica that holds the session; empty if unknown.
+        states: the latest answers by number; None if there are none, or if the replica has to request them.
     """
 
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    states: Mapping[str, Sequence[State]] = field(default_factory=dict)
+    session: str
+    holder: str = ""
+    states: Mapping[int, State] | None = None
+
+
+def merge(backups: Sequence[Backup], session: str) -> Backup:
+    """Return what all ingresses together know; answers under the session's current name come first."""
+    known = [backup for backup in backups if backup.states]
+    known = [backup for backup in known if backup.session == session] or known or list(backups)
+    states = {number: state for backup in known for number, state in (backup.states or {}).items()}
+    return replace(known[0], states=dict(sorted(states.items())))
 
 
 class Backups:
@@ -43,41 +61,52 @@ class Backups:
     Args:
         max_sessions: maximum number of sessions.
         max_states: maximum number of answers per session.
+        complete: whether all answers pass through this ingress, so that what it does not know does not exist.
     """
 
-    def __init__(self, max_sessions: int, max_states: int = MAX_STATES) -> None:
+    def __init__(self, max_sessions: int, max_states: int = MAX_STATES, *, complete: bool = True) -> None:
         self.max_sessions = max_sessions
         self.max_states = max_states
-        self._answers: OrderedDict[str, list[tuple[int, State]]] = OrderedDict()
+        self.complete = complete
+        self._backups: OrderedDict[str, Backup] = OrderedDict()
 
     def record(self, screen: Screen, number: int, poses: Sequence[Pose]) -> None:
         """Store the answer with this number; answers to overlapping edits may arrive in any order."""
-        answers = [*self._answers.get(self._name(screen), ()), (number, tuple(poses))]
-        self._answers[screen.session] = sorted(answers, key=lambda answer: answer[0])[-self.max_states :]
-        self._answers.move_to_end(screen.session)
-        while len(self._answers) > self.max_sessions:
-            self._answers.popitem(last=False)
+        earlier = self._find(screen)
+        states = sorted({**(earlier.states or {}), number: tuple(poses)}.items())
+        self._keep(Backup(screen.session, earlier.holder, dict(states[-self.max_states :])))
 
-    def of(self, screen: Screen, *, with_states: bool = False) -> Backup:
-        """Return the backup of a screen's session."""
-        name = self._name(screen)
-        answers = self._answers.get(name)
-        if not answers:
-            return Backup()
-        states = {name: [state for _, state in answers]} if with_states else {}
-        return Backup({name: answers[-1][0]}, states)
+    def of(self, screen: Screen) -> Backup:
+        """Return what a replica that holds a screen's session needs."""
+        found = self._find(screen)
+        is_new = found.states is None and not found.holder
+        return replace(found, states={} if is_new and self.complete else None)
+
+    def hand_over(self, screen: Screen, holder: str) -> Backup:
+        """Return all answers of a screen's session for the replica that holds it from now on."""
+        found = replace(self._find(screen), holder=holder)
+        self._keep(found)
+        return found
 
     def num_held(self) -> int:
         """Count the keypoints that humans placed, in all sessions."""
-        return sum(int(pose.held.sum()) for answers in self._answers.values() for pose in answers[-1][1])
+        newest = [backup.states[max(backup.states)] for backup in self._backups.values() if backup.states]
+        return sum(int(pose.held.sum()) for state in newest for pose in state)
 
-    def _name(self, screen: Screen) -> str:
-        """Return the session's name, or its name from before the user was known if it has no answers yet."""
-        return screen.session if screen.session in self._answers else screen.earlier_session
+    def _keep(self, backup: Backup) -> None:
+        self._backups[backup.session] = backup
+        self._backups.move_to_end(backup.session)
+        while len(self._backups) > self.max_sessions:
+            self._backups.popitem(last=False)
+
+    def _find(self, screen: Screen) -> Backup:
+        """Return the session's backup, or the one from before its user was known."""
+        names = (screen.session, screen.earlier_session)
+        return next((self._backups[name] for name in names if name in self._backups), Backup(screen.session))
 
 
-class AnswerCounts:
-    """Number of answers of each session that a replica has.
+class Holdings:
+    """The sessions that a replica holds, and how many answers each has had.
 
     Args:
         sessions: the replica's sessions; they are updated from backups.
@@ -85,28 +114,30 @@ class AnswerCounts:
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
+        self.replica = token_hex(8)
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
-    def catch_up(self, backup: Backup) -> None:
-        """Restore answers that the ingress has and this replica lacks.
+    def catch_up(self, screen: Screen, backup: Backup) -> None:
+        """Take over a session that another replica held, or that has answers but is not known here.
 
         Raises:
-            StatesMissing: answers are missing, and the backup does not contain them.
+            StatesMissing: the answers are required, and the backup does not contain them.
         """
-        for session, number in backup.numbers.items():
-            if self.sessions.newest(session) is not None and self._numbers.get(session, 0) >= number:
-                continue
-            if session not in backup.states:
-                raise StatesMissing(f"this replica does not have all {number} answers of the session")
-            for state in backup.states[session]:
-                self.sessions.record(session, state)
-            self._numbers[session] = number
+        names = (screen.session, screen.earlier_session)
+        is_known = any(self.sessions.newest(name) is not None for name in names)
+        if backup.states is None and not (is_known and backup.holder in ("", self.replica)):
+            raise StatesMissing(self.replica)
+        states = backup.states or {}
+        if max(states, default=0) > self._numbers.get(backup.session, 0):
+            for number in sorted(states):
+                self.sessions.record(backup.session, states[number])
+                self._numbers[backup.session] = number
 
-    def advance(self, session: str, backup: Backup) -> int:
-        """Count one more answer of a session, under its current or earlier name; return its number."""
-        number = 1 + max(self._numbers.get(session, 0), *backup.numbers.values(), 0)
-        self._numbers[session] = number
-        self._numbers.move_to_end(session)
+    def advance(self, screen: Screen) -> int:
+        """Count one more answer of a session; return its number."""
+        number = 1 + max(self._numbers.get(name, 0) for name in (screen.session, screen.earlier_session))
+        self._numbers[screen.session] = number
+        self._numbers.move_to_end(screen.session)
         while len(self._numbers) > self.sessions.max_sessions:
             self._numbers.popitem(last=False)
         return number

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from ray import serve
@@ -19,11 +19,12 @@ from serve.settings import AppArgs
 from serve.web.admission import Admission
 from serve.web.body_limit import BodyLimit
 from serve.web.errors import PROBLEMS, ErrorAnswers
-from serve.web.open_images import OpenImages
 from serve.web.remote import RemotePoseService
 from serve.web.rest import build_rest_router
 from serve.web.rest_sessions import build_open_router, build_upload_router
 from serve.web.webhooks import WebhookForwarder
+
+T = TypeVar("T")
 
 
 def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
@@ -43,7 +44,7 @@ def build_api(service: RemotePoseService, args: AppArgs) -> FastAPI:
     webhook = WebhookForwarder(args.forward_webhooks_to, service.metrics)
     api.include_router(build_router(service, webhook=webhook, image_key=args.image_key, on_failure=errors.count))
     api.include_router(build_rest_router(service))
-    api.include_router(build_open_router(OpenImages(service, args.sessions)))
+    api.include_router(build_open_router(service.open_images))
     api.include_router(build_upload_router(service))
     return api
 
@@ -90,8 +91,19 @@ class PoseIngress:
             timeout_s=args.request_timeout_s,
             max_sessions=args.sessions,
             max_upload_bytes=args.upload_mib * 2**20,
+            ingresses=_all_ingresses() if args.ingresses > 1 else None,
         )
+
+    async def answer_peer(self, question: Callable[[RemotePoseService], T]) -> T:
+        """Answer a question of another ingress."""
+        return question(self.service)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the web application; Serve calls this after ``__init__``."""
         return build_api(self.service, self.args)
+
+
+def _all_ingresses() -> DeploymentHandle[Any]:
+    """Return a handle of the deployment that this replica belongs to."""
+    context = serve.get_replica_context()
+    return serve.get_deployment_handle(context.deployment, context.app_name)

@@ -1,6 +1,7 @@
 """Images that programs annotate step by step. The service keeps the poses, and earlier states for undo.
 
-Programs that keep poses themselves use the stateless routes (``rest``).
+Programs that keep poses themselves use the stateless routes (``rest``). Steps on one image are sent one after the
+other: two at once may reach different ingresses, which then build on the same state.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clickpose.annotations import Click, Pose
@@ -21,7 +23,7 @@ from serve.sessions.locks import SessionLocks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from serve.web.rest import StatelessPoseService
+    from serve.web.remote import RemotePoseService
 
 MAX_STATES = 100
 
@@ -37,10 +39,12 @@ class OpenImage:
     Attributes:
         image: its name.
         states: the answers so far, oldest first; the last one is current.
+        step: number of steps so far; of two copies, the one with more steps is newer.
     """
 
     image: str
     states: list[PoseAnswer]
+    step: int = 0
 
     @property
     def poses(self) -> Sequence[Pose]:
@@ -56,30 +60,46 @@ class OpenImage:
 class OpenImages:
     """Open images by key; the least recently used one is closed first.
 
+    Every ingress keeps a copy, so that any of them can take the next step.
+
     Args:
-        service: detects and refines.
+        service: detects and refines; its peers keep copies.
         max_open: maximum number of open images.
     """
 
-    def __init__(self, service: StatelessPoseService, max_open: int = 1000) -> None:
+    def __init__(self, service: RemotePoseService, max_open: int = 1000) -> None:
         self.service = service
         self.max_open = max_open
         self._open: OrderedDict[str, OpenImage] = OrderedDict()
         self._locks = SessionLocks()
+
+    def copy(self, key: str) -> OpenImage | None:
+        """Return this ingress's copy of an open image, if it has one."""
+        return self._open.get(key)
+
+    def keep(self, key: str, opened: OpenImage) -> None:
+        """Keep a copy of an open image, unless the one here is newer."""
+        if key not in self._open or opened.step >= self._open[key].step:
+            self._open[key] = opened
+        self._open.move_to_end(key)
+        while len(self._open) > self.max_open:
+            self._open.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Remove this ingress's copy of an open image."""
+        self._open.pop(key, None)
 
     async def open(self, image: str, poses: Sequence[Pose] | None = None) -> tuple[str, PoseAnswer]:
         """Open an image, with detected poses or with the given ones; return its key and the first state."""
         predict = self.service.predict(image) if poses is None else self.service.refine(image, poses, [], "all")
         answer = await predict
         key = secrets.token_urlsafe(12)
-        self._open[key] = OpenImage(image, [answer])
-        while len(self._open) > self.max_open:
-            self._open.popitem(last=False)
+        await self.service.peers.ask(partial(_keep, key=key, opened=OpenImage(image, [answer])))
         return key, answer
 
     async def current(self, key: str) -> PoseAnswer:
         """Return the current state of an image."""
-        return self._find(key).states[-1]
+        return (await self._find(key)).states[-1]
 
     async def click(self, key: str, clicks: Sequence[Click], hold: str) -> PoseAnswer:
         """Apply clicks."""
@@ -107,23 +127,43 @@ class OpenImages:
             opened.states = opened.states[:-1] or opened.states
             return opened.states[-1]
 
-    def close(self, key: str) -> None:
+    async def close(self, key: str) -> None:
         """Close an image.
 
         Raises:
             NotOpen: no image is open under this key.
         """
-        self._find(key)
-        del self._open[key]
+        await self._find(key)
+        await self.service.peers.ask(partial(_forget, key=key))
 
     @asynccontextmanager
     async def _locked(self, key: str) -> AsyncIterator[OpenImage]:
         """Wait until earlier steps on this image are done; a step that fails changes nothing."""
         async with self._locks.take(key):
-            yield self._find(key)
+            opened = await self._find(key)
+            yield opened
+            opened.step += 1
+            await self.service.peers.ask(partial(_keep, key=key, opened=opened))
 
-    def _find(self, key: str) -> OpenImage:
+    async def _find(self, key: str) -> OpenImage:
+        """Return an open image; ask the other ingresses if it was opened before this one started."""
+        if key not in self._open:
+            copies = await self.service.peers.ask(partial(_copy, key=key))
+            for copy in filter(None, copies):
+                self.keep(key, copy)
         if key not in self._open:
             raise NotOpen(f"no image is open under {key[:40]!r}: open it again with the poses of the last answer")
         self._open.move_to_end(key)
         return self._open[key]
+
+
+def _copy(service: RemotePoseService, key: str) -> OpenImage | None:
+    return service.open_images.copy(key)
+
+
+def _keep(service: RemotePoseService, key: str, opened: OpenImage) -> None:
+    service.open_images.keep(key, opened)
+
+
+def _forget(service: RemotePoseService, key: str) -> None:
+    service.open_images.forget(key)

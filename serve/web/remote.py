@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any, cast
 
 from ray.serve.handle import DeploymentHandle
@@ -19,7 +20,9 @@ from serve.images.uploads import Uploads, name_of
 from serve.monitoring.metrics import ServiceMetrics
 from serve.monitoring.replica_status import ReplicaStatus, name_of_process
 from serve.replica.client import STATUS_TIMEOUT_S, Busy, ReplicaClient
-from serve.sessions.recovery import Backups, StatesMissing
+from serve.sessions.peers import Peers
+from serve.sessions.recovery import Backup, Backups, StatesMissing, merge
+from serve.web.open_images import OpenImages
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ class RemotePoseService:
         timeout_s: seconds until a request is given up.
         max_sessions: number of sessions that are backed up here.
         max_upload_bytes: memory for uploaded images.
+        ingresses: handle of all ingresses; None for a single one.
     """
 
     def __init__(
@@ -47,12 +51,15 @@ class RemotePoseService:
         timeout_s: float,
         max_sessions: int = 1000,
         max_upload_bytes: int = 256 * 2**20,
+        ingresses: DeploymentHandle[Any] | None = None,
     ) -> None:
         self.skeleton = skeleton
         self.metrics = ServiceMetrics()
-        self.backups = Backups(max_sessions)
+        self.backups = Backups(max_sessions, complete=ingresses is None)
         self.uploads = Uploads(max_upload_bytes)
-        self._replicas = ReplicaClient(replicas, self.uploads, self.metrics, timeout_s)
+        self.open_images = OpenImages(self, max_sessions)
+        self.peers = Peers(self, ingresses)
+        self._replicas = ReplicaClient(replicas, self.read_upload, self.metrics, timeout_s)
         self._version = first_version
         self._timeout_s = timeout_s
         self._statuses: list[ReplicaStatus] = []
@@ -74,12 +81,11 @@ class RemotePoseService:
     async def edit(self, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
         """Apply one edit to the poses that an annotator sees."""
         with self.metrics.timed("add_person" if isinstance(edit, PersonEdit) else "refine"):
-            backup = self.backups.of(screen)
             try:
-                reply = await self._replicas.edit(screen, edit, backup)
-            except StatesMissing:
-                backup = self.backups.of(screen, with_states=True)
-                reply = await self._replicas.edit(screen, edit, backup)
+                reply = await self._replicas.edit(screen, edit, self.backups.of(screen))
+            except StatesMissing as missing:
+                backups = await self.peers.ask(partial(_hand_over, screen=screen, holder=missing.replica))
+                reply = await self._replicas.edit(screen, edit, merge(backups, screen.session))
             self.backups.record(screen, reply.number, reply.answer.poses)
             return reply.answer
 
@@ -98,6 +104,18 @@ class RemotePoseService:
         name = name_of(data)
         await self._replicas.take_upload(name, data)
         return self.uploads.keep(data)
+
+    async def read_upload(self, name: str) -> bytes:
+        """Return an uploaded image that some ingress stores.
+
+        Raises:
+            UploadMissing: none does, or no longer.
+        """
+        if not self.peers.alone and name not in self.uploads:
+            found = await self.peers.ask(partial(_find_upload, name=name))
+            for data in filter(None, found):
+                self.uploads.keep(data)
+        return self.uploads.read(name)
 
     async def status(self) -> dict[str, Any]:
         """Return whether every replica has a model, and which, as last reported; this never waits."""
@@ -143,3 +161,11 @@ class RemotePoseService:
             except Exception:  # Serve raises many kinds while replicas start and stop; the next attempt will do
                 logger.warning("the replicas could not be asked for their status", exc_info=True)
             await asyncio.sleep(every_s)
+
+
+def _hand_over(service: RemotePoseService, screen: Screen, holder: str) -> Backup:
+    return service.backups.hand_over(screen, holder)
+
+
+def _find_upload(service: RemotePoseService, name: str) -> bytes | None:
+    return service.uploads.read(name) if name in service.uploads else None

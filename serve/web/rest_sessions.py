@@ -54,7 +54,7 @@ def build_open_router(images: OpenImages) -> APIRouter:
     @router.delete("/v1/open/{key}", status_code=204)
     async def close(key: Key) -> Response:
         """Close an image."""
-        images.close(key)
+        await images.close(key)
         return Response(status_code=204)
 
     _add_steps(router, images)

@@ -134,8 +134,8 @@ def replicas(args: AppArgs, skeleton: Skeleton, load_fake: Any) -> Any:
 
 
 @pytest.fixture
-def service(replicas: Any, skeleton: Skeleton) -> RemotePoseService:
-    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10)
+def service(replicas: Any, skeleton: Skeleton, args: AppArgs) -> RemotePoseService:
+    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10, max_sessions=args.sessions)
 
 
 @pytest.fixture

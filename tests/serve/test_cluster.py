@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import httpx
 import numpy as np
@@ -21,14 +21,15 @@ import pytest
 import torch
 from ray import serve
 
-from serve.load.flood import flood
-from serve.load.records import Log, outcomes
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
 from integrations.label_studio.simulated_editor import SimulatedEditor
 from serve.app import AppArgs, build_app
+from serve.load.flood import flood
+from serve.load.phases import LoadRecord, LoadTest, Plan
+from serve.load.records import Log, failed, outcomes
 
 SECRET = "open sesame"
 NAMES = ("0.png", "1.png")
@@ -53,7 +54,9 @@ def store(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton, point_to
 
 @pytest.fixture(scope="module")
 def client(serve_url: str, store: Path) -> Iterator[httpx.Client]:
-    args = AppArgs(store=str(store), image_roots=(str(store),), secret=SECRET, replicas=2, num_cpus=0.5, poll_s=0.3)
+    args = AppArgs(
+        store=str(store), image_roots=(str(store),), secret=SECRET, replicas=2, ingresses=2, num_cpus=0.5, poll_s=0.3
+    )
     serve.run(build_app(args), name="clickpose", route_prefix="/")
     with httpx.Client(base_url=serve_url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=100) as client:
         yield client
@@ -151,6 +154,44 @@ def test_killing_a_replica_during_an_annotation_loses_no_placed_keypoint(
     wait_for(lambda: len(replicas(client)) == 2 and pid not in {replica["pid"] for replica in replicas(client)})
 
 
+class Work:
+    """Two images to annotate; the test itself kills processes."""
+
+    pictures: ClassVar = dict.fromkeys(NAMES, (160, 120))
+
+
+@pytest.mark.cluster
+def test_killing_ingresses_and_a_replica_fails_no_request_and_loses_no_click(
+    client: httpx.Client, skeleton: Skeleton
+) -> None:
+    record, victims = LoadRecord(), [ingress_pid, replica_pid, ingress_pid]
+
+    async def annotate() -> None:
+        async with httpx.AsyncClient(base_url=client.base_url, auth=("clickpose", SECRET), timeout=60) as http:
+            test = LoadTest(cast(Any, Work()), skeleton, Plan(), print, http, record)
+            async with test.working(test.team(6, every_s=0.2)):
+                for pid in victims:
+                    await asyncio.sleep(4)
+                    os.kill(pid(client), signal.SIGKILL)
+                await asyncio.sleep(4)
+
+    asyncio.run(annotate())
+    assert not failed(record.log.requests), outcomes(record.log.requests)
+    assert not record.log.lost and record.log.placed > 50
+
+
+@pytest.mark.cluster
+def test_an_image_stays_open_when_the_ingress_that_opened_it_is_killed(client: httpx.Client) -> None:
+    opened = client.post("/v1/open", json={"image": "0.png"}).json()
+    at, hand = f"/v1/open/{opened['key']}", {"person": 0, "keypoint": "left_hand", "xy_px": [33.5, 44.25]}
+    clicked = client.post(f"{at}/clicks", json={"clicks": [hand]}).json()["poses"]
+    for _ in range(2):  # the second one starts after the image was opened
+        old = ingress_pid(client)
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda old=old: {ingress_pid(client) for _ in range(20)} - {old} >= {ingress_pid(client)})
+        assert [client.get(at).json()["poses"] for _ in range(10)] == [clicked] * 10
+
+
 @pytest.mark.cluster
 def test_excess_requests_are_rejected_with_retry_after_and_the_service_recovers(client: httpx.Client) -> None:
     log = Log()
@@ -239,6 +280,16 @@ def test_an_uploaded_image_is_annotated_step_by_step_and_survives_the_replicas(
 
 def replicas(client: httpx.Client) -> list[dict[str, Any]]:
     return list(client.get("/v1/status").json()["replicas"])
+
+
+def ingress_pid(client: httpx.Client) -> int:
+    """The process of the ingress that answers."""
+    return int(client.get("/v1/status").raise_for_status().json()["ingress"].rpartition("-")[2])
+
+
+def replica_pid(client: httpx.Client) -> int:
+    """The process of a replica."""
+    return int(replicas(client)[0]["pid"])
 
 
 def open_task(client: httpx.Client, image: str, skeleton: Skeleton) -> tuple[SimulatedEditor, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Clicks survive the death of a replica."""
+"""Clicks survive the crash of a replica or an ingress."""
 
 from __future__ import annotations
 
@@ -15,26 +15,33 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen, SeenKeypoint
 from serve.app import image_source, model_source
 from serve.replica.replica import PoseReplica
-from serve.sessions.recovery import Backups, StatesMissing
+from serve.sessions.recovery import Backups, StatesMissing, merge
 from serve.settings import AppArgs
 
 PLACES = [(33.25, 44.5), (50.0, 60.0), (20.0, 80.5), (70.5, 15.0)]
 
 
 class Ingress:
-    """An ingress with several replicas; the test decides which one is called."""
+    """An ingress with several replicas; the test decides which one is called.
 
-    def __init__(self, make: Callable[[], PoseReplica]) -> None:
+    Args:
+        make: starts a replica.
+        complete: whether it is the only ingress; otherwise the test sets ``peers``.
+    """
+
+    def __init__(self, make: Callable[[], PoseReplica], *, complete: bool = True) -> None:
         self.make = make
-        self.backups = Backups(100)
+        self.backups = Backups(100, complete=complete)
+        self.peers = [self.backups]
         self.retries = 0
 
     async def edit(self, replica: PoseReplica, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
         try:
             reply = await replica.edit(screen, edit, self.backups.of(screen))
-        except StatesMissing:
+        except StatesMissing as missing:
             self.retries += 1
-            reply = await replica.edit(screen, edit, self.backups.of(screen, with_states=True))
+            backups = [peer.hand_over(screen, missing.replica) for peer in self.peers]
+            reply = await replica.edit(screen, edit, merge(backups, screen.session))
         self.backups.record(screen, reply.number, reply.answer.poses)
         return reply.answer
 
@@ -126,13 +133,32 @@ def test_a_session_whose_user_becomes_known_while_its_replica_dies_continues(tel
     tell(story)
 
 
+@pytest.mark.parametrize("num_known", [0, 1, 3])
+def test_any_ingress_continues_a_session_wherever_its_image_is(tell: Any, num_known: int) -> None:
+    """Clicks go through one of two ingresses; the image moves to another replica and back."""
+
+    async def story(ingress: Ingress) -> None:
+        screen, first, second = Screen("ann", "one.png"), ingress.make(), ingress.make()
+        ours, theirs = Ingress(ingress.make, complete=False), Ingress(ingress.make, complete=False)
+        ours.peers = theirs.peers = [ours.backups, theirs.backups]
+        for k in range(num_known):
+            await ours.edit(first, screen, place(k))
+        for k in range(num_known, 3):
+            await theirs.edit(second, screen, place(k))
+        assert_placed(await ours.edit(first, screen, place(3)), [0, 1, 2, 3])
+        await theirs.edit(first, screen, place(2))
+        assert_placed(await ours.edit(ingress.make(), screen, place(1)), [0, 1, 2, 3])
+
+    tell(story)
+
+
 def test_backups_are_bounded_and_held_keypoints_counted(make_pose: Callable[..., Pose]) -> None:
     backups = Backups(max_sessions=2, max_states=3)
     for session in ("ann", "bob", "eve"):
         for number in (1, 2, 4, 3, 5):
             backups.record(Screen(session, "one.png"), number, [make_pose(held=range(number))])
-    assert backups.of(Screen("ann", "one.png")).numbers == {}
-    backup = backups.of(Screen("eve", "one.png"), with_states=True)
-    assert backup.numbers == {"eve": 5}
-    assert [int(state[0].held.sum()) for state in backup.states["eve"]] == [3, 4, 5]
+    assert backups.of(Screen("ann", "one.png")).states == {}
+    assert backups.of(Screen("eve", "one.png")).states is None
+    states = backups.hand_over(Screen("eve", "one.png"), "a replica").states
+    assert states and {number: int(state[0].held.sum()) for number, state in states.items()} == {3: 3, 4: 4, 5: 5}
     assert backups.num_held() == 10
