@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AppArgs", "build_app"]
 
-# Experimental in Ray 2.60; named by a string because a class would be pickled with the application.
-IMAGE_AFFINITY = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+IMAGE_ROUTER = "serve.replica.routing.EncodedImageRouter"  # a class would be pickled with the application
+ROUTING_PERIOD_S = 2.0  # how often replicas report which images they have encoded
+TARGET_ONGOING = 2.0  # requests per replica, on average: one that runs and one that waits
 INGRESS_CPUS = 0.1
 INGRESS_MAX_ONGOING = 1000  # beyond this Ray itself rejects requests, without a Retry-After header
-HEALTH_CHECK_PERIOD_S = 1.0  # requests for a crashed replica's images wait until the crash is noticed
+HEALTH_CHECK_PERIOD_S = 1.0  # until a crash is noticed, requests for a replica's images wait
 
 
 def build_app(args: AppArgs) -> Application:
@@ -97,17 +98,22 @@ def _ingress_deployment(args: AppArgs) -> Any:
         max_ongoing_requests=INGRESS_MAX_ONGOING,
         max_queued_requests=INGRESS_MAX_ONGOING,
         ray_actor_options={"num_cpus": INGRESS_CPUS},
+        health_check_period_s=HEALTH_CHECK_PERIOD_S,
     )
 
 
 def _replica_deployment(args: AppArgs) -> Any:
     """All requests about one image go to the same replica: only that one knows what the annotator sees."""
     affinity = {"num_virtual_nodes": 100, "num_fallback_replicas": 0}
-    router = {"request_router_class": IMAGE_AFFINITY, "request_router_kwargs": affinity}
+    router = {
+        "request_router_class": IMAGE_ROUTER,
+        "request_router_kwargs": affinity,
+        "request_routing_stats_period_s": ROUTING_PERIOD_S,
+    }
     return serve.deployment(
         PoseReplica,
         name="poses",
-        num_replicas=args.replicas,
+        **_scale(args),
         max_ongoing_requests=args.max_ongoing,
         max_queued_requests=args.max_queued,
         request_router_config=RequestRouterConfig.model_validate(router),
@@ -115,3 +121,19 @@ def _replica_deployment(args: AppArgs) -> Any:
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         graceful_shutdown_timeout_s=args.request_timeout_s,
     )
+
+
+def _scale(args: AppArgs) -> dict[str, Any]:
+    """Return a fixed number of replicas, or how it follows the requests in progress."""
+    if args.max_replicas is None:
+        return {"num_replicas": args.replicas}
+    scale = {
+        "min_replicas": args.replicas,
+        "max_replicas": args.max_replicas,
+        "target_ongoing_requests": TARGET_ONGOING,
+        "look_back_period_s": args.scale_up_after_s,
+        "metrics_interval_s": args.scale_up_after_s / 5,
+        "upscale_delay_s": args.scale_up_after_s,
+        "downscale_delay_s": args.scale_down_after_s,
+    }
+    return {"autoscaling_config": scale}

@@ -41,7 +41,10 @@ class AppArgs(BaseModel):
         store: root of a store; its current model is served, and replaced when another is promoted. Or
         model: a model folder; it is never reloaded.
         device: ``auto``, ``cpu`` or ``cuda``.
-        replicas: number of model replicas; requests about one image always go to the same one.
+        replicas: number of model replicas; requests about one image go to the same one.
+        max_replicas: with it, replicas are added while requests wait, up to this number, and removed when idle.
+        scale_up_after_s: seconds that requests have to wait until a replica is added.
+        scale_down_after_s: seconds that a replica has to be idle until it is removed, with the images it has encoded.
         ingresses: number of web servers in front of the replicas; with two, every open image survives a crash of one.
         num_cpus: logical CPUs of each replica.
         num_gpus: GPUs of each replica.
@@ -80,6 +83,9 @@ class AppArgs(BaseModel):
     model: Uri | None = None
     device: str = "auto"
     replicas: PositiveInt = 1
+    max_replicas: PositiveInt | None = None
+    scale_up_after_s: PositiveFloat = 10.0
+    scale_down_after_s: PositiveFloat = 600.0
     ingresses: PositiveInt = 1
     num_cpus: float = Field(1.0, ge=0)
     num_gpus: float = Field(0.0, ge=0)
@@ -118,6 +124,8 @@ class AppArgs(BaseModel):
     def _check(self) -> Self:
         if (self.store is None) == (self.model is None):
             raise ValueError("give either a store or a model folder")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas {self.max_replicas} is less than replicas {self.replicas}")
         for url in (self.label_studio_url, self.forward_webhooks_to):
             if url is not None and not SERVER.match(url):
                 raise ValueError(f"{url!r} is not a server address: write it as http://HOST:PORT")

@@ -33,7 +33,10 @@ class ServeOptions:
     model: Annotated[str | None, typer.Option(help="Model folder to serve; it is never reloaded.")] = None
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 9090
-    replicas: Annotated[int, typer.Option(help="Number of model replicas.", min=1)] = 1
+    replicas: Annotated[str, typer.Option(help="Number of model replicas, or a range such as 1..8.")] = "1"
+    ingresses: Annotated[
+        int, typer.Option(help="Number of web servers in front of the replicas; with 2, one may crash.", min=1)
+    ] = 1
     gpus: Annotated[float, typer.Option(help="GPUs of each replica.", min=0)] = 0.0
     image_root: Annotated[
         list[str] | None, typer.Option(help="Folder or bucket URI that images may be read from; may be repeated.")
@@ -64,7 +67,8 @@ class ServeOptions:
         values = {
             "store": self.store,
             "model": self.model,
-            "replicas": self.replicas,
+            **_read_replicas(self.replicas),
+            "ingresses": self.ingresses,
             "num_gpus": self.gpus,
             "image_roots": self.image_root or [],
             "label_studio_url": self.label_studio,
@@ -78,6 +82,12 @@ class ServeOptions:
             return AppArgs.model_validate(values).with_secrets()
         except ValidationError as error:
             raise InvalidConfig(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+def _read_replicas(text: str) -> dict[str, str | None]:
+    """Read a number, such as 2, or a range, such as 1..8."""
+    least, _, most = text.partition("..")
+    return {"replicas": least, "max_replicas": most or None}
 
 
 @takes(ServeOptions)

@@ -3,5 +3,6 @@
 replica          detect, refine, add a person, apply an annotator's edit
 edits            what an edit on the annotator's screen means to the predictor
 encoded_cache    encoded images, shared and limited in memory
+routing          which replica answers
 client           how the ingress calls replicas
 """

@@ -20,6 +20,7 @@ from serve.monitoring.metrics import ServiceMetrics
 from serve.monitoring.replica_status import ReplicaStatus, Reply
 from serve.monitoring.request_log import add_facts
 from serve.replica.replica import PoseReplica, Step
+from serve.replica.routing import routing_key
 from serve.sessions.recovery import Backup
 
 ReadUpload: TypeAlias = Callable[[str], Awaitable[bytes]]
@@ -118,7 +119,7 @@ class ReplicaClient:
             raise NotReady("the model's replicas are being replaced; try again") from error
 
     async def _send(self, image_url: str, step: Step) -> Reply:
-        response = self._handle.options(method_name="answer", session_id=image_url).remote(step)
+        response = self._handle.options(method_name="answer", session_id=routing_key(image_url)).remote(step)
         try:
             reply = await response
         except (asyncio.CancelledError, RequestCancelledError):

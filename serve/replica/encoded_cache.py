@@ -49,6 +49,10 @@ class EncodedCache(Generic[T]):
         """Return whether a value exists or is being computed."""
         return key in self._tasks
 
+    def images(self) -> set[str]:
+        """Return the images that are encoded, or being encoded."""
+        return {image for image, _ in self._tasks}
+
     @property
     def num_bytes(self) -> int:
         """Memory of all values in bytes."""

@@ -21,6 +21,7 @@ from serve.models.watch import ModelWatch
 from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
 from serve.replica.edits import apply_edit
 from serve.replica.encoded_cache import EncodedCache
+from serve.replica.routing import routing_stats
 from serve.sessions.locks import SessionLocks
 from serve.sessions.recovery import Backup, Holdings
 from serve.sessions.sessions import Sessions, State
@@ -144,6 +145,10 @@ class PoseReplica:
             pid=os.getpid(),
             memory_bytes=resident_bytes(),
         )
+
+    def record_routing_stats(self) -> dict[str, list[str]]:
+        """Return the images that requests should be sent here for; Serve passes it on to every ingress."""
+        return routing_stats(self.encoded.images())
 
     def check_health(self) -> None:
         """Make Serve replace this replica if it no longer checks for new models."""

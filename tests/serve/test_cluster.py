@@ -164,16 +164,16 @@ class Work:
 def test_killing_ingresses_and_a_replica_fails_no_request_and_loses_no_click(
     client: httpx.Client, skeleton: Skeleton
 ) -> None:
-    record, victims = LoadRecord(), [ingress_pid, replica_pid, ingress_pid]
+    record = LoadRecord()
 
     async def annotate() -> None:
         async with httpx.AsyncClient(base_url=client.base_url, auth=("clickpose", SECRET), timeout=60) as http:
             test = LoadTest(cast(Any, Work()), skeleton, Plan(), print, http, record)
             async with test.working(test.team(6, every_s=0.2)):
-                for pid in victims:
-                    await asyncio.sleep(4)
-                    os.kill(pid(client), signal.SIGKILL)
-                await asyncio.sleep(4)
+                for kill in (kill_ingress, kill_replica, kill_ingress):
+                    await asyncio.sleep(2)
+                    await asyncio.to_thread(kill, client)
+                await asyncio.sleep(2)
 
     asyncio.run(annotate())
     assert not failed(record.log.requests), outcomes(record.log.requests)
@@ -185,10 +185,8 @@ def test_an_image_stays_open_when_the_ingress_that_opened_it_is_killed(client: h
     opened = client.post("/v1/open", json={"image": "0.png"}).json()
     at, hand = f"/v1/open/{opened['key']}", {"person": 0, "keypoint": "left_hand", "xy_px": [33.5, 44.25]}
     clicked = client.post(f"{at}/clicks", json={"clicks": [hand]}).json()["poses"]
-    for _ in range(2):  # the second one starts after the image was opened
-        old = ingress_pid(client)
-        os.kill(old, signal.SIGKILL)
-        wait_for(lambda old=old: {ingress_pid(client) for _ in range(20)} - {old} >= {ingress_pid(client)})
+    for _ in range(2):  # those that answer in the end were started after the image was opened
+        kill_ingress(client)
         assert [client.get(at).json()["poses"] for _ in range(10)] == [clicked] * 10
 
 
@@ -282,14 +280,24 @@ def replicas(client: httpx.Client) -> list[dict[str, Any]]:
     return list(client.get("/v1/status").json()["replicas"])
 
 
-def ingress_pid(client: httpx.Client) -> int:
-    """The process of the ingress that answers."""
-    return int(client.get("/v1/status").raise_for_status().json()["ingress"].rpartition("-")[2])
+def ingress_pids(client: httpx.Client) -> set[int]:
+    """The processes of the ingresses that answer."""
+    statuses = [client.get("/v1/status").raise_for_status().json() for _ in range(20)]
+    return {int(status["ingress"].rpartition("-")[2]) for status in statuses}
 
 
-def replica_pid(client: httpx.Client) -> int:
-    """The process of a replica."""
-    return int(replicas(client)[0]["pid"])
+def kill_ingress(client: httpx.Client) -> None:
+    """Kill one of two ingresses, and wait for its successor."""
+    old = min(ingress_pids(client))
+    os.kill(old, signal.SIGKILL)
+    wait_for(lambda: len(ingress_pids(client) - {old}) == 2)
+
+
+def kill_replica(client: httpx.Client) -> None:
+    """Kill one of two replicas, and wait for its successor."""
+    old = replicas(client)[0]["pid"]
+    os.kill(old, signal.SIGKILL)
+    wait_for(lambda: len({replica["pid"] for replica in replicas(client)} - {old}) == 2)
 
 
 def open_task(client: httpx.Client, image: str, skeleton: Skeleton) -> tuple[SimulatedEditor, dict[str, Any]]:
