@@ -1,6 +1,6 @@
 """An annotator as the service sees her: Label Studio's requests, with drafts that lag behind her screen.
 
-She opens a task, corrects one keypoint per second, and checks every answer: placed keypoints must be where she placed
+She opens a task, corrects one keypoint after the other, and checks every answer: placed keypoints must be where she placed
 them. She clicks (the request contains the points of the same name) or drags (a page script sends the whole screen).
 """
 
@@ -16,12 +16,14 @@ import numpy as np
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import parse_id
 from integrations.label_studio.simulated_editor import Region, SimulatedEditor
-from serve.load.records import Log
+from serve.load.records import Log, Request
+from serve.monitoring.timing import HEADER, read_header
 
 DRAFT_EVERY_S = 5.0  # Label Studio's front end does not save more often
 ATTEMPTS = 6
 RETRY_AFTER_S = 1.0
 SAME_PX = 0.05  # larger than the rounding from pixels to percent and back
+THINKING = (4, 1 / 4)  # shape and scale of a gamma distribution with mean 1
 RECLICKS = 0.1  # share of clicks that correct a keypoint placed before
 STEP = 0.04  # how far keypoints are moved, as a share of the picture's size
 
@@ -36,7 +38,7 @@ class LoadAnnotator:
         client: sends the requests.
         skeleton: of the labelling interface.
         log: records every request.
-        every_s: seconds between clicks; 0 clicks again as soon as the answer arrives.
+        every_s: mean seconds between clicks; 0 clicks again as soon as the answer arrives.
         drags: she drags points with the page script instead of clicking.
 
     Attributes:
@@ -63,7 +65,8 @@ class LoadAnnotator:
                 return
             began = time.monotonic()
             await self._correct(desk)
-            await asyncio.sleep(max(0.0, self.every_s - (time.monotonic() - began)))
+            pause_s = self.every_s * float(self.rng.gamma(*THINKING))
+            await asyncio.sleep(max(0.0, pause_s - (time.monotonic() - began)))
 
     async def _correct(self, desk: _Desk) -> None:
         """Place one keypoint, or draw a box if no person was found."""
@@ -122,24 +125,27 @@ class LoadAnnotator:
         """Send what Label Studio sends; retry a little later if that fails."""
         for attempt in range(ATTEMPTS):
             with self.log.request(kind, retry=attempt > 0) as request:
-                found, outcome = await self._send(desk, context)
-                request.outcome = outcome
+                found = await self._send(desk, context, request)
             if request.outcome == "ok":
                 self.log.seen.add((desk.picture, found["model_version"]))
                 return found
             await asyncio.sleep(RETRY_AFTER_S)
         return None
 
-    async def _send(self, desk: _Desk, context: dict[str, Any] | None) -> tuple[dict[str, Any], str]:
-        """Return an answer and the outcome; an answer without a model version means that the edit failed."""
+    async def _send(self, desk: _Desk, context: dict[str, Any] | None, request: Request) -> dict[str, Any]:
+        """Return an answer, and note its outcome; an answer without a model version means that the edit failed."""
         try:
             answer = await self.client.post("/predict", json=desk.body(context))
         except httpx.HTTPError as error:
-            return {}, type(error).__name__
+            request.outcome = type(error).__name__
+            return {}
         if answer.status_code != 200:
-            return {}, str(answer.status_code)
+            request.outcome = str(answer.status_code)
+            return {}
         (found,) = answer.json()["results"]
-        return found, "ok" if found.get("model_version") else "swallowed"
+        request.outcome = "ok" if found.get("model_version") else "swallowed"
+        request.parts_ms = read_header(answer.headers.get(HEADER, ""))
+        return dict(found)
 
 
 class _Desk:

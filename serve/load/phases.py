@@ -66,13 +66,15 @@ class Plan:
     """The sizes of all phases.
 
     Attributes:
-        annotators: at work at the same time, each with one click per second.
+        annotators: at work at the same time.
+        every_s: mean seconds between two clicks of an annotator.
         seconds: of work, with a fault at regular intervals.
         flood_seconds: of ten times as many requests.
         endurance_clicks: clicks in all, from the start, over which memory is watched.
     """
 
     annotators: int = 20
+    every_s: float = 1.0
     seconds: float = 180.0
     flood_seconds: float = 15.0
     endurance_clicks: int = 10_000
@@ -110,7 +112,7 @@ async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> Load
     async with stand.client() as client:
         test = LoadTest(stand, skeleton, plan, tell, client)
         watcher = asyncio.create_task(test.watch())
-        async with test.working(test.team(plan.annotators)):
+        async with test.working(test.team(plan.annotators, every_s=plan.every_s)):
             await test.inject_faults()
             await test.flood()
         await test.endure()
@@ -192,12 +194,13 @@ class LoadTest:
     async def flood(self) -> None:
         """Send ten times the requests for some seconds, and measure how long the service takes to recover."""
         record, annotators = self.record, self.plan.annotators
+        per_second = FLOOD_FACTOR * annotators / self.plan.every_s
         usual_ms = percentile_ms(record.log.of(CLICKS), 95)
         self.tell(f"{FLOOD_FACTOR} times the requests")
         record.begin("flood")
         pictures = list(self.stand.pictures)[:annotators]
         record.without_retry_after = await flood(
-            self.client, pictures, record.log, per_second=FLOOD_FACTOR * annotators, seconds=self.plan.flood_seconds
+            self.client, pictures, record.log, per_second=per_second, seconds=self.plan.flood_seconds
         )
         self.tell("recovery")
         record.begin("recovery")

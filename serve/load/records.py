@@ -23,6 +23,7 @@ class Request:
         ms: until the answer was read.
         outcome: "ok", a status code, the name of an error, or "swallowed": answered, but the edit was not applied.
         retry: whether it repeats a failed request.
+        parts_ms: where the time went, as the answer says.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Request:
     ms: float = 0.0
     outcome: str = "ok"
     retry: bool = False
+    parts_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from integrations.label_studio.service import PoseAnswer
+from serve.monitoring.timing import Parts
 
 STATM = Path("/proc/self/statm")
 
@@ -20,11 +21,13 @@ class Reply:
         answer: the answer for the caller.
         found_encoded: whether the image was encoded already.
         number: number of an edit's answer within its session.
+        parts_ms: where the time went in the replica.
     """
 
     answer: PoseAnswer
     found_encoded: bool
     number: int = 0
+    parts_ms: Parts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.monitoring.timing import HEADER, collected, write_header
 
 logger = logging.getLogger("serve.requests")
 
@@ -64,12 +66,17 @@ class RequestLog:
 
         async def note_status(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                parts_ms["ingress"] = 1000 * (time.perf_counter() - started)
+                MutableHeaders(scope=message)[HEADER] = write_header(parts_ms)
             await send(message)
 
         try:
-            await self.app(scope, receive, note_status)
+            with collected() as parts_ms:
+                await self.app(scope, receive, note_status)
         finally:
+            facts |= {f"{part}_ms": round(ms, 1) for part, ms in parts_ms.items() if part != "ingress"}
             if status in REASONS and "rejected" not in facts:
                 self.count_rejected(REASONS[status])
             _facts.reset(token)

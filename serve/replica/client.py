@@ -19,6 +19,7 @@ from serve.images.uploads import UploadMissing
 from serve.monitoring.metrics import ServiceMetrics
 from serve.monitoring.replica_status import ReplicaStatus, Reply
 from serve.monitoring.request_log import add_facts
+from serve.monitoring.timing import add_parts, timed
 from serve.replica.replica import PoseReplica, Step
 from serve.replica.routing import routing_key
 from serve.sessions.recovery import Backup
@@ -97,10 +98,12 @@ class ReplicaClient:
 
     async def _call_once(self, image_url: str, step: Step) -> Reply:
         try:
-            async with asyncio.timeout(self.timeout_s):
-                reply = await self._call_with_retries(image_url, step)
+            with timed("call"):
+                async with asyncio.timeout(self.timeout_s):
+                    reply = await self._call_with_retries(image_url, step)
         except (TimeoutError, RequestCancelledError) as error:  # Serve may turn one into the other
             raise NotReady(f"no answer within {self.timeout_s:g} s; try again") from error
+        add_parts(reply.parts_ms)
         self.metrics.count_encoded(reply.found_encoded)
         add_facts(encoded=reply.found_encoded, model_version=reply.answer.model_version)
         return reply

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -19,6 +20,7 @@ from serve.models.smoke_test import LoadModel, ServedModel
 from serve.models.source import ModelSource
 from serve.models.watch import ModelWatch
 from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
+from serve.monitoring.timing import Stopwatch, add_parts, collected, timed
 from serve.replica.edits import apply_edit
 from serve.replica.encoded_cache import EncodedCache
 from serve.replica.routing import routing_stats
@@ -68,9 +70,11 @@ class PoseReplica:
     async def answer(self, step: Step) -> Reply | ClickPoseError:
         """Run a step; return errors meant for the caller, since Serve would log the message of a raised one."""
         try:
-            return await step(self)
+            with collected() as parts_ms, timed("replica"):
+                reply = await step(self)
         except ClickPoseError as error:
             return error
+        return replace(reply, parts_ms=parts_ms)
 
     async def detect(self, image_url: str) -> Reply:
         """Detect every person in an image."""
@@ -182,10 +186,12 @@ class PoseReplica:
 
     async def _run_in(self, thread: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
         self._queue += 1
+        watch = Stopwatch()
         try:
-            return await asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(thread, watch.run, function, *arguments)
         finally:
             self._queue -= 1
+            add_parts(watch.parts_ms())
 
     def _check(self, poses: Sequence[Pose]) -> None:
         """Reject poses of another skeleton."""

@@ -27,6 +27,7 @@ from serve.web.open_images import OpenImages
 logger = logging.getLogger(__name__)
 
 BATCH_PAUSE_S = 0.5
+STARTING_PAUSE_S = 0.5  # until every replica has its model
 
 
 class RemotePoseService:
@@ -160,7 +161,7 @@ class RemotePoseService:
                 await self.update_status()
             except Exception:  # Serve raises many kinds while replicas start and stop; the next attempt will do
                 logger.warning("the replicas could not be asked for their status", exc_info=True)
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(every_s if (await self.status())["ready"] else min(every_s, STARTING_PAUSE_S))
 
 
 def _hand_over(service: RemotePoseService, screen: Screen, holder: str) -> Backup:

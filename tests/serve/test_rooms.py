@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "models": set(),
     "sessions": set(),
     "replica": {"monitoring", "images", "models", "sessions", "settings"},
-    "load": set(),
+    "load": {"monitoring"},
     "web": {"monitoring", "images", "sessions", "replica", "settings"},
 }
 

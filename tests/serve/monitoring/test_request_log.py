@@ -14,6 +14,7 @@ from PIL import Image
 from integrations.label_studio.regions import poses_to_result
 from serve.app import AppArgs
 from serve.monitoring.request_log import log_to_stderr
+from serve.monitoring.timing import HEADER, read_header
 from serve.web.ingress import build_api
 from serve.web.remote import RemotePoseService
 
@@ -51,6 +52,15 @@ def click(poses: Any, skeleton: Any) -> dict[str, Any]:
         "predictions": [{"result": poses_to_result(poses, skeleton, SIZE_WH)}],
     }
     return {"tasks": [task], "project": "1.1", "params": {"context": {"result": [drawn], "focus": 0}}}
+
+
+def test_an_answer_says_where_its_time_went(client: TestClient, lines: Any, make_pose: Any, skeleton: Any) -> None:
+    answer = client.post("/predict", json=click([make_pose(), make_pose(60)], skeleton))
+    parts = read_header(answer.headers[HEADER])
+    assert parts["ingress"] >= parts["call"] >= parts["replica"] >= parts["queue"] + parts["model"] - 0.2  # rounded
+    (line,) = lines()
+    assert {f"{part}_ms" for part in parts} - set(line) == {"ingress_ms"}
+    assert set(read_header(client.get("/health").headers[HEADER])) == {"ingress"}
 
 
 def test_a_log_line_contains_what_happened(client: TestClient, lines: Any, make_pose: Any, skeleton: Any) -> None:
