@@ -1,4 +1,4 @@
-"""``python -m benchmarks.serve_load [--seconds 180] [--annotators 20]``"""
+"""``python -m benchmarks.serve_load [--annotators 20] [--replicas 2] [--think-seconds 1]``"""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ SESSIONS = 100  # so few that the limit is reached early: only then can memory s
 
 def main() -> None:
     arguments = _arguments()
-    plan = Plan(arguments.annotators, arguments.seconds, arguments.flood_seconds, arguments.endurance_clicks)
+    plan = Plan(
+        arguments.annotators,
+        arguments.think_seconds,
+        arguments.seconds,
+        arguments.fault_seconds,
+        arguments.flood_seconds,
+        arguments.endurance_clicks,
+    )
     before = machine()
     with tempfile.TemporaryDirectory(prefix="serve-load-") as scratch, _progress() as tell:
         tell("pictures")
@@ -41,12 +48,19 @@ def main() -> None:
             Path(scratch),
             pictures,
             replicas=arguments.replicas,
+            ingresses=arguments.ingresses,
             cache_mib=CACHE_MIB,
             sessions=SESSIONS,
         ) as stand:
             story = asyncio.run(play(stand, Skeleton.load(str(arguments.model / "skeleton.json")), plan, tell))
             encoded = read_encoded(stand)
-    result = summarise(story, plan, model_ms, encoded) | {"load_before": before["load_before"]}
+            image_bytes = stand.replicas()[0]["image_bytes"]
+    result = summarise(story, plan, model_ms, encoded) | {
+        "load_before": before["load_before"],
+        "replicas": arguments.replicas,
+        "ingresses": arguments.ingresses,
+        "image_bytes": image_bytes,
+    }
     Console().print(make_table(result))
     if arguments.name:
         print(write_result(arguments.name, result))
@@ -104,8 +118,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.serve_load", description="Test the service under load.")
     parser.add_argument("--model", type=Path, default=Path("models/demo"))
     parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--ingresses", type=int, default=2)
     parser.add_argument("--annotators", type=int, default=Plan.annotators)
-    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of work with faults")
+    parser.add_argument("--think-seconds", type=float, default=Plan.every_s, help="between two clicks, on average")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of undisturbed work")
+    parser.add_argument("--fault-seconds", type=float, default=Plan.fault_seconds, help="of work with faults")
     parser.add_argument("--flood-seconds", type=float, default=Plan.flood_seconds)
     parser.add_argument("--endurance-clicks", type=int, default=Plan.endurance_clicks)
     parser.add_argument("--name", default="serve_load", help="of the result; empty to write none")

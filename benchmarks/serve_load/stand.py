@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from serve.haproxy import enable_haproxy
+from serve.haproxy import BINARY, enable_haproxy
 from serve.settings import AppArgs
 
 ROOT = Path(__file__).parents[2]
@@ -39,12 +39,14 @@ class Stand:
         secret: of the service.
         store: with the models.
         pictures: sizes of the images it can read, by name.
+        ingresses: number of ingresses.
     """
 
     url: str
     secret: str
     store: Path
     pictures: Mapping[str, tuple[int, int]]
+    ingresses: int = 1
 
     def client(self) -> httpx.AsyncClient:
         """Return a client without a limit on connections."""
@@ -59,6 +61,20 @@ class Stand:
         """Return the status of each replica."""
         return list(self._watcher.get("/v1/status").raise_for_status().json()["replicas"])
 
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the processor seconds of the replicas, the ingresses and HAProxy."""
+        processes = {
+            "replicas": [replica["pid"] for replica in self.replicas()],
+            "ingresses": {self._ingress() for _ in range(10 * self.ingresses)},
+            "haproxy": [*_processes_below(Path(os.environ[BINARY]).parent)],
+        }
+        return {part: sum(map(_cpu_seconds, pids)) for part, pids in processes.items()}
+
+    def _ingress(self) -> int:
+        """Return the process of the ingress that answers."""
+        status = self._watcher.get("/v1/status").raise_for_status().json()
+        return int(status["ingress"].rpartition("-")[2])
+
     @cached_property
     def _watcher(self) -> httpx.Client:
         """One client for all requests: creating one takes long enough to delay the annotators in the same process."""
@@ -70,8 +86,7 @@ class Stand:
 
     def kill_ingress(self) -> None:
         """Kill the process of the ingress that answers."""
-        status = self._watcher.get("/v1/status").raise_for_status().json()
-        os.kill(int(status["ingress"].rpartition("-")[2]), signal.SIGKILL)
+        os.kill(self._ingress(), signal.SIGKILL)
 
     def kill_controller(self) -> None:
         """Kill Serve's controller, which starts and watches the replicas."""
@@ -107,7 +122,7 @@ def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]],
     )
     ray.init(
         address="local",
-        num_cpus=4,
+        num_cpus=args.replicas * args.num_cpus + 3,
         include_dashboard=False,
         object_store_memory=200 * 2**20,
         log_to_driver=False,
@@ -116,6 +131,20 @@ def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]],
     )
     try:
         with running_service(args, host="127.0.0.1", port=free_port()) as url:
-            yield Stand(url, secret, store, pictures)
+            yield Stand(url, secret, store, pictures, args.ingresses)
     finally:
         ray.shutdown()
+
+
+def _processes_below(folder: Path) -> Iterator[int]:
+    """Yield the processes whose command line names a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if str(folder) in (process / "cmdline").read_text():
+                yield int(process.name)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor seconds of a process and all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,7 @@
 """An annotator as the service sees her: Label Studio's requests, with drafts that lag behind her screen.
 
-She opens a task, corrects one keypoint after the other, and checks every answer: placed keypoints must be where she placed
-them. She clicks (the request contains the points of the same name) or drags (a page script sends the whole screen).
+She opens a task, corrects one keypoint after the other, and checks every answer: placed keypoints must be where she
+placed them. She clicks (the request contains the points of the same name) or drags (a page script sends the screen).
 """
 
 from __future__ import annotations

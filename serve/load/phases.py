@@ -18,7 +18,7 @@ from serve.load.records import CLICKS, Log, failed, percentile_ms
 
 CLICKS_PER_TASK = (6, 14)
 FLOOD_FACTOR = 10
-NORMAL_WINDOW_S = 2.0
+NORMAL_WINDOW = 2.0  # pauses between two clicks
 RECOVERY_LIMIT_S = 60.0
 
 ENDURING = 4  # annotators who do not pause keep the replicas busy
@@ -42,6 +42,10 @@ class Stand(Protocol):
 
     def replicas(self) -> list[dict[str, Any]]:
         """Return the status of each replica."""
+        ...
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the processor seconds that each part of the service has used so far."""
         ...
 
     def kill_replica(self) -> None:
@@ -68,14 +72,16 @@ class Plan:
     Attributes:
         annotators: at work at the same time.
         every_s: mean seconds between two clicks of an annotator.
-        seconds: of work, with a fault at regular intervals.
+        seconds: of undisturbed work.
+        fault_seconds: of work with faults at regular intervals; 0 leaves them out.
         flood_seconds: of ten times as many requests.
         endurance_clicks: clicks in all, from the start, over which memory is watched.
     """
 
     annotators: int = 20
     every_s: float = 1.0
-    seconds: float = 180.0
+    seconds: float = 60.0
+    fault_seconds: float = 120.0
     flood_seconds: float = 15.0
     endurance_clicks: int = 10_000
 
@@ -88,6 +94,7 @@ class LoadRecord:
         log: every request.
         marks: when each phase began, in seconds since the start.
         memory: resident memory in MiB by replica: (clicks so far, MiB).
+        cpu_s: processor seconds of the service during the first phase, by part.
         recovered_s: seconds from the end of the flood until answers were as fast as before it.
         without_retry_after: requests rejected without a Retry-After header.
     """
@@ -95,6 +102,7 @@ class LoadRecord:
     log: Log = field(default_factory=Log)
     marks: dict[str, float] = field(default_factory=dict)
     memory: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    cpu_s: dict[str, float] = field(default_factory=dict)
     recovered_s: float | None = None
     without_retry_after: int = 0
 
@@ -113,6 +121,7 @@ async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> Load
         test = LoadTest(stand, skeleton, plan, tell, client)
         watcher = asyncio.create_task(test.watch())
         async with test.working(test.team(plan.annotators, every_s=plan.every_s)):
+            await test.work()
             await test.inject_faults()
             await test.flood()
         await test.endure()
@@ -175,8 +184,18 @@ class LoadTest:
                 for annotator in team:
                     annotator.stop.set()
 
+    async def work(self) -> None:
+        """Let all annotators work undisturbed, and measure what that costs."""
+        self.record.begin("work")
+        before = self.stand.cpu_seconds()
+        await asyncio.sleep(self.plan.seconds)
+        after = self.stand.cpu_seconds()
+        self.record.cpu_s = {part: round(after[part] - before[part], 2) for part in before}
+
     async def inject_faults(self) -> None:
         """Disturb the service while all annotators work."""
+        if not self.plan.fault_seconds:
+            return
         faults = (
             ("a replica is killed", self.stand.kill_replica),
             ("the model is swapped", self.stand.swap),
@@ -184,12 +203,12 @@ class LoadTest:
             ("the controller is killed", self.stand.kill_controller),
             ("the model is swapped again", self.stand.swap),
         )
-        self.record.begin("work")
+        self.record.begin("faults")
         for name, do in faults:
-            await asyncio.sleep(self.plan.seconds / (len(faults) + 1))
+            await asyncio.sleep(self.plan.fault_seconds / (len(faults) + 1))
             self.tell(name)
             await asyncio.to_thread(self.record.log.fault, name, do)
-        await asyncio.sleep(self.plan.seconds / (len(faults) + 1))
+        await asyncio.sleep(self.plan.fault_seconds / (len(faults) + 1))
 
     async def flood(self) -> None:
         """Send ten times the requests for some seconds, and measure how long the service takes to recover."""
@@ -204,10 +223,10 @@ class LoadTest:
         )
         self.tell("recovery")
         record.begin("recovery")
-        ended_s = record.log.now()
+        ended_s, window_s = record.log.now(), NORMAL_WINDOW * self.plan.every_s
         while record.recovered_s is None and record.log.now() < ended_s + RECOVERY_LIMIT_S:
             await asyncio.sleep(0.25)
-            latest = record.log.of(CLICKS, since_s=max(ended_s, record.log.now() - NORMAL_WINDOW_S))
+            latest = record.log.of(CLICKS, since_s=max(ended_s, record.log.now() - window_s))
             if len(latest) >= annotators and not failed(latest) and percentile_ms(latest, 95) <= 2 * usual_ms:
                 record.recovered_s = round(min(request.at_s for request in latest) - ended_s, 2)
 

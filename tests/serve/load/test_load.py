@@ -59,7 +59,7 @@ class LocalStand:
     pictures: ClassVar = {"one.png": SIZE_WH}
 
     def __init__(self, service: RemotePoseService, args: AppArgs) -> None:
-        self.service, self.args, self.faults = service, args, list[str]()
+        self.service, self.args, self.faults, self.seconds = service, args, list[str](), 0.0
 
     def client(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(build_api(self.service, self.args))
@@ -67,6 +67,10 @@ class LocalStand:
 
     def replicas(self) -> list[dict[str, Any]]:
         return [{"replica": "one", "memory_bytes": 2**20}]
+
+    def cpu_seconds(self) -> dict[str, float]:
+        self.seconds += 1.5
+        return {"replicas": self.seconds}
 
     def kill_replica(self) -> None:
         self.faults.append("replica")
@@ -131,9 +135,10 @@ def test_the_load_test_runs_all_its_phases(args: AppArgs, skeleton: Any, load_fa
         _local_testing_mode=True,
     )
     stand = LocalStand(RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10), args)
-    plan, told = Plan(annotators=2, seconds=1.0, flood_seconds=0.2, endurance_clicks=20), list[str]()
+    plan, told = Plan(annotators=2, seconds=0.1, fault_seconds=1.0, flood_seconds=0.2, endurance_clicks=60), list[str]()
     record = asyncio.run(play(stand, skeleton, plan, told.append))
-    assert list(record.marks) == ["work", "flood", "recovery", "endurance", "end"]
+    assert list(record.marks) == ["work", "faults", "flood", "recovery", "endurance", "end"]
     assert stand.faults == ["replica", "model", "ingress", "controller", "model"]
-    assert record.clicks() >= 20 and record.recovered_s is not None and record.memory["one"]
+    assert record.clicks() >= 60 and record.recovered_s is not None and record.memory["one"]
+    assert record.cpu_s == {"replicas": 1.5}
     assert told[-1] == "endurance" and not record.log.lost
