@@ -23,7 +23,7 @@ THINK_S = (2, 5, 10)
 
 def main() -> None:
     """Rewrite the tables."""
-    parser = argparse.ArgumentParser("python -m benchmarks.serve_load.capacity", description="Write the tables of docs/capacity.md.")
+    parser = argparse.ArgumentParser(description="Write the tables of docs/capacity.md.")
     parser.add_argument("--result", default="serve_load", help="of a load test")
     load = _read(parser.parse_args().result)
     page = between(PAGE.read_text(), "annotators", "\n".join(annotators(load)))
