@@ -205,6 +205,7 @@ def main() -> None:
     page = between(page, "table", "\n".join([*head, *(row.line() for row in ROWS)]))
     page = between(page, "parts", "\n".join(parts()))
     page = between(page, "click", "\n".join(click()))
+    page = between(page, "startup", "\n".join(startup()))
     PAGE.write_text(between(page, "machines", "\n".join(machines())))
 
 
@@ -225,6 +226,12 @@ def click() -> list[str]:
     for part, ms in result.get("where_a_click_spends_ms", {}).items():
         lines.append(f"| {part} | {ms['p50']} | {ms['p95']} |")
     return lines
+
+
+def startup() -> list[str]:
+    """What the start of the service takes."""
+    seconds = (read("startup") or {"seconds": {}})["seconds"]
+    return ["| stage | seconds |", "|---|---|", *(f"| {stage} | {took_s} |" for stage, took_s in seconds.items())]
 
 
 def machines() -> list[str]:

@@ -16,6 +16,8 @@ from clickpose.errors import InvalidConfig, NotReady
 from serve.haproxy import enable_haproxy
 from serve.settings import AppArgs
 
+logger = logging.getLogger(__name__)
+
 NAME = "clickpose"
 READY_LIMIT_S = 180.0
 POLL_S = 0.5
@@ -47,8 +49,10 @@ def running_service(args: AppArgs, *, host: str, port: int) -> Iterator[str]:
 
         try:
             serve.run(app, name=NAME, route_prefix="/", logging_config=QUIET)
+            logger.debug("started the application")
             url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
             wait_until_ready(url)
+            logger.debug("loaded the model")
             yield url
         finally:
             serve.delete(NAME)
@@ -100,6 +104,7 @@ def _ray() -> Iterator[None]:
     was_connected = ray.is_initialized()
     try:
         connect()
+        logger.debug("connected to Ray")
         yield
     finally:
         if not was_connected:
@@ -117,6 +122,7 @@ def _serve(host: str, port: int, *, stop: bool) -> Iterator[None]:
         _check_running_serve(port)
     else:
         serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
+        logger.debug("started Serve")
     try:
         yield
     finally:
