@@ -29,6 +29,7 @@ def _absolute(uri: str) -> str:
 
 
 SERVER = re.compile(r"https?://[\w.-]+(:\d+)?(/|$)|https?://\[[0-9a-fA-F:.]+\](:\d+)?(/|$)")
+MAX_TOGETHER = 8
 IMAGE_SCHEMES = ("file", "s3", "gs", "gcs", "abfs")
 
 Uri = Annotated[str, AfterValidator(_absolute)]
@@ -149,6 +150,10 @@ class AppArgs(BaseModel):
         token = self.label_studio_token or _from_environment(self.label_studio_token_env)
         secrets = {"secret": secret, "webhook_secret": webhook_secret, "label_studio_token": token}
         return self.model_copy(update=secrets)
+
+    def images_together(self) -> int:
+        """Return how many waiting images are encoded in one call: several on a GPU, one on a CPU."""
+        return MAX_TOGETHER if self.num_gpus > 0 or self.device == "cuda" else 1
 
     def max_programs(self) -> int:
         """Return how many requests of programs an ingress accepts: its share of half of what can run and wait."""

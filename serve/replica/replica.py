@@ -22,6 +22,7 @@ from serve.models.watch import ModelWatch
 from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
 from serve.monitoring.timing import Stopwatch, add_parts, collected, timed
 from serve.replica.edits import apply_edit
+from serve.replica.encode_queue import EncodeQueue
 from serve.replica.encoded_cache import EncodedCache
 from serve.replica.routing import routing_stats
 from serve.sessions.locks import SessionLocks
@@ -63,7 +64,8 @@ class PoseReplica:
         self.holdings = Holdings(self.sessions)
         self._locks = SessionLocks()
         self._queue = 0
-        self._encoding = low_priority_thread("encode")
+        encoding = low_priority_thread("encode")
+        self._encode_queue = EncodeQueue(partial(self._run_in, encoding), args.images_together())
         self._posing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pose")
         self._watching = asyncio.get_running_loop().create_task(self.models.watch(args.poll_s))
 
@@ -174,7 +176,7 @@ class PoseReplica:
 
         async def make() -> EncodedImage:
             image = await asyncio.to_thread(self.images.read, image_url)
-            return await self._run_in(self._encoding, model.predictor.encode, image)
+            return await self._encode_queue.encode(model.predictor, image)
 
         key = (image_url, model.version)
         found = key in self.encoded

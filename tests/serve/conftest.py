@@ -53,6 +53,9 @@ class FakePredictor:
     def encode(self, image: Image.Image) -> FakeEncoded:
         return FakeEncoded(image.size)
 
+    def encode_all(self, images: Sequence[Image.Image]) -> list[FakeEncoded]:
+        return [self.encode(image) for image in images]
+
     def detect(self, encoded: FakeEncoded, *, min_score: float | None = None) -> list[Pose]:
         return [_make_pose(10, 10), _make_pose(60, 10)]
 
