@@ -20,9 +20,8 @@ from shlex import quote
 ON_EVERY_NODE = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # if an ingress dies, its requests are sent once more: each of them may be repeated
+    # if an ingress dies, its requests are sent again, to another one: each of them may be repeated
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-    "RAY_SERVE_HAPROXY_RETRIES": "1",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(512 * 1024),  # a longer request is not repeated
 }
 ON_ONE_MACHINE = {
