@@ -46,7 +46,8 @@ class AppArgs(BaseModel):
         max_replicas: with it, replicas are added while requests wait, up to this number, and removed when idle.
         scale_up_after_s: seconds that requests have to wait until a replica is added.
         scale_down_after_s: seconds that a replica has to be idle until it is removed, with the images it has encoded.
-        ingresses: number of web servers in front of the replicas; with two, every open image survives a crash of one.
+        ingresses: number of web servers in front of the replicas; with two, one may crash. ``/metrics`` and the webhook
+            events in ``/v1/status`` are those of the one that answers.
         num_cpus: logical CPUs of each replica.
         num_gpus: GPUs of each replica.
         max_ongoing: requests that one replica accepts at once.

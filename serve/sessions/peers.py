@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from ray.serve.handle import DeploymentHandle
+
+logger = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept")
 Answer = TypeVar("Answer")
@@ -31,10 +34,17 @@ class Peers(Generic[Kept]):
         return self._handle is None
 
     async def ask(self, question: Callable[[Kept], Answer]) -> list[Answer]:
-        """Return the answers of all ingresses that can be reached; a question must be safe to repeat."""
+        """Return this ingress's answer, and those of the others; a question must be safe to repeat.
+
+        Ingresses that crash meanwhile do not answer. If one hangs, only this one's answer is returned.
+        """
         ours = question(self.kept)
         if self._handle is None:
             return [ours]
-        calls = self._handle.broadcast("answer_peer", question)
-        answers = await calls.results_async(timeout_s=TIMEOUT_S, return_exceptions=True)
+        try:
+            calls = self._handle.broadcast("answer_peer", question)
+            answers = await calls.results_async(timeout_s=TIMEOUT_S, return_exceptions=True)
+        except TimeoutError:
+            logger.warning("the other ingresses did not answer within %g s", TIMEOUT_S)
+            answers = []
         return [ours, *(answer for answer in answers if not isinstance(answer, BaseException))]
