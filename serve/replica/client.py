@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias, cast
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
@@ -109,17 +109,22 @@ class ReplicaClient:
         return reply
 
     async def _call_with_retries(self, image_url: str, step: Step) -> Reply:
-        """Retry when a replica crashes, but only a few times: the request itself may be the cause."""
-        for _ in range(ATTEMPTS - 1):
+        """Retry when a replica crashes, but only a few times: the request itself may be the cause.
+
+        A replica that cannot be reached may be on a machine that has failed, which Ray notices within seconds.
+        """
+        crashes = 0
+        while True:
             try:
                 return await self._send(image_url, step)
-            except RayActorError:
+            except ActorUnavailableError:
+                logger.warning("a replica cannot be reached; trying again")
+            except RayActorError as error:
                 logger.warning("a replica crashed during a call; calling another one")
-                await asyncio.sleep(PAUSE_S)
-        try:
-            return await self._send(image_url, step)
-        except RayActorError as error:
-            raise NotReady("the model's replicas are being replaced; try again") from error
+                crashes += 1
+                if crashes == ATTEMPTS:
+                    raise NotReady("the model's replicas are being replaced; try again") from error
+            await asyncio.sleep(PAUSE_S)
 
     async def _send(self, image_url: str, step: Step) -> Reply:
         response = self._handle.options(method_name="answer", session_id=routing_key(image_url)).remote(step)

@@ -286,6 +286,24 @@ def test_a_call_is_retried_when_its_replica_dies(args: AppArgs, skeleton: Skelet
     assert client_after(3).post("/v1/detect", json={"image": "one.png"}).status_code == 503
 
 
+def test_a_call_waits_while_the_machine_of_its_replica_may_have_died(args: AppArgs, skeleton: Skeleton) -> None:
+    from ray.exceptions import ActorUnavailableError
+
+    handle = Handle(lambda: None)
+
+    def answer() -> Any:
+        if handle.calls < 6:
+            raise ActorUnavailableError("cannot be reached", None)
+        return Reply(PoseAnswer([], SIZE_WH, "v1"), True)
+
+    handle.answer = answer
+    client = client_of(handle, args, skeleton, timeout_s=5)
+    assert client.post("/v1/detect", json={"image": "one.png"}).status_code == 200
+    handle.calls = -1000
+    client = client_of(handle, args, skeleton, timeout_s=0.5)
+    assert client.post("/v1/detect", json={"image": "one.png"}).status_code == 503
+
+
 def test_the_ingress_answers_while_there_is_no_replica(args: AppArgs, skeleton: Skeleton) -> None:
     with client_of(Handle(dict), args, skeleton) as client:
         health = client.get("/health").json()
