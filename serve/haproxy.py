@@ -20,8 +20,9 @@ from shlex import quote
 ON_EVERY_NODE = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # if an ingress dies, its requests are sent again, to another one: each of them may be repeated
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    # If an ingress dies, its requests are sent again, to another one: each of them may be repeated. That works for
+    # requests that HAProxy has received completely. Ray copies this value into HAProxy's configuration as it is.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response\n    option http-buffer-request",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(512 * 1024),  # a longer request is not repeated
 }
 ON_ONE_MACHINE = {
