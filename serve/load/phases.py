@@ -74,7 +74,7 @@ class Plan:
         every_s: mean seconds between two clicks of an annotator.
         seconds: of undisturbed work.
         fault_seconds: of work with faults at regular intervals; 0 leaves them out.
-        flood_seconds: of ten times as many requests.
+        flood_seconds: of ten times as many requests; 0 leaves them out.
         endurance_clicks: clicks in all, from the start, over which memory is watched.
     """
 
@@ -215,8 +215,11 @@ class LoadTest:
         record, annotators = self.record, self.plan.annotators
         per_second = FLOOD_FACTOR * annotators / self.plan.every_s
         usual_ms = percentile_ms(record.log.of(CLICKS), 95)
-        self.tell(f"{FLOOD_FACTOR} times the requests")
         record.begin("flood")
+        if not self.plan.flood_seconds:
+            record.begin("recovery")
+            return
+        self.tell(f"{FLOOD_FACTOR} times the requests")
         pictures = list(self.stand.pictures)[:annotators]
         record.without_retry_after = await flood(
             self.client, pictures, record.log, per_second=per_second, seconds=self.plan.flood_seconds
