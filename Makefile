@@ -54,6 +54,8 @@ bench: install
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
 	if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then PYTHON=$(BIN)/python sh benchmarks/gpu.sh; fi
 	$(BIN)/python -m benchmarks.table
+	@echo "not run: click_economy (needs data), collect, prelabel, serve_load, training_memory (take minutes);"
+	@echo "each is a module: python -m benchmarks.NAME"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

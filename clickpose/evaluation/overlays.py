@@ -1,4 +1,4 @@
-"""Before and after: persons of some images at first, after clicks by hand, and after clicks with a model's answers."""
+"""Before and after: persons of some images at first, after each click with a model's answers, and by hand."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class OverlayMeter:
         num_clicks: int,
         style: ClickStyle = PUBLISHED_STYLE,
     ) -> None:
-        """Show images before and after ``num_clicks`` clicks on each person."""
+        """Show images before and after each of ``num_clicks`` clicks on each person."""
         self.predictor, self.image_ids, self.num_clicks, self.style = predictor, image_ids, num_clicks, style
         self.overlays: list[Overlay] = []
 
@@ -72,10 +72,11 @@ class OverlayMeter:
             return
         rounds = play_rounds(self.predictor, visit, self.style)
         manual = play_rounds(ManualCorrection(self.predictor), visit, self.style)
-        first = next(iter(rounds)).poses
-        by_hand, answered = (next(islice(played, self.num_clicks, None)).poses for played in (manual, rounds))
-        clicks = f"{self.num_clicks} {'click' if self.num_clicks == 1 else 'clicks'} per person"
-        panels = (("first pass", first), (f"{clicks}, by hand", by_hand), (f"{clicks}, model answers", answered))
+        states = [now.poses for now in islice(rounds, self.num_clicks + 1)]
+        by_hand = next(islice(manual, self.num_clicks, None)).poses
+        panels = [("first pass", states[0])]
+        panels += [(f"{_clicks(n)}, model answers", poses) for n, poses in enumerate(states[1:], start=1)]
+        panels.append((f"{_clicks(self.num_clicks)}, by hand", by_hand))
         self.overlays.append(Overlay(visit.image, tuple(self._panel(visit, *panel) for panel in panels)))
 
     def _panel(self, visit: Visit, title: str, poses: Sequence[Pose]) -> Panel:
@@ -84,6 +85,10 @@ class OverlayMeter:
         similarity = [oks(pose.keypoints_px, person, skeleton.sigmas) for pose, person in matched]
         shown = [_labelled_keypoints(pose, person) for pose, person in matched]
         return Panel(title, shown, float(np.mean(similarity)) if similarity else 0.0)
+
+
+def _clicks(count: int) -> str:
+    return f"{count} {'click' if count == 1 else 'clicks'} per person"
 
 
 def _labelled_keypoints(pose: Pose, person: PersonAnnotation) -> Pose:

@@ -195,7 +195,7 @@ def test_overlays_show_what_the_clicks_did(people: AnnotationSet) -> None:
     visit_images(listener, people, record, [meter])
     assert len(meter.overlays) == 2
     for overlay in meter.overlays:
-        first, manual, answered = overlay.panels
+        first, answered, manual = overlay.panels
         assert first.mean_oks < manual.mean_oks < answered.mean_oks == 1.0
         assert [int(sum(pose.held.sum() for pose in panel.poses)) for panel in overlay.panels] == [
             0,
