@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 from clickpose.annotations import Pose
@@ -13,6 +15,12 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.addresses import name_in_url
 from integrations.label_studio.client import IMPORT_SIZE, LabelStudio
 from integrations.label_studio.tasks import make_prediction, make_task
+
+Outline = tuple[int, float, float]
+DRAWN = ("keypointlabels", "rectanglelabels")
+MAX_DIFFERENCE_PCT = 0.5  # of the image; the same model finds the same poses on every machine, up to rounding
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,14 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
                 new.append(
                     make_task(picture.address, picture.size_wh, file_name=picture.name, predictions=[prediction])
                 )
-            elif picture.model_version not in known.versions[task]:
+            elif picture.model_version not in known.outlines[task]:
                 again.append({**prediction, "task": task})
+            elif _differ(known.outlines[task][picture.model_version], _outline(prediction)):
+                logger.warning(
+                    "task %d shows other poses of %s: was it replaced? Delete the task, and push again",
+                    task,
+                    picture.name,
+                )
         client.import_tasks(project, new)
         client.add_predictions(project, again)
         tasks, predictions = tasks + len(new), predictions + len(again)
@@ -84,13 +98,24 @@ def _predict(picture: PredictedPicture, skeleton: Skeleton) -> dict[str, Any]:
     )
 
 
+def _outline(prediction: Mapping[str, Any]) -> Outline:
+    """Return how many regions a prediction has, and the middle of them in percent."""
+    values = [one["value"] for one in prediction.get("result") or () if one.get("type") in DRAWN]
+    x, y = (fmean(float(value[axis]) for value in values) if values else 0.0 for axis in ("x", "y"))
+    return len(values), x, y
+
+
+def _differ(one: Outline, other: Outline) -> bool:
+    return one[0] != other[0] or max(abs(one[1] - other[1]), abs(one[2] - other[2])) > MAX_DIFFERENCE_PCT
+
+
 class _KnownTasks:
     """The tasks of a project by the name of their image; those that were not pushed from here, by its address."""
 
     def __init__(self, client: LabelStudio, project: int, image_key: str = "image") -> None:
         self.by_name: dict[str, tuple[int, str]] = {}
         self.by_address: dict[str, int] = {}
-        self.versions: dict[int, set[str]] = {}
+        self.outlines: dict[int, dict[str, Outline]] = {}
         for task in client.tasks(project):
             number, data = int(task["id"]), task.get("data") or {}
             address = name_in_url(str(data.get(image_key)))
@@ -98,7 +123,7 @@ class _KnownTasks:
                 self.by_name.setdefault(str(data["file_name"]), (number, address))
             else:
                 self.by_address.setdefault(address, number)
-            self.versions[number] = {str(prediction.get("model_version")) for prediction in task["predictions"]}
+            self.outlines[number] = {str(one.get("model_version")): _outline(one) for one in task["predictions"]}
 
     def find(self, picture: PredictedPicture) -> int | None:
         """Return the task of an image, or None if there is none yet.

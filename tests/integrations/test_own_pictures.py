@@ -203,6 +203,18 @@ def test_another_picture_of_a_known_name_is_refused(command: Any, photos: Path, 
         command("push", prelabel(photos / "cam2", tmp_path / "two"))
 
 
+def test_a_picture_that_was_replaced_since_its_task_was_made_is_named(
+    command: Any, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    command("init", pictures=photos)
+    command("push", prelabel(photos, tmp_path / "one"))
+    command("push", prelabel(photos, tmp_path / "one"))
+    assert "shows other poses" not in caplog.text
+    Image.new("RGB", (80, 48)).save(photos / "q?.jpg")
+    command("push", prelabel(photos, tmp_path / "two"))
+    assert caplog.text.count("shows other poses") == caplog.text.count("shows other poses of q?.jpg") == 1
+
+
 @pytest.mark.parametrize("refused", ["pictures", "backend"])
 def test_a_refused_init_tells_what_to_set_and_leaves_no_project(
     client: LabelStudio, command: Any, tmp_path: Path, title: str, refused: str
