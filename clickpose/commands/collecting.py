@@ -113,6 +113,11 @@ class ProjectReader:
         return self.client.tasks(self.number, changed_since=changed_since)
 
     @cached_property
+    def image_key(self) -> str:
+        """The key of a task's data that the project shows as the image."""
+        return self.client.image_key(self.number)
+
+    @cached_property
     def folders(self) -> list[str]:
         """The folders whose files the project shows."""
         return self.client.local_folders(self.number)
@@ -124,9 +129,14 @@ class ProjectReader:
         from integrations.label_studio.tasks import Export, read_export
         from pipeline.agreement import agree
 
-        is_named = (task.get("data") or {}).get("file_name") or not task.get("annotations")
-        folders = () if is_named else self.folders
-        export = read_export(candidates([task], self.policy), self.skeleton, folders=folders, size_of=self._size_of)
+        data, is_empty = task.get("data") or {}, not task.get("annotations")
+        export = read_export(
+            candidates([task], self.policy),
+            self.skeleton,
+            image_key="image" if data.get("image") or is_empty else self.image_key,
+            folders=() if data.get("file_name") or is_empty else self.folders,
+            size_of=self._size_of,
+        )
         if self.policy is Policy.agreement:
             chosen, disagreements = agree(export.annotations, self.skeleton)
             export = Export(tuple(chosen), (*export.left_out, *disagreements))

@@ -8,7 +8,7 @@ s3://..., https://...                    elsewhere
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -47,6 +47,12 @@ def picture_name(data: Mapping[str, Any], image_key: str, folders: Sequence[str]
     if data.get("file_name"):
         return str(data["file_name"])
     return name_in_url(str(data[image_key]), folders) if data.get(image_key) else None
+
+
+def picture_names(client: LabelStudio, project: int) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return a function that gives the name of a task's image, as ``picture_name`` does; the project is asked once."""
+    key, folders = client.image_key(project), client.local_folders(project)
+    return lambda task: picture_name(task.get("data") or {}, key, folders)
 
 
 def find_document_root(client: LabelStudio, folder: str, picture: str) -> str:

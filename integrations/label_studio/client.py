@@ -19,6 +19,7 @@ import httpx
 from clickpose.errors import LabelStudioError
 from integrations.label_studio.auth import WEBHOOK_SECRET_HEADER
 from integrations.label_studio.connection import Connection, Record
+from integrations.label_studio.interface import image_key_of
 
 IMPORT_SIZE = 500  # tasks of one request; with many predictions 1,000 take 5 s
 ANNOTATION_EVENTS = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
@@ -78,6 +79,10 @@ class LabelStudio:
             numbers = ", ".join(str(project["id"]) for project in found)
             raise LabelStudioError(f"{self.url} has several projects {title!r} ({numbers}): rename all but one")
         return found[0] if found else None
+
+    def image_key(self, project: int) -> str:
+        """Return the key of a task's data that the project shows as the image."""
+        return image_key_of(str(self._connection.get(f"/api/projects/{project}/").get("label_config") or ""))
 
     def delete_project(self, project: int) -> None:
         """Delete a project with all its tasks."""

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from clickpose.errors import InvalidAnnotation, InvalidClick
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.edits import Edit, read_edit
+from integrations.label_studio.interface import image_key_of
 from integrations.label_studio.people import People, read_people
 from integrations.label_studio.points import read_regions
 from integrations.label_studio.regions import RegionIds, parse_id
@@ -82,7 +83,7 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
     session, earlier_session = session_names(request)
     screen = Screen(
         session=session,
-        image_url=image_url_of(task, image_key),
+        image_url=image_url_of(task, image_key, request.label_config),
         saved=read_people(saved, skeleton).poses(skeleton),
         fresh=people.seen(shown - {trigger.id}),
         earlier_session=earlier_session,
@@ -160,8 +161,14 @@ def session_names(request: PredictRequest) -> tuple[str, str]:
     return (f"{anonymous}{user}", anonymous) if user else (anonymous, "")
 
 
-def image_url_of(task: Task, image_key: str) -> str:
-    """Return the address of a task's image; InvalidAnnotation if it has none."""
+def image_url_of(task: Task, image_key: str, interface: str | None = None) -> str:
+    """Return the address of a task's image: under this key, else the one that the project's interface shows.
+
+    Raises:
+        InvalidAnnotation: it has none.
+    """
+    if not task.data.get(image_key) and interface:
+        image_key = image_key_of(interface)
     if not task.data.get(image_key):
         raise InvalidAnnotation(f"the task's data have no {image_key!r}")
     return str(task.data[image_key])

@@ -49,6 +49,17 @@ def labelling_interface(skeleton: Skeleton, *, image_key: str = "image") -> str:
     return ElementTree.tostring(view, encoding="unicode")
 
 
+def image_key_of(interface: str, default: str = "image") -> str:
+    """Return the key of a task's data that an interface, ours or another one, shows as the image."""
+    try:
+        tags = list(ElementTree.fromstring(interface).iter("Image"))
+    except ElementTree.ParseError:
+        return default
+    values = {tag.get("name"): tag.get("value", "") for tag in tags}
+    shown = values.get(IMAGE_TAG) or next(iter(values.values()), "")
+    return shown.removeprefix("$") or default
+
+
 def _add_points(view: ElementTree.Element, skeleton: Skeleton) -> None:
     attributes = SMART | {"strokeWidth": "4", "opacity": "0.9"}
     control = _control(view, "KeyPointLabels", POINT_TAG, attributes)

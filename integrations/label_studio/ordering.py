@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from integrations.label_studio.addresses import picture_names
 from integrations.label_studio.client import LabelStudio
 
 
@@ -18,8 +19,9 @@ class Ordered:
 
 def annotated_names(client: LabelStudio, project: int) -> frozenset[str]:
     """Return the names of annotated images."""
-    tasks = client.tasks(project)
-    return frozenset(str(task["data"].get("file_name")) for task in tasks if task.get("annotations"))
+    name_of = picture_names(client, project)
+    annotated = (name_of(task) for task in client.tasks(project) if task.get("annotations"))
+    return frozenset(name for name in annotated if name)
 
 
 def set_order(client: LabelStudio, project: int, names: Sequence[str]) -> Ordered:
@@ -30,9 +32,9 @@ def set_order(client: LabelStudio, project: int, names: Sequence[str]) -> Ordere
     """
     client.use_uncertainty_sampling(project)
     rank = {name: place for place, name in enumerate(names)}
-    found = set[str]()
+    found, name_of = set[str](), picture_names(client, project)
     for task in client.tasks(project):
-        name = str(task["data"].get("file_name"))
+        name = name_of(task) or ""
         predictions = task.get("predictions") or []
         if name in rank and predictions and not task.get("annotations"):
             found.add(name)

@@ -59,7 +59,8 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
     Raises:
         LabelStudioError: two images have the same name, or poses are of another skeleton.
     """
-    known, remaining = _KnownTasks(client, project), iter(pictures)
+    image_key = client.image_key(project)
+    known, remaining = _KnownTasks(client, project, image_key), iter(pictures)
     tasks = predictions = unchanged = 0
     while chunk := list(islice(remaining, IMPORT_SIZE)):
         new: list[dict[str, Any]] = []
@@ -68,9 +69,7 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
             prediction = _predict(picture, skeleton)
             task = known.find(picture)
             if task is None:
-                new.append(
-                    make_task(picture.address, picture.size_wh, file_name=picture.name, predictions=[prediction])
-                )
+                new.append(_make_task(picture, prediction, image_key))
             elif picture.model_version not in known.outlines[task]:
                 again.append({**prediction, "task": task})
             elif _differ(known.outlines[task][picture.model_version], _outline(prediction)):
@@ -85,6 +84,12 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
         unchanged += len(chunk) - len(new) - len(again)
         client.show_predictions_of(project, chunk[-1].model_version)
     return Pushed(tasks, predictions, unchanged)
+
+
+def _make_task(picture: PredictedPicture, prediction: Mapping[str, Any], image_key: str) -> dict[str, Any]:
+    return make_task(
+        picture.address, picture.size_wh, file_name=picture.name, predictions=[prediction], image_key=image_key
+    )
 
 
 def _predict(picture: PredictedPicture, skeleton: Skeleton) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def _differ(one: Outline, other: Outline) -> bool:
 class _KnownTasks:
     """The tasks of a project by the name of their image; those that were not pushed from here, by its address."""
 
-    def __init__(self, client: LabelStudio, project: int, image_key: str = "image") -> None:
+    def __init__(self, client: LabelStudio, project: int, image_key: str) -> None:
         self.by_name: dict[str, tuple[int, str]] = {}
         self.by_address: dict[str, int] = {}
         self.outlines: dict[int, dict[str, Outline]] = {}

@@ -102,22 +102,23 @@ class _Backend:
         if request.params.context is not None and request.tasks:
             results = [await self._edit(request)]
         else:
-            results = await self._predict_all(request.tasks)
+            results = await self._predict_all(request)
         return {"results": results}
 
-    async def _predict_all(self, tasks: list[Task]) -> list[dict[str, Any]]:
+    async def _predict_all(self, request: PredictRequest) -> list[dict[str, Any]]:
         """Return one entry per task, always: with fewer, Label Studio drops them all."""
         turns = asyncio.Semaphore(MAX_PARALLEL_PREDICTIONS)
 
         async def predict_in_turn(task: Task) -> dict[str, Any]:
             async with turns:
-                return await self._predict(task, in_batch=len(tasks) > 1)
+                return await self._predict(task, request.label_config, in_batch=len(request.tasks) > 1)
 
-        return await asyncio.gather(*(predict_in_turn(task) for task in tasks))
+        return await asyncio.gather(*(predict_in_turn(task) for task in request.tasks))
 
-    async def _predict(self, task: Task, *, in_batch: bool) -> dict[str, Any]:
+    async def _predict(self, task: Task, interface: str | None, *, in_batch: bool) -> dict[str, Any]:
         try:
-            answer = await self.service.predict(image_url_of(task, self.image_key), in_batch=in_batch)
+            image_url = image_url_of(task, self.image_key, interface)
+            answer = await self.service.predict(image_url, in_batch=in_batch)
         except Exception as error:
             self.on_failure(error)
             _log_failure("no prediction", task, error)

@@ -119,6 +119,7 @@ class PredictRequest(BaseModel):
 
     tasks: Annotated[list[Task], Field(max_length=MAX_TASKS)]
     project: str | int | None = None
+    label_config: str | None = None
     params: Annotated[Params, BeforeValidator(lambda value: value or {})] = Params()
 
 

@@ -25,6 +25,7 @@ from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from integrations.coco import results_to_coco, write_coco
 from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.ordering import annotated_names, set_order
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.tasks import make_prediction
@@ -186,6 +187,17 @@ def test_the_next_task_is_the_one_that_was_selected(
         client.submit_annotation(numbers[order[0]], [])
 
 
+def test_an_image_that_label_studio_found_is_known_by_its_name(
+    client: LabelStudio, command: Any, photos: Path, title: str
+) -> None:
+    command("init", pictures=photos)
+    project = client.find_project(title)["id"]
+    address = f"/data/local-files/?d={photos.name}/cam1/0001.jpg"
+    (task,) = client.import_tasks(project, [{"data": {"image": address}}])
+    client.submit_annotation(task, [])
+    assert annotated_names(client, project) == {"cam1/0001.jpg"}
+
+
 def test_a_mistyped_folder_changes_nothing(
     client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
 ) -> None:
@@ -250,6 +262,21 @@ def test_annotations_of_pictures_that_label_studio_found_or_got_have_the_same_na
     names = [image.file_name for image in snapshot.annotations.images]
     assert names == ["cam1/0001.jpg", f"data/upload/{project}/1f-a.jpg"]
     assert json.loads((tmp_path / "sync.json").read_text())["left_out"] == []
+
+
+def test_a_project_may_call_its_image_as_it_likes(
+    client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
+) -> None:
+    project = client.create_project(title, labelling_interface(SKELETON, image_key="photo"))["id"]
+    client.add_local_files(project, str(photos))
+    command("push", prelabel(photos, tmp_path / "out"))
+    (task,) = [task for task in client.tasks(project) if task["data"]["file_name"] == "q?.jpg"]
+    assert task["data"]["photo"].startswith("/data/local-files/")
+    bare = client.import_tasks(project, [{"data": {"photo": f"/data/local-files/?d={photos.name}/cam1/0001.jpg"}}])
+    for number in (task["id"], *bare):
+        client.submit_annotation(number, [])
+    command("sync", store=tmp_path / "store", json=tmp_path / "sync.json")
+    assert json.loads((tmp_path / "sync.json").read_text())["pictures"] == 2
 
 
 def test_an_uploaded_picture_can_be_learnt_from(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.interface import labelling_interface
+from integrations.label_studio.interface import image_key_of, labelling_interface
 from integrations.label_studio.people import People, read_people
 from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.service import gap, is_gap
@@ -226,3 +226,19 @@ def test_interface_survives_odd_names() -> None:
     skeleton = Skeleton("odd", ('a "b" <c> & d',), (0.1,))
     view = ElementTree.fromstring(labelling_interface(skeleton))
     assert view.find("KeyPointLabels/Label").get("value") == 'a "b" <c> & d'
+
+
+@pytest.mark.parametrize(
+    ("interface", "key"),
+    [
+        (labelling_interface(COCO, image_key="photo"), "photo"),
+        ('<View><Image name="left" value="$a"/><Image name="image" value="$b"/></View>', "b"),
+        ('<View><Image name="left" value="$a"/><Image name="right" value="$b"/></View>', "a"),
+        ('<View><Text name="t" value="$text"/></View>', "image"),
+        ('<View><Image name="pages" valueList="$pages"/></View>', "image"),
+        ("", "image"),
+        ("<View>", "image"),
+    ],
+)
+def test_an_interface_tells_where_a_task_has_its_image(interface: str, key: str) -> None:
+    assert image_key_of(interface) == key

@@ -94,6 +94,13 @@ def test_batch_returns_one_entry_per_task_even_when_some_fail(client: TestClient
     assert answer["results"][0]["model_version"] == "fake-v1"
 
 
+def test_a_task_whose_image_has_another_key_is_answered_by_the_interface_of_its_project(client: TestClient) -> None:
+    interface = '<View><Image name="photo" value="$picture"/></View>'
+    tasks = [{"id": 1, "data": {"picture": "a.jpg"}}]
+    (result,) = client.post("/predict", json={"tasks": tasks, "label_config": interface}).json()["results"]
+    assert len(result["result"]) == 36
+
+
 def test_boxes_come_last_and_points_name_their_box(client: TestClient) -> None:
     tasks = [{"id": 1, "data": {"image": "a.jpg"}}]
     result = client.post("/predict", json={"tasks": tasks}).json()["results"][0]["result"]

@@ -22,6 +22,12 @@ class LabelStudio:
     def find_project(self, title: str) -> dict[str, int]:
         return {"id": 7}
 
+    def image_key(self, project: int) -> str:
+        return "image"
+
+    def local_folders(self, project: int) -> list[str]:
+        return ["/srv/label-studio/photos"]
+
     def tasks(self, project: int) -> list[dict[str, Any]]:
         return list(self.by_id.values())
 
@@ -65,5 +71,6 @@ def test_only_tasks_that_wait_get_a_prediction_and_only_once(
     assert "1 tasks keep their predictions" in caplog.text
 
     assert predict_again(project, store, version) == 0
-    client.by_id[5] = {**task(5, "a.png"), "annotations": [], "predictions": []}
+    address = "/data/local-files/?d=photos/a.png"  # found by Label Studio, which gives no name
+    client.by_id[5] = {**task(5, "a.png"), "data": {"image": address}, "annotations": [], "predictions": []}
     assert predict_again(project, store, version) == 1
