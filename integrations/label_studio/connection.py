@@ -44,17 +44,17 @@ class Connection:
 
     def get(self, path: str) -> Record:
         """Return one record."""
-        return dict(self.request("GET", path))
+        return self._record("GET", path)
 
     def post(self, path: str, body: Any) -> Record:
         """Send a body and return the record that the server made of it."""
-        return dict(self.request("POST", path, json=body))
+        return self._record("POST", path, json=body)
 
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Record]:
         """Yield the records of every page of a list."""
         seen, page = 0, 1
         while True:
-            body = self.request("GET", path, params={**query, "page": page, "page_size": PAGE_SIZE})
+            body: Any = self._record("GET", path, params={**query, "page": page, "page_size": PAGE_SIZE})
             records = body.get("tasks", body.get("results", []))
             yield from records
             seen, page = seen + len(records), page + 1
@@ -84,6 +84,14 @@ class Connection:
             return parsedate_to_datetime(date)
         except ValueError as error:
             raise LabelStudioError(f"{self.url} answers without a valid Date header: {date!r}") from error
+
+    def _record(self, method: str, path: str, **options: Any) -> Record:
+        answer = self.request(method, path, **options)
+        if not isinstance(answer, dict):
+            raise LabelStudioError(
+                f"{self.url} answered {method} {path} with {str(answer)[:100]!r}: is that Label Studio?"
+            )
+        return answer
 
     def fetch(self, address: str) -> bytes:
         """Return the content at an address of this server, as Label Studio writes it into a task.

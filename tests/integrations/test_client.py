@@ -58,6 +58,15 @@ def test_a_page_to_log_in_is_no_token() -> None:
         client.task(1)
 
 
+@pytest.mark.parametrize("body", ["[]", '"hello"', "null", "7", ""])
+def test_an_answer_that_is_no_record_is_told(body: str) -> None:
+    client = make_client(lambda request: httpx.Response(200, text=body))
+    with pytest.raises(LabelStudioError, match=r"http://studio answered GET /api/tasks/1/ with .*is that Label Studio"):
+        client.task(1)
+    with pytest.raises(LabelStudioError, match="is that Label Studio"):
+        list(client.tasks(1))
+
+
 def test_a_server_that_moved_is_told_with_its_new_address() -> None:
     client = make_client(lambda request: httpx.Response(301, headers={"location": "https://studio/api/tasks/1/?t=x"}))
     with pytest.raises(

@@ -1,10 +1,10 @@
 """Which Ray is used: one that runs already, one that is named, or our own; and a dead one is said in one sentence."""
 
 import os
+import queue
 import socket
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from clickpose.errors import ClickPoseError
 from pipeline import cluster, lost_cluster
 from pipeline.cluster import answers, connect, started_here
+from pipeline.lost_cluster import end_when_gone
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,28 +69,31 @@ def test_a_ray_that_was_started_here_and_is_gone_is_passed_over(
 def test_a_cluster_that_dies_ends_the_process_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def leave(status: int) -> None:
-        raise SystemExit(status)
-
+    ended = queue.Queue[int]()
     monkeypatch.setattr(cluster, "ANSWER_S", 0.5)
     monkeypatch.setattr(lost_cluster, "CHECK_S", 0.1)
     monkeypatch.setattr("ray.is_initialized", lambda: True)
-    monkeypatch.setattr("os._exit", leave)
+    monkeypatch.setattr("os._exit", ended.put)
     server = grpc.server(ThreadPoolExecutor(1))
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
-    threading.Timer(0.5, lambda: server.stop(None)).start()
-    with pytest.raises(SystemExit) as ended:
-        lost_cluster.watch(address, answers)
-    assert ended.value.code == os.EX_UNAVAILABLE
+    end_when_gone(address, answers)
+    with pytest.raises(queue.Empty):
+        ended.get(timeout=1)
+    server.stop(None)
+    assert ended.get(timeout=20) == os.EX_UNAVAILABLE
     said = capsys.readouterr().err
     assert said == f"clickpose: the Ray cluster at {address} is gone: run the same command again to resume\n"
 
 
 def test_nothing_ends_a_process_that_has_left_its_cluster(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost_cluster, "CHECK_S", 0.0)
+    ended = queue.Queue[int]()
+    monkeypatch.setattr(lost_cluster, "CHECK_S", 0.1)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    lost_cluster.watch(dead, answers)
+    monkeypatch.setattr("os._exit", ended.put)
+    end_when_gone(dead, lambda address: False)
+    with pytest.raises(queue.Empty):
+        ended.get(timeout=1)
 
 
 LEAVE_WITH_HANGING_AGENTS = """
