@@ -10,14 +10,14 @@ A reader refuses a bad record and names file, place in the list and field.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clickpose.annotations import VISIBLE, AnnotationSet, Floats, Pose
+from clickpose.annotations import ABSENT, VISIBLE, AnnotationSet, Floats, Pose
 from clickpose.errors import InvalidAnnotation
 from integrations.records import field, integer, load_json, numbers
 
@@ -38,7 +38,8 @@ def read_results(
         InvalidAnnotation: the file is no list of COCO keypoint results, a result is of a picture that is not in the
             data set, or it has another number of keypoints, or all results are of other categories.
     """
-    image_ids = {image.id for image in annotations.images}
+    image_ids: dict[Any, int] = {image.file_name: image.id for image in annotations.images}
+    image_ids |= {image.id: image.id for image in annotations.images}
     records = [(record, f"{path}: result {index}") for index, record in enumerate(_load(path))]
     known = list(categories)
     of_persons = [(record, where) for record, where in records if _category(record, known[0], where) in known]
@@ -69,21 +70,24 @@ def _category(record: Any, default: int, where: str) -> int:
     return integer(record, "category_id", where) if "category_id" in record else default
 
 
-def _image_id(record: dict[str, Any], image_ids: Collection[int], where: str) -> int:
-    image_id = integer(record, "image_id", where)
+def _image_id(record: dict[str, Any], image_ids: Mapping[Any, int], where: str) -> int:
+    """Return the id of a result's image; some models write its file name instead."""
+    named = record.get("image_id")
+    image_id = named if isinstance(named, str) else integer(record, "image_id", where)
     if image_id not in image_ids:
         raise InvalidAnnotation(f"{where}: field 'image_id' names image {image_id}, which is not in the data set")
-    return image_id
+    return image_ids[image_id]
 
 
 def _read_pose(record: dict[str, Any], num_keypoints: int, where: str) -> Pose:
     triples = numbers(record, "keypoints", where, 3 * num_keypoints).reshape(num_keypoints, 3)
     keypoints_px = triples[:, :2].astype(np.float32)
+    is_found = triples.any(-1)  # zeros stand for a keypoint that a model did not find
     return Pose(
         keypoints_px=keypoints_px,
-        visibility=np.full(num_keypoints, VISIBLE, np.int64),
+        visibility=np.where(is_found, VISIBLE, ABSENT),
         scores=triples[:, 2].astype(np.float32),
-        box_px=_box_px(record, keypoints_px, where),
+        box_px=_box_px(record, keypoints_px[is_found] if is_found.any() else keypoints_px, where),
         score=_score(record, where),
         held=np.zeros(num_keypoints, bool),
     )

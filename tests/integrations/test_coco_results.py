@@ -48,6 +48,18 @@ def test_without_a_box_it_is_the_one_around_the_keypoints(tmp_path: Path) -> Non
     assert pose.visibility.tolist() == [2, 2] and not pose.held.any()
 
 
+def test_a_keypoint_of_zeros_was_not_found(tmp_path: Path) -> None:
+    (pose,) = read_results(save(tmp_path, [result(keypoints=[0, 0, 0, 11, 22, 0.8])]), DATA)[1]
+    assert pose.visibility.tolist() == [0, 2]
+    assert pose.box_px.tolist() == [11, 22, 11, 22]
+    (nothing,) = read_results(save(tmp_path, [result(keypoints=[0] * 6)]), DATA)[1]
+    assert nothing.visibility.tolist() == [0, 0]
+
+
+def test_an_image_may_be_named_by_its_file(tmp_path: Path) -> None:
+    assert list(read_results(save(tmp_path, [result(image_id="b.jpg")]), DATA)) == [2]
+
+
 def test_no_results_are_no_poses(tmp_path: Path) -> None:
     assert read_results(save(tmp_path, []), DATA) == {}
 
@@ -71,6 +83,7 @@ def test_scores_of_any_size_keep_their_ranks(tmp_path: Path, scores: list[float]
     ("changes", "message"),
     [
         ({"image_id": 7}, "result 1: field 'image_id' names image 7, which is not in the data set"),
+        ({"image_id": "c.jpg"}, "result 1: field 'image_id' names image c.jpg, which is not in the data set"),
         ({"image_id": ...}, "result 1: field 'image_id' is missing"),
         ({"category_id": "person"}, "result 1: field 'category_id' is 'person', an integer is expected"),
         ({"keypoints": [1.0] * 51}, "result 1: field 'keypoints' has 51 values, 6 numbers are expected"),
