@@ -2,6 +2,7 @@
 
 coco.py           COCO keypoint files, read and written; results for pycocotools
 coco_results.py   COCO keypoint results of any pose estimator, read as poses
+coco_predictions.py  predictions as a COCO file, as other tools open it
 layouts.py        which keypoints the records of a COCO file hold, and where
 whole_body.py     COCO-WholeBody, whose feet, face and hands have fields of their own
 ochuman.py        OCHuman's own file

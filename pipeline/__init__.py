@@ -2,8 +2,11 @@
 
 train.py          train a model: in this process, on a GPU, on a cluster
 train_worker.py   what runs in every training worker
+epochs.py         the batches of an epoch, in either form of the method
+validation.py     how a training is doing on images that it does not learn from
 mixture.py        several data sets trained on together, by weight
 run_log.py        the progress of training, in a file beside its checkpoints
+trackers.py       its numbers for TensorBoard and MLflow
 
 prelabel.py       label images by the million: shards, actors, resumable
 listing.py        find images, here or in a bucket

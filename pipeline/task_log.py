@@ -32,7 +32,7 @@ Task = Mapping[str, Any]
 logger = logging.getLogger(__name__)
 
 
-class Project(Protocol):
+class TaskSource(Protocol):
     """A project of Label Studio."""
 
     def now(self) -> datetime:
@@ -69,7 +69,7 @@ class TaskLog:
 
 
 def collect_tasks(
-    store: Store, name: str, project: Project, reading: str, read: Callable[[Task], ReadTask]
+    store: Store, name: str, project: TaskSource, reading: str, read: Callable[[Task], ReadTask]
 ) -> Mapping[int, ReadTask]:
     """Return all tasks of a project by id; only those that changed since the last call are read.
 
@@ -90,13 +90,15 @@ def collect_tasks(
     return _read_all(store, name, project, reading, read).tasks
 
 
-def _read_all(store: Store, name: str, project: Project, reading: str, read: Callable[[Task], ReadTask]) -> TaskLog:
+def _read_all(store: Store, name: str, project: TaskSource, reading: str, read: Callable[[Task], ReadTask]) -> TaskLog:
     now = project.now()
     tasks = {int(task["id"]): read(task) for task in project.tasks(None)}
     return _rewrite(store, name, TaskLog(reading, now, now, (), tasks))
 
 
-def _read_changed(store: Store, name: str, project: Project, log: TaskLog, read: Callable[[Task], ReadTask]) -> TaskLog:
+def _read_changed(
+    store: Store, name: str, project: TaskSource, log: TaskLog, read: Callable[[Task], ReadTask]
+) -> TaskLog:
     now = project.now()
     changed = {
         int(task["id"]): read(task)

@@ -102,6 +102,29 @@ def test_no_model_is_unpickled() -> None:
                 assert "weights_only=True" in ast.unparse(node), f"{module} line {node.lineno}"
 
 
+def test_every_package_opens_with_a_map_of_its_modules() -> None:
+    lost = []
+    for path in (path for path in SOURCES.values() if path.name == "__init__.py"):
+        rooms = {room.parent for room in path.parent.glob("*/__init__.py")}
+        modules = set(path.parent.glob("*.py")) - {path, path.with_name("__main__.py")}
+        opening = ast.get_docstring(tree_of(path)) or ""
+        lost += [str(one) for one in modules | rooms if one.stem not in opening]
+    assert lost == []
+
+
+def test_functions_have_at_most_40_lines_and_six_parameters() -> None:
+    large = []
+    for module, path in SOURCES.items():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                num_lines = (node.end_lineno or 0) - first.lineno + 1
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                if num_lines > 40 or len([one for one in given if one.arg not in ("self", "cls")]) > 6:
+                    large.append(f"{module}.{node.name}")
+    assert large == []
+
+
 def run_python(source: str) -> str:
     run = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr

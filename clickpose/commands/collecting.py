@@ -30,6 +30,15 @@ TOKEN = "LABEL_STUDIO_TOKEN"
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Project:
+    """A project of Label Studio by its title, and the folder or URI of its images; empty if Label Studio has them."""
+
+    url: str
+    title: str
+    images: str = ""
+
+
 def connect(url: str) -> LabelStudio:
     """Return a client of Label Studio; Unauthorized if no token is set."""
     token = os.environ.get(TOKEN)
@@ -49,23 +58,14 @@ def find_project(client: LabelStudio, title: str) -> int:
 
 
 def collect(
-    url: str,
-    title: str,
-    model: Path,
-    store: Store,
-    *,
-    images: str | None = None,
-    fetch: bool = False,
-    policy: Policy = Policy.latest,
+    project: Project, model: Path, store: Store, *, fetch: bool = False, policy: Policy = Policy.latest
 ) -> Collected:
     """Return every annotation of a project, in a model's skeleton; log what could not be read, by task.
 
     Args:
-        url: of Label Studio.
-        title: of the project.
+        project: its images are read from there, except those that were uploaded.
         model: folder.
         store: remembers what was read, so that the next call reads only what has changed; the caller holds its lease.
-        images: folder or URI of the images, except those that were uploaded; None if Label Studio has them all.
         fetch: copy images that only Label Studio has into the store.
         policy: which of several annotations of one task is used; see ``Policy``.
 
@@ -77,12 +77,11 @@ def collect(
     from pipeline.round_plan import Collected
 
     skeleton = load_model(model).skeleton
-    with connect(url) as client:
-        project = ProjectReader(client, find_project(client, title), skeleton, policy)
-        export = read_project(project, store)
+    with connect(project.url) as client:
+        export = read_project(ProjectReader(client, find_project(client, project.title), skeleton, policy), store)
         found, left_out = list(export.annotations), list(export.left_out)
         if fetch:
-            missing = _fetch_images(client, found, store, images)
+            missing = _fetch_images(client, found, store, project.images)
             left_out += [f"task {one.image.id}: {missing[one.address]}" for one in found if one.address in missing]
             found = [one for one in found if one.address not in missing]
     for sentence in left_out:
@@ -163,7 +162,7 @@ def read_project(project: ProjectReader, store: Store) -> Export:
 
 
 def _fetch_images(
-    client: LabelStudio, found: list[TaskAnnotation], store: Store, images: str | None
+    client: LabelStudio, found: list[TaskAnnotation], store: Store, images: str
 ) -> dict[str, ClickPoseError]:
     """Copy images from Label Studio into a store; return the errors of those that failed, by address."""
     from integrations.label_studio.addresses import UPLOADS
@@ -173,7 +172,7 @@ def _fetch_images(
     fetched = set(store.files(FETCHED))
     for one in found:
         name = one.image.file_name
-        if name in fetched or (images is not None and not name.startswith(UPLOADS)):
+        if name in fetched or (images and not name.startswith(UPLOADS)):
             continue
         try:
             store.write_bytes(f"{FETCHED}/{name}", client.fetch(one.address))

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from clickpose.commands.collecting import TOKEN, collect, connect, find_project
+from clickpose.commands.collecting import TOKEN, Project, collect, connect, find_project
 from clickpose.commands.locations import readable_file, readable_folder
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
@@ -140,7 +140,7 @@ def sync(
     from pipeline.store import Store
 
     with lease(Store(store), "taking a snapshot"):
-        collected = collect(url, title, model, Store(store))
+        collected = collect(Project(url, title), model, Store(store))
         snapshot = take_snapshot(Store(store), collected.annotations, collected.provenance)
     left_out = list(collected.left_out)
     counts = f"{len(snapshot.annotations)} pictures, {snapshot.annotations.num_persons} persons"

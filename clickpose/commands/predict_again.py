@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clickpose.commands.collecting import connect, find_project
+from clickpose.commands.collecting import Project, connect, find_project
 
 if TYPE_CHECKING:
     from integrations.label_studio.client import LabelStudio
     from pipeline.store import Store
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Project:
-    """A project of Label Studio, and the folder or URI that its images lie in."""
-
-    url: str
-    title: str
-    images: str
 
 
 def predict_again(project: Project, store: Store, version: str, *, num_workers: int = 0) -> int:

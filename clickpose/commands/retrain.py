@@ -155,21 +155,20 @@ def retrain(options: RetrainOptions) -> None:
 
 def run_round(options: RetrainOptions, store: Store, config: RetrainConfig) -> RoundReport:
     """Run one round, and say how it ended."""
-    from clickpose.commands.collecting import collect
-    from clickpose.commands.predict_again import Project, predict_again
+    from clickpose.commands.collecting import Project, collect
+    from clickpose.commands.predict_again import predict_again
     from pipeline.registry import Registry
     from pipeline.retrain import retrain as retrain_once
 
     current = Registry(store).current()
     model: Path = Registry(store).fetch(current) if current else Path(options.store) / "models" / "current"
-    project = Project(options.url, options.title, config.images)
+    project = Project(options.url, options.title, options.images or "")
+    predicted = dataclasses.replace(project, images=config.images)
     report = retrain_once(
         store,
-        lambda: collect(
-            options.url, options.title, model, store, images=options.images, fetch=True, policy=options.policy
-        ),
+        lambda: collect(project, model, store, fetch=True, policy=options.policy),
         config,
-        on_promoted=lambda version: predict_again(project, store, version, num_workers=config.num_workers),
+        on_promoted=lambda version: predict_again(predicted, store, version, num_workers=config.num_workers),
     )
     typer.echo(f"{report.challenger or 'no challenger'}: {report.reason}")
     write_json(options.json, report.to_dict())

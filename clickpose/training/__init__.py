@@ -20,5 +20,6 @@ crops.py         images augmented as published
 scenes.py        several images pasted into one, for little data
 
 fast/            the same network, rewritten so that it trains faster
+person_frame/    how the pose layers learn in a person's own frame
 cpu.py           how a process is set up to train on a CPU
 """

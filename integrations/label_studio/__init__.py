@@ -10,6 +10,8 @@ provenance.py     for every keypoint of an annotation, whether a human or a mode
 times.py          seconds per person, by Label Studio's clock
 tasks.py          tasks: images with predictions to import, annotations to learn from
 read_tasks.py     tasks as they were read, and the JSON that keeps them
+addresses.py      the address of an image that a task shows, and its name below its root
+ordering.py       which task an annotator gets next
 policy.py         which of several annotations of one task may be used
 
 Its ML-backend protocol:
@@ -23,6 +25,7 @@ auth.py           passwords and bearer tokens
 Its server:
 connection.py     requests to it: tokens of both kinds, pages, errors
 client.py         its API, as far as this product uses it
+pushing.py        pre-labelled images pushed to a project, each once
 server.py         a local server, started in a folder
 simulated_editor.py  its editor as a backend sees it, for simulated annotators
 simulated_server.py  a server in memory, for tests and benchmarks of collecting

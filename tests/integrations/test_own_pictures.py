@@ -20,7 +20,7 @@ from PIL import Image
 from clickpose.__main__ import main
 from clickpose.annotations import AnnotatedImage, AnnotationSet, Pose
 from clickpose.checkpoints.model_folder import save_model
-from clickpose.commands.collecting import collect
+from clickpose.commands.collecting import Project, collect
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from integrations.coco import results_to_coco, write_coco
@@ -295,7 +295,7 @@ def test_an_uploaded_picture_can_be_learnt_from(
     client.submit_annotation(lost[0], [])
 
     store = Store(tmp_path / "store")
-    collected = collect(label_studio.url, title, model, store, images=str(tmp_path / "none"), fetch=True)
+    collected = collect(Project(label_studio.url, title, str(tmp_path / "none")), model, store, fetch=True)
     (image,) = collected.annotations.images
     assert image.size_wh == (64, 48)
     assert PictureFolder(f"{tmp_path}/none\n{store.uri_of(FETCHED)}")(image).getpixel((0, 0)) == (255, 0, 0)

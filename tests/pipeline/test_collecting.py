@@ -39,7 +39,7 @@ def collect(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Collect:
     def collect(studio: SimulatedServer, store: Store, policy: Policy = Policy.latest) -> Collected:
         client = LabelStudio("http://studio", "0" * 40, transport=httpx.MockTransport(studio))
         monkeypatch.setattr(collecting, "connect", lambda url: client)
-        return collecting.collect("http://studio", "Poses", tiny_model, store, policy=policy)
+        return collecting.collect(collecting.Project("http://studio", "Poses"), tiny_model, store, policy=policy)
 
     return collect
 
@@ -202,7 +202,7 @@ def test_a_real_label_studio_tells_what_changed(
         for number, make_change in enumerate([lambda: None, *changes]):
             make_change()
             kept, fresh = (
-                collecting.collect(server.url, "Poses", tiny_model, Store(tmp_path / name))
+                collecting.collect(collecting.Project(server.url, "Poses"), tiny_model, Store(tmp_path / name))
                 for name in ("kept", f"fresh{number}")
             )
             assert content(kept) == content(fresh)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from clickpose.commands import predict_again as command
-from clickpose.commands.predict_again import Project, predict_again
+from clickpose.commands.collecting import Project
+from clickpose.commands.predict_again import predict_again
 from pipeline.registry import Registry
 from pipeline.store import Store
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from clickpose.checkpoints.files import CONFIG
 from clickpose.commands.annotate.desk import TITLE, Desk
-from clickpose.commands.collecting import collect
-from clickpose.commands.predict_again import Project, predict_again
+from clickpose.commands.collecting import Project, collect
+from clickpose.commands.predict_again import predict_again
 from clickpose.commands.pushing import predicted_pictures
 from clickpose.errors import ClickPoseError
 from clickpose.training.config import fine_tuning_for
@@ -88,7 +88,7 @@ class Background:
     def collect(self) -> Collected:
         """Return all annotations."""
         desk, model = self.desk, self.registry.fetch(self.current())
-        return collect(desk.label_studio_url, TITLE, model, desk.store, images=str(desk.photos), fetch=True)
+        return collect(Project(desk.label_studio_url, TITLE, str(desk.photos)), model, desk.store, fetch=True)
 
     def current(self) -> str:
         """Return the version in service."""
