@@ -86,8 +86,8 @@ class Outlook:
         else:
             images = "1 image" if self.num_drawn == 1 else f"{self.num_drawn} images"
             left = f"Clicks per person left, by {images} drawn by lot: {self.clicks_left}."
-        saved = f"Clicks per person that another {NEXT_IMAGES} images would save: {self.saving}.\n" if self.saving else ""
-        return f"{left}\n{saved}{self.advice}\n"
+        saved = f"Clicks per person that another {NEXT_IMAGES} images would save: {self.saving}." if self.saving else ""
+        return "\n".join(line for line in (left, saved, self.advice) if line) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

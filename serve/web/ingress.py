@@ -19,7 +19,7 @@ from serve.settings import AppArgs
 from serve.web.admission import Admission
 from serve.web.body_limit import BodyLimit
 from serve.web.errors import PROBLEMS, ErrorAnswers
-from serve.web.remote import RemotePoseService
+from serve.web.remote import IngressLimits, RemotePoseService
 from serve.web.rest import build_rest_router
 from serve.web.rest_sessions import build_open_router, build_upload_router
 from serve.web.webhooks import WebhookForwarder
@@ -89,8 +89,7 @@ class PoseIngress:
             skeleton,
             first_version=first_version,
             timeout_s=args.request_timeout_s,
-            max_sessions=args.sessions,
-            max_upload_bytes=args.upload_mib * 2**20,
+            limits=IngressLimits(args.sessions, args.upload_mib * 2**20),
             ingresses=_all_ingresses() if args.ingresses > 1 else None,
         )
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -30,6 +30,14 @@ BATCH_PAUSE_S = 0.5
 STARTING_PAUSE_S = 0.5  # until every replica has its model
 
 
+@dataclass(frozen=True)
+class IngressLimits:
+    """How much an ingress keeps: sessions, which it backs up, and bytes of uploaded images."""
+
+    sessions: int = 1000
+    upload_bytes: int = 256 * 2**20
+
+
 class RemotePoseService:
     """A ``PoseService`` whose work is done by model replicas.
 
@@ -38,8 +46,7 @@ class RemotePoseService:
         skeleton: skeleton of every model that is served.
         first_version: model version to report until the replicas report theirs.
         timeout_s: seconds until a request is given up.
-        max_sessions: number of sessions that are backed up here.
-        max_upload_bytes: memory for uploaded images.
+        limits: on what is kept here.
         ingresses: handle of all ingresses; None for a single one.
     """
 
@@ -50,15 +57,14 @@ class RemotePoseService:
         *,
         first_version: str,
         timeout_s: float,
-        max_sessions: int = 1000,
-        max_upload_bytes: int = 256 * 2**20,
+        limits: IngressLimits = IngressLimits(),
         ingresses: DeploymentHandle[Any] | None = None,
     ) -> None:
         self.skeleton = skeleton
         self.metrics = ServiceMetrics()
-        self.backups = Backups(max_sessions, complete=ingresses is None)
-        self.uploads = Uploads(max_upload_bytes)
-        self.open_images = OpenImages(self, max_sessions)
+        self.backups = Backups(limits.sessions, complete=ingresses is None)
+        self.uploads = Uploads(limits.upload_bytes)
+        self.open_images = OpenImages(self, limits.sessions)
         self.peers = Peers(self, ingresses)
         self._replicas = ReplicaClient(replicas, self.read_upload, self.metrics, timeout_s)
         self._version = first_version

@@ -22,7 +22,7 @@ from serve.app import image_source, model_source
 from serve.replica.replica import PoseReplica
 from serve.settings import AppArgs
 from serve.web.ingress import build_api
-from serve.web.remote import RemotePoseService
+from serve.web.remote import IngressLimits, RemotePoseService
 
 SKELETON = Skeleton("five", ("nose", "left_hand", "right_hand", "left_foot", "right_foot"), (0.05,) * 5)
 K = len(SKELETON)
@@ -138,7 +138,7 @@ def replicas(args: AppArgs, skeleton: Skeleton, load_fake: Any) -> Any:
 
 @pytest.fixture
 def service(replicas: Any, skeleton: Skeleton, args: AppArgs) -> RemotePoseService:
-    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10, max_sessions=args.sessions)
+    return RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10, limits=IngressLimits(args.sessions))
 
 
 @pytest.fixture

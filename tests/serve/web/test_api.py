@@ -269,39 +269,35 @@ def test_status_updates_stop_even_if_a_cancellation_is_swallowed(replicas: Any, 
     assert asyncio.run(asyncio.wait_for(story(), 3)) == "ended"
 
 
-def test_a_call_is_retried_when_its_replica_dies(args: AppArgs, skeleton: Skeleton) -> None:
-    from ray.exceptions import ActorDiedError
-
-    def client_after(num_deaths: int) -> TestClient:
-        deaths = iter([ActorDiedError()] * num_deaths)
-
-        def answer() -> Any:
-            for death in deaths:
-                raise death
-            return Reply(PoseAnswer([], SIZE_WH, "v1"), True)
-
-        return client_of(Handle(answer), args, skeleton)
-
-    assert client_after(2).post("/v1/detect", json={"image": "one.png"}).status_code == 200
-    assert client_after(3).post("/v1/detect", json={"image": "one.png"}).status_code == 503
-
-
-def test_a_call_waits_while_the_machine_of_its_replica_may_have_died(args: AppArgs, skeleton: Skeleton) -> None:
-    from ray.exceptions import ActorUnavailableError
-
-    handle = Handle(lambda: None)
+def failing(*errors: Exception) -> Handle:
+    """A handle whose replicas fail, once with each error, before they answer."""
+    remaining = iter(errors)
 
     def answer() -> Any:
-        if handle.calls < 6:
-            raise ActorUnavailableError("cannot be reached", None)
+        for error in remaining:
+            raise error
         return Reply(PoseAnswer([], SIZE_WH, "v1"), True)
 
-    handle.answer = answer
-    client = client_of(handle, args, skeleton, timeout_s=5)
-    assert client.post("/v1/detect", json={"image": "one.png"}).status_code == 200
-    handle.calls = -1000
-    client = client_of(handle, args, skeleton, timeout_s=0.5)
-    assert client.post("/v1/detect", json={"image": "one.png"}).status_code == 503
+    return Handle(answer)
+
+
+@pytest.mark.parametrize(("deaths", "status"), [(2, 200), (3, 503)])
+def test_a_call_is_retried_when_its_replica_dies(args: AppArgs, skeleton: Skeleton, deaths: int, status: int) -> None:
+    from ray.exceptions import ActorDiedError
+
+    client = client_of(failing(*[ActorDiedError()] * deaths), args, skeleton)
+    assert client.post("/v1/detect", json={"image": "one.png"}).status_code == status
+
+
+@pytest.mark.parametrize(("failures", "timeout_s", "status"), [(5, 5, 200), (1000, 0.5, 503)])
+def test_a_call_waits_while_the_machine_of_its_replica_may_have_died(
+    args: AppArgs, skeleton: Skeleton, failures: int, timeout_s: float, status: int
+) -> None:
+    from ray.exceptions import ActorUnavailableError
+
+    handle = failing(*[ActorUnavailableError("cannot be reached", None)] * failures)
+    client = client_of(handle, args, skeleton, timeout_s=timeout_s)
+    assert client.post("/v1/detect", json={"image": "one.png"}).status_code == status
 
 
 def test_the_ingress_answers_while_there_is_no_replica(args: AppArgs, skeleton: Skeleton) -> None:
