@@ -1,4 +1,4 @@
-"""A model for other keypoints: shared ones keep their weights, a new one starts as its neighbour (section 4.7).
+"""A model for other keypoints: shared ones keep their weights, a new one starts as its relative (section 4.7).
 
 Three weights depend on the keypoints, with one row per keypoint: content and size of their tokens, and their label in
 the loop. All others, which find persons and look at the image, work for any skeleton.
@@ -18,14 +18,15 @@ from clickpose.checkpoints.model_folder import Network, build_network, config_of
 from clickpose.errors import InvalidSkeleton
 from clickpose.skeleton import Skeleton
 
-MEAN = "the mean of all"
+RANDOM = "random values"
 
 
 def grow(network: Network, old: Skeleton, new: Skeleton) -> Network:
     """Return a model of the ``new`` skeleton that begins as the ``network`` of the ``old`` one.
 
     A keypoint takes the weights of the old one of the same name. A new one takes those of its parent in
-    ``new.parents``, which may be any keypoint of either skeleton, or the mean of all old ones if it has no parent.
+    ``new.parents``, which may be any keypoint of either skeleton; without one it starts at random, always the same, as
+    far from all old ones as these are from each other.
 
     Raises:
         InvalidSkeleton: ``new.parents`` names an unknown keypoint, or leads in a circle.
@@ -35,8 +36,8 @@ def grow(network: Network, old: Skeleton, new: Skeleton) -> Network:
     content = weights["decoder.keypoint_content.weight"].unflatten(0, (-1, len(old)))  # (slots, K, D)
     weights["decoder.keypoint_content.weight"] = _take(content, sources).flatten(0, 1)
     weights["decoder.keypoint_size.weight"] = _take(weights["decoder.keypoint_size.weight"], sources)
-    labels = weights["keypoint_label.weight"]  # keypoint k is row k + 1
-    weights["keypoint_label.weight"] = _take(labels, [[0], *([k + 1 for k in source] for source in sources)])
+    none, labels = weights["keypoint_label.weight"].split([1, len(old)])  # keypoint k is row k + 1
+    weights["keypoint_label.weight"] = torch.cat((none, _take(labels, sources)))
 
     grown = build_network({**config_of(network).to_dict(), "num_keypoints": len(new)})
     load_weights(grown, weights, f"{old.name} grown to {new.name}")
@@ -44,21 +45,21 @@ def grow(network: Network, old: Skeleton, new: Skeleton) -> Network:
 
 
 def origins(old: Skeleton, new: Skeleton) -> dict[str, str]:
-    """Return what each new keypoint starts from: the name of an old one, or ``the mean of all``; see ``grow``."""
+    """Return what each new keypoint starts from: the name of an old one, or ``random values``; see ``grow``."""
     added = [name for name in new.keypoints if name not in old.keypoints]
     sources = {name: _source(name, old, new) for name in added}
-    return {name: old.keypoints[of[0]] if len(of) == 1 else MEAN for name, of in sources.items()}
+    return {name: RANDOM if source is None else old.keypoints[source] for name, source in sources.items()}
 
 
-def _source(name: str, old: Skeleton, new: Skeleton) -> list[int]:
-    """Indices of the old keypoints whose mean a new one starts from."""
+def _source(name: str, old: Skeleton, new: Skeleton) -> int | None:
+    """Index of the old keypoint that a new one starts from; None for a random start."""
     if unknown := sorted(set(new.parents) - set(new.keypoints)):
         raise InvalidSkeleton(f"skeleton {new.name!r} names a parent of {unknown[0]!r}, which it does not have")
     ancestors = [name]
     while ancestors[-1] not in old.keypoints:
         parent = new.parents.get(ancestors[-1])
         if parent is None:
-            return list(range(len(old)))
+            return None
         if parent in ancestors:
             raise InvalidSkeleton(
                 f"skeleton {new.name!r}: parents lead in a circle: {' - '.join([*ancestors, parent])}"
@@ -69,10 +70,13 @@ def _source(name: str, old: Skeleton, new: Skeleton) -> list[int]:
                 f" nor of {old.name!r}"
             )
         ancestors.append(parent)
-    return [old.keypoints.index(ancestors[-1])]
+    return old.keypoints.index(ancestors[-1])
 
 
-def _take(rows: Tensor, sources: Sequence[Sequence[int]]) -> Tensor:
-    """Means of rows, ``(..., K, D)`` to ``(..., number of sources, D)``; that of one row is the row itself."""
-    means = [rows[..., list(source), :].mean(-2, keepdim=True) for source in sources]
-    return torch.cat(means, -2)
+def _take(rows: Tensor, sources: Sequence[int | None]) -> Tensor:
+    """Rows by number, ``(..., K, D)`` to ``(..., number of sources, D)``; None is a random one, as spread as others."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(*rows.shape[:-2], len(sources), rows.shape[-1], generator=generator).to(rows)
+    random = rows.mean(-2, keepdim=True) + rows.std(-2, keepdim=True) * noise
+    taken = [random[..., i, :] if source is None else rows[..., source, :] for i, source in enumerate(sources)]
+    return torch.stack(taken, -2)

@@ -194,6 +194,6 @@ def grow_model(folder: Path, init: Path, skeleton: Skeleton) -> Path:
         f"# Grown\n\n`{init}` ({old.skeleton.name}) with the keypoints of {skeleton.name}, not trained on them yet.\n"
     )
     if started := [f"{name} from {origin}" for name, origin in origins(old.skeleton, skeleton).items()]:
-        typer.echo(f"new keypoints start from their parents in skeleton {skeleton.name!r}: {', '.join(started)}")
+        typer.echo(f"new keypoints of skeleton {skeleton.name!r} start so: {', '.join(started)}")
         card += f"\nNew keypoints: {', '.join(started)}.\n"
     return save_model(folder, network, skeleton, metrics={}, card=card)
