@@ -8,6 +8,8 @@ mixture.py        several data sets trained on together, by weight
 run_log.py        the progress of training, in a file beside its checkpoints
 trackers.py       its numbers for TensorBoard and MLflow
 
+evaluate.py       measure a model on several workers
+
 prelabel.py       label images by the million: shards, actors, resumable
 listing.py        find images, here or in a bucket
 name_files.py     files that list images

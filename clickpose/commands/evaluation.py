@@ -27,7 +27,10 @@ from integrations.coco import person_categories, read_coco
 from integrations.coco_results import read_results
 from integrations.label_studio.times import read_times
 from pipeline.dataset import PictureFolder, fit_records, in_skeleton
+from pipeline.evaluate import EvaluationJob, measure_on_workers
+from pipeline.pictures import full_name
 from pipeline.progress import progress
+from pipeline.store import local_folder
 
 NUM_OVERLAYS = 6
 
@@ -35,7 +38,7 @@ NUM_OVERLAYS = 6
 def run_evaluation(options: EvaluateOptions) -> None:
     """Measure, print tables, and write figures and all numbers where the options say so."""
     keep_large_buffers()
-    pictures, predictor = PictureFolder(options.images), Predictor.load(options.model)
+    pictures, predictor = PictureFolder(options.images), Predictor.load(local_folder(options.model), options.device)
     measured = measure(options, predictor, pictures, num_overlays=NUM_OVERLAYS if options.plots else 0)
     loop = ", ".join(_all_of(LOOPS, options.loop) or ["progressive"])
     of = f", keypoints {options.keypoints}" if options.keypoints else ""
@@ -86,10 +89,15 @@ def measure(
     others, starts = (_read_others(f or (), truth, categories, skeleton) for f in (options.results, options.start_from))
     times = read_times(options.label_studio_export, skeleton) if options.label_studio_export else []
 
+    annotations = replace(annotations, images=annotations.images[: options.limit])
     fitted = fit_records(annotations, pictures, skip_bad=options.skip_bad)
     usable = {image.id for image in fitted.images}
     annotations = replace(annotations, images=tuple(image for image in annotations.images if image.id in usable))
-    measured = _measure_ours(options, predictor, fitted, pictures, simulations, choose_images(fitted, num_overlays))
+    shown = choose_images(fitted, num_overlays)
+    if options.workers:
+        measured = _measure_on_workers(options, predictor.version, fitted, simulations, shown)
+    else:
+        measured = _measure_ours(options, predictor, fitted, pictures, simulations, shown)
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
@@ -123,6 +131,23 @@ def _measure_ours(
         seconds=watch.read(),
         sensitivity=disturbed.result(annotations) if options.disturb else [],
     )
+
+
+def _measure_on_workers(
+    options: EvaluateOptions,
+    version: str,
+    annotations: AnnotationSet,
+    simulations: dict[str, Simulation],
+    shown: Collection[int],
+) -> EvaluationResult:
+    if options.disturb:
+        raise InvalidConfig("--disturb measures in one process: leave out --workers")
+    images = "\n".join(map(full_name, options.images.splitlines()))
+    job = EvaluationJob(full_name(options.model), images, simulations, shown, options.device)
+    with progress(f"evaluating {version}", len(annotations)) as advance:
+        measured = measure_on_workers(job, annotations, options.workers, advance)
+    metrics = measured.numbers.result(annotations)
+    return EvaluationResult(metrics, overlays=measured.overlays.overlays, seconds=measured.seconds)
 
 
 def _convert(truth: AnnotationSet, skeleton: Skeleton, options: EvaluateOptions) -> AnnotationSet:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from clickpose.commands.locations import readable_file, readable_folder
+from clickpose.commands.locations import readable_file
 from clickpose.commands.output import JsonFile
 
 
@@ -16,7 +16,7 @@ from clickpose.commands.output import JsonFile
 class EvaluateOptions:
     """What is evaluated, and how."""
 
-    model: Annotated[Path, typer.Argument(help="Model folder.", parser=readable_folder)]
+    model: Annotated[str, typer.Argument(help="Model folder, or its URI.")]
     data: Annotated[Path, typer.Argument(help="COCO keypoint file.", parser=readable_file)]
     images: Annotated[str, typer.Option(help="Folder of its images.")]
     category: Annotated[
@@ -72,5 +72,8 @@ class EvaluateOptions:
         bool,
         typer.Option("--skip-bad/--strict", help="Skip and log bad records and images, or stop at the first one."),
     ] = True
+    limit: Annotated[int | None, typer.Option(help="Evaluate only the first images of DATA.", min=1)] = None
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto for a GPU if there is one.")] = "auto"
+    workers: Annotated[int, typer.Option(help="Ray workers that share the images; 0 for this process.", min=0)] = 0
     plots: Annotated[str | None, typer.Option(help="Folder for click curve, bars, and images with clicks.")] = None
     json: JsonFile = None

@@ -69,6 +69,12 @@ class Tally:
     num_failed: int = 0
     num_added: int = 0
 
+    def absorb(self, other: Tally) -> None:
+        """Add the persons of another tally behind our own."""
+        self.clicks += other.clicks
+        self.num_failed += other.num_failed
+        self.num_added += other.num_added
+
 
 class CostMeter:
     """Corrects every image twice, with the model and by hand."""
@@ -81,7 +87,7 @@ class CostMeter:
         style: ClickStyle = DEFAULT_STYLE,
     ) -> None:
         """Allow ``cap`` clicks per person, by default as many as there are keypoints."""
-        self.predictor, self.oks_threshold = predictor, oks_threshold
+        self.skeleton, self.oks_threshold = predictor.skeleton, oks_threshold
         self.cap = len(predictor.skeleton) if cap is None else cap
         self.style = style
         self.ledger = RefineLedger(predictor.skeleton, oks_threshold)
@@ -90,11 +96,11 @@ class CostMeter:
 
     def visit(self, visit: Visit) -> None:
         """Correct one image with the model and, separately, by hand."""
-        annotator = self._correct(self.predictor, visit, self.refined, self.ledger)
+        annotator = self._correct(visit.predictor, visit, self.refined, self.ledger)
         strays = [pose for index, pose in enumerate(visit.shown) if index not in annotator.matches]
         self.num_spurious += sum(not shows_someone(pose, visit.image) for pose in strays)
-        unheard = RefineLedger(self.predictor.skeleton, self.oks_threshold)
-        self._correct(ManualCorrection(self.predictor), visit, self.manual, unheard)
+        unheard = RefineLedger(self.skeleton, self.oks_threshold)
+        self._correct(ManualCorrection(visit.predictor), visit, self.manual, unheard)
 
     def _correct(
         self, predictor: PosePredictor, visit: Visit, tally: Tally, ledger: RefineLedger
@@ -109,6 +115,13 @@ class CostMeter:
             tally.num_added += added
             tally.num_failed += not correction.reached(index, self.oks_threshold)
         return annotator
+
+    def absorb(self, other: CostMeter) -> None:
+        """Add the persons of another meter behind our own."""
+        self.refined.absorb(other.refined)
+        self.manual.absorb(other.manual)
+        self.ledger.absorb(other.ledger)
+        self.num_spurious += other.num_spurious
 
     def result(self) -> ClickCost:
         """Return the means and shares over all persons visited."""

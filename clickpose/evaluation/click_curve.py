@@ -72,6 +72,13 @@ class Recording:
         self.rounds[index][visit.image.id] = poses
         self.similarity[index] += _similarity(visit, poses, skeleton)
 
+    def absorb(self, other: Recording) -> None:
+        """Add what was recorded of other images."""
+        for ours, theirs in zip(self.rounds, other.rounds, strict=True):
+            ours.update(theirs)
+        for mine, more in zip(self.similarity, other.similarity, strict=True):
+            mine.extend(more)
+
     @property
     def mean_oks(self) -> tuple[float, ...]:
         """Mean over persons, by round; NaN if there are none."""
@@ -93,7 +100,7 @@ class CurveMeter:
 
     def __init__(self, predictor: PosePredictor, max_clicks: int, style: ClickStyle = PUBLISHED_STYLE) -> None:
         """Prepare for ``max_clicks`` rounds."""
-        self.predictor, self.style, self.num_rounds = predictor, style, max_clicks + 1
+        self.skeleton, self.style, self.num_rounds = predictor.skeleton, style, max_clicks + 1
         self.images: list[AnnotatedImage] = []
         self.answered, self.unanswered, self.by_hand = (Recording(self.num_rounds) for _ in range(3))
 
@@ -102,17 +109,22 @@ class CurveMeter:
         if not labelled_persons(visit.image):
             return
         self.images.append(visit.image)
-        skeleton = self.predictor.skeleton
-        rounds = play_rounds(self.predictor, visit, self.style)
-        manual = play_rounds(ManualCorrection(self.predictor), visit, self.style)
+        rounds = play_rounds(visit.predictor, visit, self.style)
+        manual = play_rounds(ManualCorrection(visit.predictor), visit, self.style)
         for n, (now, by_hand) in enumerate(islice(zip(rounds, manual, strict=True), self.num_rounds)):
-            self.answered.add(n, visit, now.poses, skeleton)
-            self.unanswered.add(n, visit, now.unanswered, skeleton)
-            self.by_hand.add(n, visit, by_hand.poses, skeleton)
+            self.answered.add(n, visit, now.poses, self.skeleton)
+            self.unanswered.add(n, visit, now.unanswered, self.skeleton)
+            self.by_hand.add(n, visit, by_hand.poses, self.skeleton)
+
+    def absorb(self, other: CurveMeter) -> None:
+        """Add the images of another meter behind our own."""
+        self.images += other.images
+        for name in ("answered", "unanswered", "by_hand"):
+            getattr(self, name).absorb(getattr(other, name))
 
     def result(self, keypoints: Collection[str] | None = None) -> ClickCurve:
         """Evaluate every round over all images, with the labels of some keypoints or of all."""
-        truth = AnnotationSet(self.predictor.skeleton, tuple(self.images))
+        truth = AnnotationSet(self.skeleton, tuple(self.images))
         scored = truth if keypoints is None else only_keypoints(truth, keypoints)
         return ClickCurve(
             answered=_curve(keypoint_ap, scored, self.answered),

@@ -44,6 +44,13 @@ class RefineLedger:
         self.num_outside += int((~was_within).sum())
         self.num_helped += int((~was_within & is_within).sum())
 
+    def absorb(self, other: RefineLedger) -> None:
+        """Add the refines of another ledger."""
+        for name in ("num_within", "num_harmed", "num_outside", "num_helped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.max_held_drift_px = max(self.max_held_drift_px, other.max_held_drift_px)
+        self.answers_ms += other.answers_ms
+
     def record_drift(self, placed_px: dict[tuple[int, int], tuple[float, float]], poses: list[Pose]) -> None:
         """Record how far the placed keypoints, ``{(person, keypoint): click}``, are from their clicks."""
         for (person, keypoint), click_px in placed_px.items():

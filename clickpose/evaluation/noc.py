@@ -47,7 +47,7 @@ class NocMeter:
         style: ClickStyle = PUBLISHED_STYLE,
     ) -> None:
         """Prepare for some AP thresholds."""
-        self.predictor, self.thresholds, self.style = predictor, thresholds, style
+        self.skeleton, self.thresholds, self.style = predictor.skeleton, thresholds, style
         self.counts: list[dict[float, int]] = []
         self.first_score_counts: list[dict[float, int]] = []
         self.manual_counts: list[dict[float, int]] = []
@@ -57,8 +57,8 @@ class NocMeter:
         if not labelled_persons(visit.image):
             return
         first = visit.candidates[:NUM_LOOP_PERSONS]
-        rounds = play_rounds(self.predictor, visit, self.style)
-        manual = play_rounds(ManualCorrection(self.predictor), visit, self.style)
+        rounds = play_rounds(visit.predictor, visit, self.style)
+        manual = play_rounds(ManualCorrection(visit.predictor), visit, self.style)
         needed = self._needed(visit, (now.poses for now in rounds))
         rescored = not all(same_scores(first, now.poses) for now in rounds.computed)
         self.counts.append(needed)
@@ -67,12 +67,18 @@ class NocMeter:
         )
         self.manual_counts.append(self._needed(visit, (now.poses for now in manual)))
 
+    def absorb(self, other: NocMeter) -> None:
+        """Add the images of another meter behind our own."""
+        self.counts += other.counts
+        self.first_score_counts += other.first_score_counts
+        self.manual_counts += other.manual_counts
+
     def result(self) -> NumberOfClicks:
         """Average over images."""
         return NumberOfClicks(*map(self._mean, (self.counts, self.first_score_counts, self.manual_counts)))
 
     def _needed(self, visit: Visit, rounds: Iterable[Sequence[Pose]]) -> dict[float, int]:
-        return rounds_needed(visit.image, self.predictor.skeleton, rounds, self.thresholds)
+        return rounds_needed(visit.image, self.skeleton, rounds, self.thresholds)
 
     def _mean(self, counts: list[dict[float, int]]) -> dict[float, float]:
         if not counts:

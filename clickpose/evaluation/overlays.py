@@ -63,15 +63,15 @@ class OverlayMeter:
         style: ClickStyle = PUBLISHED_STYLE,
     ) -> None:
         """Show images before and after each of ``num_clicks`` clicks on each person."""
-        self.predictor, self.image_ids, self.num_clicks, self.style = predictor, image_ids, num_clicks, style
+        self.skeleton, self.image_ids, self.num_clicks, self.style = predictor.skeleton, image_ids, num_clicks, style
         self.overlays: list[Overlay] = []
 
     def visit(self, visit: Visit) -> None:
         """Keep one image, if it is one of them."""
         if visit.image.id not in self.image_ids:
             return
-        rounds = play_rounds(self.predictor, visit, self.style)
-        manual = play_rounds(ManualCorrection(self.predictor), visit, self.style)
+        rounds = play_rounds(visit.predictor, visit, self.style)
+        manual = play_rounds(ManualCorrection(visit.predictor), visit, self.style)
         states = [now.poses for now in islice(rounds, self.num_clicks + 1)]
         by_hand = next(islice(manual, self.num_clicks, None)).poses
         panels = [("first pass", states[0])]
@@ -79,8 +79,12 @@ class OverlayMeter:
         panels.append((f"{_clicks(self.num_clicks)}, by hand", by_hand))
         self.overlays.append(Overlay(visit.image, tuple(self._panel(visit, *panel) for panel in panels)))
 
+    def absorb(self, other: OverlayMeter) -> None:
+        """Add the images of another meter behind our own."""
+        self.overlays += other.overlays
+
     def _panel(self, visit: Visit, title: str, poses: Sequence[Pose]) -> Panel:
-        skeleton, persons = self.predictor.skeleton, labelled_persons(visit.image)
+        skeleton, persons = self.skeleton, labelled_persons(visit.image)
         matched = [(poses[index], persons[person]) for index, person in loop_matches(visit, skeleton).items()]
         similarity = [oks(pose.keypoints_px, person, skeleton.sigmas) for pose, person in matched]
         shown = [_labelled_keypoints(pose, person) for pose, person in matched]

@@ -55,6 +55,11 @@ class PrecisionMeter:
         kept = drop_duplicates(visit.candidates, SAME_PERSON_IOU)
         self.distinct[visit.image.id] = score_by_agreement(kept, visit.candidates, self.sigmas)
 
+    def absorb(self, other: PrecisionMeter) -> None:
+        """Add the images of another meter."""
+        self.found |= other.found
+        self.distinct |= other.distinct
+
     def result(self, annotations: AnnotationSet) -> Metrics:
         """Return COCO's numbers for keypoints of all hypotheses, of distinct persons, and for boxes."""
         boxes = {f"box/{name}": value for name, value in box_ap(annotations, self.found).items()}
@@ -128,9 +133,16 @@ class SimulationMeters:
 
     def visit(self, visit: Visit) -> None:
         """Show one image to each."""
-        meters: list[Meter] = [self.curve, self.noc, *self.costs]
-        for meter in meters:
+        for meter in self._meters():
             meter.visit(visit)
+
+    def absorb(self, other: SimulationMeters) -> None:
+        """Add the images of another simulation behind our own."""
+        for ours, theirs in zip(self._meters(), other._meters(), strict=True):
+            ours.absorb(theirs)
+
+    def _meters(self) -> list[Any]:
+        return [self.curve, self.noc, *self.costs]
 
     def result(self) -> Metrics:
         """Return the numbers of all."""
@@ -180,12 +192,36 @@ def evaluate_all(
 
     What does not depend on the annotator is measured once. ``meters`` come along; see ``evaluate`` for the rest.
     """
-    precision = PrecisionMeter(predictor.skeleton.sigma_array)
-    simulated = {name: SimulationMeters(predictor, simulation) for name, simulation in simulations.items()}
-    visit_images(predictor, annotations, load_image, [precision, *simulated.values(), *meters], progress)
-    first_pass = precision.result(annotations)
-    counts: Metrics = {"num_images": len(annotations), "num_persons": annotations.num_persons}
-    return {name: _plain(first_pass | meter.result() | counts) for name, meter in simulated.items()}
+    measured = DataSetMeters(predictor, simulations)
+    visit_images(predictor, annotations, load_image, [measured, *meters], progress)
+    return measured.result(annotations)
+
+
+class DataSetMeters:
+    """Everything that several simulations measure; without the predictor, so that workers can return it."""
+
+    def __init__(self, predictor: PosePredictor, simulations: Mapping[str, Simulation]) -> None:
+        """Prepare for no image."""
+        self.precision = PrecisionMeter(predictor.skeleton.sigma_array)
+        self.simulated = {name: SimulationMeters(predictor, simulation) for name, simulation in simulations.items()}
+
+    def visit(self, visit: Visit) -> None:
+        """Show one image to each."""
+        self.precision.visit(visit)
+        for meters in self.simulated.values():
+            meters.visit(visit)
+
+    def absorb(self, other: DataSetMeters) -> None:
+        """Add the images of another worker behind our own: the result is that of one pass in that order."""
+        self.precision.absorb(other.precision)
+        for name, meters in self.simulated.items():
+            meters.absorb(other.simulated[name])
+
+    def result(self, annotations: AnnotationSet) -> dict[str, Metrics]:
+        """Return the numbers of each simulation; ``annotations`` are those of all images visited."""
+        first_pass = self.precision.result(annotations)
+        counts: Metrics = {"num_images": len(annotations), "num_persons": annotations.num_persons}
+        return {name: _plain(first_pass | meter.result() | counts) for name, meter in self.simulated.items()}
 
 
 def _plain(metrics: Metrics) -> Metrics:
