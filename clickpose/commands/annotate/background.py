@@ -60,10 +60,12 @@ class Background:
         except ClickPoseError as error:
             self.tell(f"labelling stopped: {error}")
             threading.Event().wait()  # what is labelled can be annotated all the same
-        schedule = Schedule(every_s=LOOK_S, check_s=LOOK_S, settle_s=1.0)
+        schedule, told = Schedule(every_s=LOOK_S, check_s=LOOK_S, settle_s=1.0), ""
         for report in watch(lambda is_due: self.retrain(), schedule, self.desk.annotated):
-            if report.challenger:
-                self.tell(f"{report.challenger}: {report.reason}")
+            outcome = f"{report.challenger or 'no new model'}: {report.reason}"
+            if outcome != told and len(report.newest) >= self.config.min_new_pictures:
+                self.tell(outcome)  # once, not every minute
+            told = outcome
 
     def label(self) -> PrelabelSummary:
         """Label every photo with the current model; the first model's predictions become tasks as they come."""
