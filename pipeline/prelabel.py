@@ -100,6 +100,15 @@ class PrelabelSummary:
     num_left: int = 0
     seconds: float = 0.0
 
+    def sentence(self) -> str:
+        """Say how the run ended."""
+        others = {"labelled before": self.num_kept, "failed": self.num_failed, "left": self.num_left}
+        told = "".join(f", {count} {what}" for what, count in others.items() if count)
+        return (
+            f"{self.model_version} labelled {self.num_labelled} of {self.num_pictures} images in {self.seconds:.0f} s"
+            f"{told}; the results are in {self.out}"
+        )
+
 
 def prelabel(
     images: str | Path | Iterable[str | Path],
@@ -207,7 +216,7 @@ class _Run:
         self.summary.seconds = round(time.monotonic() - began, 3)
         write_failures(self.store, [*self.inventory.failures_elsewhere(), *self.failures])
         self.store.write_json(MANIFEST, self._manifest())
-        logger.info("%s", self.summary)
+        logger.info("%s", self.summary.sentence())
 
     def _label(self, shards: Sequence[Shard], advance: Advance) -> None:
         tried = 0
