@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast check lint editor bench clean
+.PHONY: help install demo test test-fast check lint editor bench image clean
 
 help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
@@ -10,6 +10,7 @@ help:
 	@echo "make test-fast  the tests that start no server, on all cores"
 	@echo "make check   formatting, lint and types, then every test"
 	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment of its own"
+	@echo "make image   the image that examples/*.yaml name, with Docker (IMAGE=registry/name:tag)"
 	@echo "make bench   what a click, a picture and a training step cost: the table of docs/performance.md"
 
 install: $(VENV)/.installed
@@ -56,6 +57,11 @@ bench: install
 	$(BIN)/python -m benchmarks.table
 	@echo "not run: click_economy (needs data), collect, prelabel, serve_load, training_memory (take minutes);"
 	@echo "each is a module: python -m benchmarks.NAME"
+
+IMAGE ?= my-registry/clickpose:0.1.0
+
+image:
+	docker build -f examples/Dockerfile -t $(IMAGE) .
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
