@@ -14,6 +14,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,13 @@ class Study:
         found |= self.times({"refine": lambda: compiled(network, values, *one)})
         return found | {"largest_difference": differences(answer, expected)}
 
+    def prelabelling(self) -> dict[str, float]:
+        """Pictures per second of the labeller, which reads and writes files, and of the network alone."""
+        from benchmarks.prelabel import beside_network  # needs PyArrow, which the other steps do not
+
+        alone = partial(full, self.predictor.network, self.images)
+        return beside_network(self.predictor, alone, min(self.repeats, 5))
+
 
 @torch.no_grad()  # torch.compile takes no tensors of the inference mode
 def refine(network: ClickPose, values: LayerValues, boxes: Tensor, keypoints: Tensor, free: Tensor) -> LayerOutput:
@@ -179,6 +187,7 @@ def main() -> None:
         study.step(precision, lambda precision=precision: study.precision(precision))
     if chosen.device != "cpu":
         study.step("graph", study.graph)
+    study.step("prelabelling", study.prelabelling)
     study.step("compiled", study.compiled)
     study.step("training_memory", lambda: training_memory(chosen.device, chosen.quick))
 

@@ -1,36 +1,46 @@
-"""What pre-labelling costs: ``python -m benchmarks.prelabel``. Two minutes on two cores.
+"""What pre-labelling costs: ``python -m benchmarks.prelabel``. Three minutes on two cores.
 
 The labeller against the bare predictor, on the same pictures: reading in threads and looking at several pictures at
-once save time; writing, and what is noted for selecting pictures, cost some. Starting up is measured apart.
+once save time; writing, and what is noted for selecting pictures, cost some. Starting up is measured apart. A picture
+takes the longer the more persons it shows, so some that show about three are measured, too.
+
+The driver's peak memory is that of a run over names, in a process of its own, with labelling replaced by counting.
 """
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.measure import interleaved, summary, write_result
-from benchmarks.subject import arguments
+from PIL import Image
+
+import pipeline.prelabel as driver
+from benchmarks.measure import interleaved, peak_memory_mib, summary, write_result
+from benchmarks.subject import arguments, draw_photo
 from clickpose.images import read_image
 from clickpose.predictor import Predictor
-from pipeline.labeller import Labeller, load_predictor
+from pipeline.labeller import Labeller, ShardResult, load_predictor
 from pipeline.labelling_model import describe_model
 from pipeline.listing import Picture, list_pictures
-from pipeline.prelabelled import Shard
+from pipeline.prelabelled import Model, Shard
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
+THREE, NUM_DRAWN = 3, 16
 
 
 def main() -> None:
     """Measure, print pictures per second, and write them to ``results/prelabel.json``."""
     data = str(ROOT / "examples" / "pictures" / "images")
     chosen = arguments(__doc__, model=str(ROOT / "models" / "demo"), pictures=data)
+    few, many = (1_000, 2_000) if chosen.quick else (1_000, 1_000_000)
+    result = {f"driver_mib_at_{count}": driver_mib(chosen.model, count) for count in (few, many)}
     pictures = list(list_pictures(chosen.pictures))[: 4 if chosen.quick else 16]
-    result = measure(chosen.model, pictures, 1 if chosen.quick else chosen.repeats or 5)
+    result |= measure(chosen.model, pictures, 1 if chosen.quick else chosen.repeats or 5)
     for name, value in result.items():
         logger.info("%s: %.3g", name, value)
     write_result("prelabel", result)
@@ -44,23 +54,69 @@ def measure(model_folder: str, pictures: Sequence[Picture], repeats: int) -> dic
         start_s = time.monotonic() - began
         predictor = labeller.predictor
         assert isinstance(predictor, Predictor)
-        shard = Shard("bench", tuple(picture._replace(name=Path(picture.uri).name) for picture in pictures))
-        forms = {"predictor": lambda: one_by_one(predictor, pictures), "labeller": lambda: labeller.label(shard)}
+        persons = [one_by_one(predictor, [picture]) for picture in pictures]
+        nearest = sorted(range(len(pictures)), key=lambda i: abs(persons[i] - THREE))[: max(1, len(pictures) // 2)]
+        every, of_three = shard_of(pictures), shard_of([pictures[i] for i in nearest])
+        forms = {
+            "predictor": lambda: one_by_one(predictor, pictures),
+            "labeller": lambda: labeller.label(every),
+            "labeller_at_three": lambda: labeller.label(of_three),
+        }
         times_ms = interleaved(forms, repeats, warm_up=1)
-    rates = {name: 1000 * len(pictures) / summary(times)["median"] for name, times in times_ms.items()}
-    persons = one_by_one(predictor, pictures)
+    median_s = {name: summary(times)["median"] / 1000 for name, times in times_ms.items()}
     return {
-        "predictor_pictures_per_s": rates["predictor"],
-        "labeller_pictures_per_s": rates["labeller"],
-        "share_of_predictor": rates["labeller"] / rates["predictor"],
-        "persons_per_picture": persons / len(pictures),
+        "predictor_pictures_per_s": len(pictures) / median_s["predictor"],
+        "labeller_pictures_per_s": len(pictures) / median_s["labeller"],
+        "share_of_predictor": median_s["predictor"] / median_s["labeller"],
+        "persons_per_picture": sum(persons) / len(pictures),
+        "labeller_pictures_per_s_at_three_persons": len(nearest) / median_s["labeller_at_three"],
+        "persons_per_picture_at_three": sum(persons[i] for i in nearest) / len(nearest),
         "start_s": start_s,
     }
+
+
+def beside_network(predictor: Predictor, network_alone: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Return pictures per second of the labeller on drawn photos, and of the network alone on one that is prepared."""
+    model = Model("bench", "", "", predictor.skeleton)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{seed}.jpg" for seed in range(NUM_DRAWN)]
+        for seed, file in enumerate(files):
+            Image.fromarray(draw_photo(seed=seed)).save(file)
+        labeller = Labeller(model, f"{folder}/out", lambda _: predictor)
+        shard = shard_of([Picture(str(file)) for file in files])
+        times_ms = interleaved({"labeller": lambda: labeller.label(shard), "network": network_alone}, repeats, 1)
+    labeller_s, network_s = (summary(times_ms[name])["median"] / 1000 for name in ("labeller", "network"))
+    return {
+        "labeller_pictures_per_s": NUM_DRAWN / labeller_s,
+        "network_pictures_per_s": 1 / network_s,
+        "share_of_network": NUM_DRAWN * network_s / labeller_s,
+    }
+
+
+def shard_of(pictures: Sequence[Picture]) -> Shard:
+    """Return pictures as one shard."""
+    return Shard("bench", tuple(picture._replace(name=Path(picture.uri).name) for picture in pictures))
 
 
 def one_by_one(predictor: Predictor, pictures: Sequence[Picture]) -> int:
     """Read, encode and detect each picture; return how many persons there are."""
     return sum(len(predictor.detect(predictor.encode(read_image(picture.uri)))) for picture in pictures)
+
+
+def driver_mib(model_folder: str, num_pictures: int) -> float:
+    """Return the peak memory of a driver whose workers answer at once."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_drive, (model_folder, num_pictures))
+
+
+def _drive(model_folder: str, num_pictures: int) -> float:
+    names = (f"/nowhere/photos/{number:09d}.jpg" for number in range(num_pictures))
+    driver.label_shards = lambda shards, job, num_workers: (
+        ShardResult(shard.name, len(shard.pictures), ()) for shard in shards
+    )
+    with tempfile.TemporaryDirectory() as out:
+        driver.prelabel(names, out, model_folder)
+    return peak_memory_mib()
 
 
 if __name__ == "__main__":
