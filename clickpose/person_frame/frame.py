@@ -19,6 +19,7 @@ from clickpose.annotations import Floats
 
 MARGIN = 1.25  # side of the frame, in longer sides of the person's box
 MIN_SIDE_PX = 4.0
+MAX_PART_PX = 100_000_000
 MAX_SHRINK = 1.4  # pixels of the image per pixel of the crop, beyond which pixels would be skipped
 
 Doubles = NDArray[np.float64]
@@ -84,6 +85,9 @@ class Frame:
         corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) @ self._axes.T + self._origin
         left, top = np.floor(corners.min(0)).astype(int) - 2
         right, bottom = np.ceil(corners.max(0)).astype(int) + 2
+        if (right - left) * (bottom - top) > MAX_PART_PX:  # most of it lies outside the image
+            left, top = np.clip((left, top), -2, image.size)
+            right, bottom = np.clip((right, bottom), (left + 1, top + 1), np.add(image.size, 2))
         part = image.crop((int(left), int(top), int(right), int(bottom)))
         axes, origin = self._axes, self._origin - (left, top)
         if self.side_px / size > MAX_SHRINK:

@@ -120,6 +120,21 @@ def test_a_frame_that_sticks_out_of_the_image_is_black_there() -> None:
     assert (crop[2:-2, :24] == 0).all() and (crop[2:-2, 26:] == 255).all()
 
 
+@pytest.mark.parametrize("side_px", [1e4, 1e6, 1e9])
+def test_a_frame_far_larger_than_its_image_takes_no_more_memory_than_the_image(side_px: float) -> None:
+    crop = np.asarray(Frame((40.0, 30.0), side_px, 0.3).cut(Image.new("RGB", (80, 60), "white"), 64))
+    assert crop.shape == (64, 64, 3) and crop.mean() < 5  # nearly all of it is outside the image
+
+
+def test_only_the_part_inside_the_image_is_cut_from_a_large_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
+    image = Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC)
+    large = Frame((300.0, 200.0), 900.0, 0.3)
+    whole = np.asarray(large.cut(image, 128), np.float32)
+    monkeypatch.setattr("clickpose.person_frame.frame.MAX_PART_PX", 0)
+    assert np.abs(np.asarray(large.cut(image, 128), np.float32) - whole).mean() < 2
+
+
 def test_a_frame_around_a_box_shows_all_of_it() -> None:
     assert Frame.around((10, 20, 30, 90)).shows([[10, 20], [30, 90]])
 
