@@ -53,7 +53,7 @@ def accuracy(title: str, ours: Ours, theirs: Theirs) -> Table:
     """Show COCO's numbers of the first pass; of another model's results those that its file can give."""
     table = new_table(title, "first pass", *COCO, "mean OKS")
     metrics = of_first(ours)
-    rows = {"keypoints": "", "distinct persons": "distinct/", "boxes": "box/"}
+    rows = {"keypoints": "", "persons shown": "shown/", "boxes": "box/"}
     rows |= {f"{name} images": f"{name}/" for name in CROWDING if f"{name}/AP" in metrics}
     for label, prefix in rows.items():
         mean_oks = "" if prefix else number(metrics.get("mean_oks@C0"))

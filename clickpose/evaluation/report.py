@@ -3,7 +3,7 @@
 Keys are plain names. None stands for a share of nothing, -1 (COCO's) for an AP of nothing.
 
     AP AP50 AP75 AP_M AP_L AR ...  keypoints of the first pass, all hypotheses counted, as published; box/AP ...: boxes;
-                                   distinct/AP ...: without duplicates, as people are shown them;
+                                   shown/AP ...: of the persons that an annotator is shown;
                                    easy/AP medium/AP hard/AP ...: by crowding, where there is a crowd index (CrowdPose)
     AP@Cn  AR@Cn  box/AP@Cn ...    after n rounds of clicks, as published
     AP@Cn/by_hand  AP50@Cn/by_hand ...        where a click moves one keypoint and nothing else
@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from clickpose.annotations import AnnotationSet, Floats, Pose, split_by_crowding
+from clickpose.annotations import AnnotationSet, Pose, split_by_crowding
 from clickpose.errors import InvalidConfig
 from clickpose.evaluation.click_cost import ClickCost, CostMeter
 from clickpose.evaluation.click_curve import ClickCurve, CurveMeter, Numbers
@@ -33,7 +33,6 @@ from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.noc import NocMeter, NumberOfClicks
 from clickpose.evaluation.predictors import PosePredictor
 from clickpose.evaluation.visits import LoadImage, Meter, OnProgress, Visit, visit_images
-from clickpose.poses import SAME_PERSON_IOU, drop_duplicates, score_by_agreement
 
 Metrics: TypeAlias = dict[str, float | None]
 
@@ -43,28 +42,26 @@ SHOWN_AT_CLICKS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 class PrecisionMeter:
     """Collects the first pass for average precision."""
 
-    def __init__(self, sigmas: Floats) -> None:
+    def __init__(self) -> None:
         """Start with no image."""
-        self.sigmas = sigmas
         self.found: dict[int, list[Pose]] = {}
-        self.distinct: dict[int, list[Pose]] = {}
+        self.shown = ShownPrecision()
 
     def visit(self, visit: Visit) -> None:
         """Keep the persons found in one image."""
         self.found[visit.image.id] = visit.candidates
-        kept = drop_duplicates(visit.candidates, SAME_PERSON_IOU)
-        self.distinct[visit.image.id] = score_by_agreement(kept, visit.candidates, self.sigmas)
+        self.shown.visit(visit)
 
     def absorb(self, other: PrecisionMeter) -> None:
         """Add the images of another meter."""
         self.found |= other.found
-        self.distinct |= other.distinct
+        self.shown.poses |= other.shown.poses
 
     def result(self, annotations: AnnotationSet) -> Metrics:
-        """Return COCO's numbers for keypoints of all hypotheses, of distinct persons, and for boxes."""
+        """Return COCO's numbers for keypoints of all hypotheses, of the persons shown, and for boxes."""
         boxes = {f"box/{name}": value for name, value in box_ap(annotations, self.found).items()}
-        distinct = {f"distinct/{name}": value for name, value in keypoint_ap(annotations, self.distinct).items()}
-        return {**keypoint_ap(annotations, self.found), **distinct, **boxes, **self._by_crowding(annotations)}
+        shown = {f"shown/{name}": value for name, value in self.shown.result(annotations).items()}
+        return {**keypoint_ap(annotations, self.found), **shown, **boxes, **self._by_crowding(annotations)}
 
     def _by_crowding(self, annotations: AnnotationSet) -> Metrics:
         """Return the AP of easy, medium and hard images, of a data set with a crowd index."""
@@ -202,7 +199,7 @@ class DataSetMeters:
 
     def __init__(self, predictor: PosePredictor, simulations: Mapping[str, Simulation]) -> None:
         """Prepare for no image."""
-        self.precision = PrecisionMeter(predictor.skeleton.sigma_array)
+        self.precision = PrecisionMeter()
         self.simulated = {name: SimulationMeters(predictor, simulation) for name, simulation in simulations.items()}
 
     def visit(self, visit: Visit) -> None:

@@ -106,6 +106,13 @@ def test_without_persons_there_is_plain_json_without_gains(people: AnnotationSet
     assert metrics["gain_by_loop@C1"] is metrics["gain_by_click@C1"] is metrics["mean_oks@C0"] is None
 
 
+def test_persons_who_are_not_shown_count_only_among_all_hypotheses(people: AnnotationSet) -> None:
+    shy = RecordedResults(COCO17, by_hand(people, 0).poses, min_score=0.85)  # the second person of an image has .8
+    metrics: dict[str, Any] = evaluate(shy, people, record, Simulation(max_clicks=0))
+    assert metrics["AP"] == pytest.approx(1.0)
+    assert metrics["shown/AP"] < 0.9
+
+
 # --- several annotators in one walk
 
 
