@@ -104,7 +104,7 @@ def shown(service: Service) -> list[dict[str, Any]]:
     return [item for item in found if item["meta"]["person"] < 2]
 
 
-@often(120)
+@often(60)
 @given(data=st.data())
 def test_every_edit_is_answered_and_a_rejected_one_changes_nothing(
     service: Service, shown: list[dict[str, Any]], data: st.DataObject
@@ -117,7 +117,7 @@ def test_every_edit_is_answered_and_a_rejected_one_changes_nothing(
         assert service.state() == before
 
 
-@often(60)
+@often(40)
 @given(data=st.data())
 def test_poses_from_a_program_are_accepted_or_rejected(service: Service, data: st.DataObject) -> None:
     before = service.state()
