@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 from pathlib import Path
 
@@ -68,7 +69,10 @@ def read_image(path: str | Path) -> Image.Image:
         ImageError: the file is missing, unreadable, broken or beyond a limit.
     """
     try:
-        refuse_large_file(Path(path).stat().st_size, str(path))
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+            raise ImageError(f"{path} cannot be read: it is not a regular file")
+        refuse_large_file(status.st_size, str(path))
         data = Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import random
 import struct
 import tracemalloc
@@ -343,6 +344,14 @@ def test_files_are_read_and_named_in_errors(tmp_path) -> None:
         read_image(path)
     path.write_bytes(encode(four_colours()))
     assert np.array_equal(read_image(path), four_colours())
+
+
+def test_what_never_ends_is_not_read(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "zeros.jpg"):
+        with pytest.raises(ImageError, match=f"{name} cannot be read: it is not a regular file"):
+            read_image(tmp_path / name)
 
 
 def test_limits_are_told_with_the_setting_that_raises_them(monkeypatch, tmp_path) -> None:
