@@ -1,7 +1,8 @@
 """Images that programs annotate step by step. The service keeps the poses, and earlier states for undo.
 
 Programs that keep poses themselves use the stateless routes (``rest``). Steps on one image are sent one after the
-other: two at once may reach different ingresses, which then build on the same state.
+other: two at once may reach different ingresses, which then build on the same state. A step is repeated if its ingress
+crashes before the answer; if that was after the step was done, a removal or an undo is done twice.
 """
 
 from __future__ import annotations
