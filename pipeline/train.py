@@ -84,7 +84,7 @@ def train(
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=settings,
-        scaling_config=_scaling(num_workers, gpus_per_worker),
+        scaling_config=scaling(num_workers, gpus_per_worker),
         run_config=_run_config(store, max_failures),
     )
     with shown(store.uri, "training"):
@@ -130,7 +130,8 @@ def _run_config(store: Store, max_failures: int) -> RunConfig:
     )
 
 
-def _scaling(num_workers: int, gpus_per_worker: float | None) -> ScalingConfig:
+def scaling(num_workers: int, gpus_per_worker: float | None) -> ScalingConfig:
+    """Return the workers to ask for, with GPUs if the cluster has any or could start some, unless told otherwise."""
     if not num_workers:
         return ScalingConfig(num_workers=0)
     gpus = float(has_gpu()) if gpus_per_worker is None else gpus_per_worker
