@@ -186,17 +186,26 @@ def count_clicks(network: PersonFrameNetwork, crops: KeptCrops, *, answers: bool
 @torch.inference_mode()
 def label(network: PersonFrameNetwork, crops: KeptCrops) -> list[tuple[Prelabel, float]]:
     """Describe every image as pre-labelling does, and count the clicks that correcting it takes by hand."""
-    found: dict[str, list[tuple[Pose, Pose, float]]] = defaultdict(list)
+    found: dict[str, list[tuple[Pose, Pose, float, list[float]]]] = defaultdict(list)
     for some in in_parts(range(len(crops))):
         persons = Annotating(network, crops.batch(some))
         before, costs = poses_of(persons), persons.clicks_by_hand().tolist()
+        looks = persons.batch.maps[-1].float().mean((1, 2)).tolist()
         persons.answer()
-        for number, *person in zip(some, before, poses_of(persons), costs, strict=True):
+        for number, *person in zip(some, before, poses_of(persons), costs, looks, strict=True):
             found[crops.names[number]].append(tuple(person))
     labelled = []
     for name, people in found.items():
-        poses, again, costs = zip(*people, strict=True)
-        one = Prelabel(Picture(name, name=name), SIZE_WH, poses, "", expected_clicks(poses), movement(poses, again))
+        poses, again, costs, looks = zip(*people, strict=True)
+        one = Prelabel(
+            Picture(name, name=name),
+            SIZE_WH,
+            poses,
+            model_version="",
+            expected_clicks=expected_clicks(poses),
+            movement=movement(poses, again),
+            appearance=tuple(np.mean(looks, axis=0)),
+        )
         labelled.append((one, sum(costs)))
     return labelled
 

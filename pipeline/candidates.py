@@ -27,7 +27,7 @@ class Candidates:
         movement: ``(N,)`` how far poses move in one more round.
         mirror_difference: ``(N,)`` how far poses differ in the mirrored image; NaN if that was not predicted.
         oddness: ``(N,)`` distance of the most unusual pose from all others.
-        embedding: ``(N, D)`` the mean shape, number and size of the persons.
+        embedding: ``(N, D)`` the mean shape, number and size of the persons, and what they look like to the model.
     """
 
     names: list[str]
@@ -49,6 +49,7 @@ def read_candidates(prelabels: Iterable[Prelabel], leave_out: frozenset[str] = f
     kept = [found for found in prelabels if found.picture.name not in leave_out]
     shapes = [np.stack([shape(pose) for pose in found.poses]) if found.poses else None for found in kept]
     length = next((one.shape[1] for one in shapes if one is not None), 0)
+    looks = _looks(kept)
     return Candidates(
         names=[found.picture.name for found in kept],
         num_persons=np.array([len(found.poses) for found in kept], np.int64),
@@ -57,7 +58,12 @@ def read_candidates(prelabels: Iterable[Prelabel], leave_out: frozenset[str] = f
         movement=np.array([found.movement for found in kept], np.float64),
         mirror_difference=np.array([found.mirror_difference for found in kept], np.float64),
         oddness=_oddness(shapes, length),
-        embedding=_standardised([_embed(found, one, length) for found, one in zip(kept, shapes, strict=True)]),
+        embedding=_standardised(
+            [
+                np.concatenate((_embed(found, one, length), look))
+                for found, one, look in zip(kept, shapes, looks, strict=True)
+            ]
+        ),
     )
 
 
@@ -94,6 +100,15 @@ def _embed(found: Prelabel, shapes: Array | None, length: int) -> Array:
     return np.concatenate(
         (shapes.mean(0), [np.log1p(len(sizes)), np.mean(np.log(np.maximum(sizes, 1e-3))), np.mean(scores)])
     )
+
+
+def _looks(prelabels: Sequence[Prelabel]) -> Array:
+    """Return ``(N, D)`` what persons look like, the mean of all where that is not known, as without a person."""
+    known = [found.appearance for found in prelabels if found.appearance]
+    if not known:
+        return np.zeros((len(prelabels), 0))
+    mean = tuple(np.mean(known, axis=0))
+    return np.array([found.appearance or mean for found in prelabels], np.float64)
 
 
 def _standardised(rows: Sequence[Array]) -> Array:

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from clickpose.annotations import Pose
 from clickpose.errors import ClickPoseError, InvalidModel
+from pipeline.appearance import appearance
 from pipeline.breadcrumbs import Breadcrumbs
 from pipeline.labelling_model import model_digest
 from pipeline.listing import Picture
@@ -152,7 +153,15 @@ class Labeller:
         poses = self.predictor.detect(encoded)
         expected = self.predictor.expected_clicks(encoded, poses)
         moved = movement(poses, self.predictor.look_again(encoded, poses))
-        return Prelabel(picture, size_wh, tuple(poses), self.model.version, expected, moved)
+        return Prelabel(
+            picture,
+            size_wh,
+            tuple(poses),
+            self.model.version,
+            expected,
+            moved,
+            appearance=appearance(encoded, poses),
+        )
 
     def _compare_mirrored(self, found: Sequence[Prelabel], images: Sequence[Image.Image]) -> list[Prelabel]:
         encoded = self.predictor.encode_all([ImageOps.mirror(image) for image in images])

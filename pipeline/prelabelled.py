@@ -29,6 +29,7 @@ IMAGE_SCHEMA = pa.schema(
         ("expected_clicks", pa.float32()),
         ("movement", pa.float32()),
         ("mirror_difference", pa.float32()),
+        ("appearance", pa.list_(pa.float32())),  # Parquet cannot read a missing list of a fixed size
     ]
 )
 PERSON_SCHEMA = pa.schema(
@@ -81,6 +82,7 @@ class Prelabel:
         expected_clicks: expected number of clicks to correct it; see ``clickpose.expected_clicks``.
         movement: how far poses move in one more round without a click; see ``settling.movement``.
         mirror_difference: how far poses differ in the mirrored image; NaN if that was not predicted.
+        appearance: what its persons look like to the model, in a few numbers, if that is known; see ``appearance``.
     """
 
     picture: Picture
@@ -90,6 +92,7 @@ class Prelabel:
     expected_clicks: float = 0.0
     movement: float = 0.0
     mirror_difference: float = math.nan
+    appearance: tuple[float, ...] = ()
 
     @property
     def uri(self) -> str:
@@ -130,6 +133,7 @@ def image_row(prelabel: Prelabel) -> dict[str, Any]:
         "expected_clicks": prelabel.expected_clicks,
         "movement": prelabel.movement,
         "mirror_difference": prelabel.mirror_difference,
+        "appearance": prelabel.appearance or None,
     }
 
 

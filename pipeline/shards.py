@@ -164,9 +164,16 @@ def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
         )
     poses, version = iter(persons.to_pylist()), _metadata(images).get("model_version", "")
     sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
-    worth = zip(*(images[name].to_pylist() for name in WORTH), strict=True)
+    worth = zip(*(images[name].to_pylist() for name in WORTH), _appearances(images), strict=True)
     for picture, size_wh, count, more in zip(read_picture_rows(images), sizes, counts, worth, strict=True):
         yield Prelabel(picture, size_wh, tuple(read_person_row(next(poses)) for _ in range(count)), version, *more)
+
+
+def _appearances(images: pa.Table) -> list[tuple[float, ...]]:
+    """Return the column, which earlier versions did not write."""
+    if "appearance" not in images.column_names:
+        return [()] * len(images)
+    return [tuple(numbers or ()) for numbers in images["appearance"].to_pylist()]
 
 
 def _file(folder: str, name: str) -> str:

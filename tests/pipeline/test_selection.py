@@ -1,5 +1,7 @@
 """What is chosen is useful, diverse, in order, and a tenth of it by lot."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def pose(seed: int = 0, spread: float = 1.0) -> Pose:
     return Pose(places, np.full(3, 2), np.full(3, 0.5, np.float32), box, 0.5, np.zeros(3, bool))
 
 
-def prelabel(i: int, expected: float = 0.0, poses: tuple[Pose, ...] | None = None, **more: float) -> Prelabel:
+def prelabel(i: int, expected: float = 0.0, poses: tuple[Pose, ...] | None = None, **more: Any) -> Prelabel:
     picture = Picture(f"/p/{i}.jpg", name=f"{i}.jpg")
     return Prelabel(picture, (100, 100), (pose(i),) if poses is None else poses, "v1", expected, **more)
 
@@ -52,6 +54,16 @@ def test_images_that_look_alike_are_not_chosen_twice() -> None:
     others = [prelabel(i, expected=9.5, poses=(pose(i),)) for i in range(20, 23)]
     chosen = {choice.name for choice in select(read_candidates([*twins, *others]), 4)}
     assert {"20.jpg", "21.jpg", "22.jpg"} <= chosen
+
+
+def test_images_whose_persons_look_alike_are_not_chosen_twice() -> None:
+    same = [prelabel(i, poses=(pose(0),), appearance=(1.0, float(i % 2))) for i in range(20)]
+    other = prelabel(99, poses=(pose(0),), appearance=(9.0, 0.0))
+    nobody = prelabel(77, poses=())  # looks like the mean
+    candidates = read_candidates([*same, other, nobody])
+    chosen = [choice.name for choice in select(candidates, 5, "core-set", seed=3)]
+    assert "99.jpg" in chosen
+    assert np.isfinite(candidates.embedding).all()
 
 
 def test_k_centre_takes_the_farthest_each_time() -> None:

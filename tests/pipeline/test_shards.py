@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from clickpose.errors import StoreError
@@ -43,6 +44,16 @@ def prelabel(name: str, *poses) -> Prelabel:
 def free(pose):
     """A pose of which nothing was placed by hand, as all that a model finds."""
     return dataclasses.replace(pose, held=np.zeros(len(pose.held), bool))
+
+
+def test_what_persons_look_like_is_read_back_and_may_be_missing(tmp_path) -> None:
+    looks = (1.0, 2.5, 3.0)
+    known = dataclasses.replace(prelabel("a.jpg"), appearance=looks)
+    write_shard(Store(tmp_path), "a", [known, prelabel("b.jpg")], MODEL)
+    assert [found.appearance for found in read_prelabels(str(tmp_path))] == [looks, ()]
+    file = tmp_path / "images" / "part-a.parquet"
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).drop_columns("appearance"), file)
+    assert [found.appearance for found in read_prelabels(str(tmp_path))] == [(), ()]  # as earlier versions wrote it
 
 
 def test_shards_hold_every_picture_once_and_begin_small() -> None:
