@@ -156,7 +156,7 @@ class Skeleton:
                 flip_pairs=find_flip_pairs(keypoints) if flip_pairs is None else _pairs(flip_pairs, keypoints),
                 parents=dict(values.get("parents", {})),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             name = values.get("name", "?") if isinstance(values, Mapping) else "?"
             raise InvalidSkeleton(f"skeleton {name!r} is malformed: {error!r}") from error
 

@@ -111,6 +111,8 @@ def numbers(record: dict[str, Any], name: str, where: str, length: int) -> NDArr
         array = np.array(values, np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidAnnotation(f"{where}: field {name!r} contains a value that is not a number") from error
+    if array.shape != (length,):
+        raise InvalidAnnotation(f"{where}: field {name!r} contains a list where a number is expected")
     if not (np.abs(array) < MAX_COORDINATE).all():  # false for NaN, too
         raise InvalidAnnotation(f"{where}: field {name!r} contains a number that is NaN, infinite or too large")
     return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -70,6 +71,12 @@ class Submission:
         prediction = self.annotation.get("prediction")
         return str(prediction.get("model_version") or "") if isinstance(prediction, Mapping) else ""
 
+    @property
+    def lead_time_s(self) -> float:
+        """Seconds spent on the annotation; 0 if that is not known."""
+        seconds = self.annotation.get("lead_time")
+        return float(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else 0.0
+
     def person_id(self, number: int) -> int:
         """Return an id that is unique in a data set and stays the same in every snapshot."""
         return self.annotation_id * MAX_PERSONS + number
@@ -93,7 +100,7 @@ class Submission:
             visibility=visibility,
             user=self.user,
             model_version=model,
-            lead_time_s=float(self.annotation.get("lead_time") or 0.0),
+            lead_time_s=self.lead_time_s,
             updated_at=self.updated_at,
         )
 

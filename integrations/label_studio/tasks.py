@@ -151,6 +151,8 @@ def choose_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Raises:
         InvalidAnnotation: an export has only the ids of the annotations.
     """
+    if not isinstance(task, Mapping):
+        raise InvalidAnnotation(f"{str(task)[:50]!r} is no task")
     annotations = task.get("annotations") or []
     if not isinstance(annotations, list) or not all(isinstance(one, Mapping) for one in annotations):
         raise InvalidAnnotation(f"task {task.get('id')}: its 'annotations' are not in the file, only {annotations!r}")
@@ -174,7 +176,7 @@ def read_annotation(
     """
     where = f"task {task.get('id')}, annotation {annotation.get('id')}"
     task_id, annotation_id = _whole(task, "id", where), _whole(annotation, "id", where)
-    data = task.get("data") or {}
+    data = _data(task)
     file_name = picture_name(data, image_key, folders)
     if file_name is None or not isinstance(data.get(image_key, ""), str):
         raise InvalidAnnotation(f"{where}: the task's data have no {image_key!r} that is the address of one image")
@@ -215,6 +217,11 @@ def _whole(record: Mapping[str, Any], name: str, where: str) -> int:
     return int(record[name])
 
 
+def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = task.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
 def _refuse_turned(annotation: Mapping[str, Any], where: str) -> None:
     """Reject places on an image that was turned in the editor: which way they count is not part of the format."""
     turned = {region.get("image_rotation") or 0 for region in clean_regions(annotation.get("result"))} - {0}
@@ -227,7 +234,7 @@ def _size_wh(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> tuple[in
     """Return the image's size as the browser saw it, else as noted at import, else None."""
     regions = on_one_image(clean_regions(annotation.get("result")), [])
     sizes = [(one.get("original_width"), one.get("original_height")) for one in regions]
-    data = task.get("data") or {}
+    data = _data(task)
     sizes.append((data.get("width"), data.get("height")))
     whole = ((_side(width), _side(height)) for width, height in sizes)
     return next(((width, height) for width, height in whole if width and height), None)
@@ -247,6 +254,6 @@ def _size_by_opening(task: Mapping[str, Any], image_key: str, size_of: SizeOf | 
     if size_of is None:
         raise InvalidAnnotation(unknown)
     try:
-        return size_of(str((task.get("data") or {}).get(image_key)))
+        return size_of(str(_data(task).get(image_key)))
     except ClickPoseError as error:
         raise InvalidAnnotation(f"{unknown}; {error}") from error
