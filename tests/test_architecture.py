@@ -75,6 +75,17 @@ def test_training_and_serving_never_import_each_other() -> None:
     assert breaches(("serve",), ("pipeline",)) == []
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Also for type checking: two modules that cannot be understood one by one are one."""
+    remaining = {
+        module: {other for other in SOURCES for name in names if name in (other, f"{other}.{name.rpartition('.')[2]}")}
+        for module, names in IMPORTS.items()
+    }
+    while leaves := [module for module, imported in remaining.items() if not imported & set(remaining) - {module}]:
+        remaining = {module: imported for module, imported in remaining.items() if module not in leaves}
+    assert remaining == {}
+
+
 def test_the_network_knows_neither_how_it_is_trained_nor_how_it_is_made_fast() -> None:
     assert breaches(("clickpose.model",), ("clickpose.training", "clickpose.inference", "clickpose.rewriting")) == []
     assert breaches(("clickpose.inference",), ("clickpose.training",)) == []

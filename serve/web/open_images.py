@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clickpose.annotations import Click, Pose
 from clickpose.errors import ClickPoseError, InvalidClick
 from integrations.label_studio.service import PoseAnswer
 from serve.replica.edits import find_box
 from serve.sessions.locks import SessionLocks
+from serve.sessions.peers import Peers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from serve.web.remote import RemotePoseService
 
 MAX_STATES = 100
 
@@ -58,6 +57,27 @@ class OpenImage:
         return answer
 
 
+class OpenImageService(Protocol):
+    """What open images need: answers of the model, and the copies that other ingresses have."""
+
+    @property
+    def open_images(self) -> OpenImages:
+        """The images that are open here."""
+
+    @property
+    def peers(self) -> Peers[Any]:
+        """All ingresses."""
+
+    async def predict(self, image_url: str) -> PoseAnswer:
+        """Detect every person in an image."""
+
+    async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
+        """Refine the caller's poses."""
+
+    async def add_person(self, image_url: str, poses: Sequence[Pose], box_px: Sequence[float]) -> PoseAnswer:
+        """Add a person to the caller's poses."""
+
+
 class OpenImages:
     """Open images by key; the least recently used one is closed first.
 
@@ -68,7 +88,7 @@ class OpenImages:
         max_open: maximum number of open images.
     """
 
-    def __init__(self, service: RemotePoseService, max_open: int = 1000) -> None:
+    def __init__(self, service: OpenImageService, max_open: int = 1000) -> None:
         self.service = service
         self.max_open = max_open
         self._open: OrderedDict[str, OpenImage] = OrderedDict()
@@ -158,13 +178,13 @@ class OpenImages:
         return self._open[key]
 
 
-def _copy(service: RemotePoseService, key: str) -> OpenImage | None:
+def _copy(service: OpenImageService, key: str) -> OpenImage | None:
     return service.open_images.copy(key)
 
 
-def _keep(service: RemotePoseService, key: str, opened: OpenImage) -> None:
+def _keep(service: OpenImageService, key: str, opened: OpenImage) -> None:
     service.open_images.keep(key, opened)
 
 
-def _forget(service: RemotePoseService, key: str) -> None:
+def _forget(service: OpenImageService, key: str) -> None:
     service.open_images.forget(key)
