@@ -112,14 +112,16 @@ def test_only_deletions_are_a_reason_to_read_everything(change, collect: Collect
 
 
 def test_a_change_that_is_saved_late_is_read(collect: Collect, store) -> None:
+    """A slow transaction is saved with the time at which it began, when later times were already read."""
     studio = SimulatedServer([people(0), None], SIZE_WH)
     collect(studio, store)
+    began = studio.stamp()
     studio.pass_time(1)
     collect(studio, store)
-    studio.pass_time(-2)
-    studio.annotate(2, people(1))
-    studio.pass_time(2)
-    assert len(collect(studio, store).annotations) == 2
+    (annotation,) = studio.tasks[1]["annotations"]
+    annotation["result"], annotation["updated_at"] = people(1, num_persons=1), began
+    studio.tasks[1]["updated_at"] = began
+    assert collect(studio, store).annotations.num_persons == 1
 
 
 def test_everything_is_read_once_a_day_and_under_another_policy(collect, store) -> None:
