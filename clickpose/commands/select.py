@@ -77,12 +77,12 @@ def _candidates(prelabels: str, leave_out: frozenset[str] = frozenset()) -> Cand
 
 
 def _keep(choices: Sequence[Choice], command: SelectCommand) -> None:
-    """Note beside the pre-labels what was chosen, and print it."""
+    """Print what was chosen, and note it beside the pre-labels."""
     from pipeline.control_arm import remember_choices
     from pipeline.store import Store
 
-    remember_choices(Store(command.prelabels), command.by, choices)
     _tell(choices, command)
+    remember_choices(Store(command.prelabels), command.by, choices)
 
 
 def _tell(choices: Sequence[Choice], command: SelectCommand) -> None:
