@@ -74,12 +74,22 @@ def expected_calibration_error(chances: Floats, right: Floats) -> float:
 
 def fit_calibration(chances: Floats, right: Floats) -> tuple[float, float]:
     """Fit scale and shift of the scores' logits by maximum likelihood (Platt, 1999)."""
-    bounded = np.clip(chances, 1e-6, 1 - 1e-6)
-    logits = np.log(bounded / (1 - bounded))
+    scale, shift = fit_logistic(logits(chances)[:, None], right)
+    return scale, shift
 
-    def loss(parameters: Doubles) -> float:
-        margin = (2 * right - 1) * (parameters[0] * logits + parameters[1])
+
+def logits(chances: Floats) -> Floats:
+    """Return the log odds of chances in [0, 1], those of 0 and 1 bounded."""
+    bounded = np.clip(chances, 1e-6, 1 - 1e-6)
+    return np.log(bounded / (1 - bounded))  # type: ignore[no-any-return]
+
+
+def fit_logistic(evidence: Floats, right: Floats) -> tuple[float, ...]:
+    """Fit weights for ``evidence`` ``(n, m)``, and a shift, to outcomes ``(n,)`` of 0 and 1 by maximum likelihood."""
+
+    def loss(weights: Doubles) -> float:
+        margin = (2 * right - 1) * (evidence @ weights[:-1] + weights[-1])
         return float(np.logaddexp(0, -margin).mean())
 
-    scale, shift = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
-    return round(float(scale), 3), round(float(shift), 3)
+    start = np.array([1.0] + [0.0] * evidence.shape[1])
+    return tuple(round(float(weight), 3) for weight in minimize(loss, start, method="BFGS").x)

@@ -1,4 +1,4 @@
-"""Where the persons of an image are: boxes with scores, best first."""
+"""Where the persons of an image are: boxes, and the chance that each shows a person, best first."""
 
 from __future__ import annotations
 
@@ -19,14 +19,24 @@ from clickpose.first_guess.nanodet import NUM_BINS, STRIDES
 SIDE_PX = 416  # the longer side of the network's input
 MEAN_BGR, STD_BGR = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 PERSON = 0
-MAX_OVERLAP = 0.6  # IoU of two boxes that may both be persons
+MAX_OVERLAP = 0.5  # IoU of two boxes that may both be persons
 MIN_SCORE = 0.02
 MAX_PERSONS = 20
+
+Calibration: TypeAlias = tuple[float, float, float]
+AS_SCORED: Calibration = (1.0, 0.0, 0.0)
+CALIBRATION: Calibration = (3.251, 1.023, 3.149)  # fitted on COCO pictures (examples/calibrate_finder.py)
+Levels: TypeAlias = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Found:
-    """The persons of one image: ``boxes_px`` ``(M, 4)`` x0, y0, x1, y1 in pixels and ``scores`` ``(M,)`` in [0, 1]."""
+    """The persons of one image, best first.
+
+    Attributes:
+        boxes_px: ``(M, 4)`` x0, y0, x1, y1 in pixels.
+        scores: ``(M,)`` the chance in [0, 1] that an annotator would label a person there.
+    """
 
     boxes_px: Floats
     scores: Floats
@@ -36,25 +46,55 @@ Finder: TypeAlias = Callable[[Image.Image], Found]
 
 
 class NanoDetFinder:
-    """Finds at most ``MAX_PERSONS`` persons with NanoDet.
+    """Finds at most ``MAX_PERSONS`` persons with NanoDet, on the image and its mirror image.
 
     Args:
         network: with its weights, in evaluation mode.
+        calibration: see ``person_chances``.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, calibration: Calibration = CALIBRATION) -> None:
+        self.network, self.calibration = network, calibration
         self.device = next(network.parameters()).device
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image) -> Found:
         """Find the persons of an RGB image, best first."""
         pixels, scale = letterbox(image)
-        boxes, scores = read_persons(self.network(pixels.to(self.device)))
-        kept = nms(boxes, scores, MAX_OVERLAP)[:MAX_PERSONS]
+        both = torch.cat((pixels, pixels.flip(3))).contiguous(memory_format=torch.channels_last)
+        boxes, scores = read_persons(average_mirrored(self.network(both.to(self.device))))
+        kept = nms(boxes, scores, MAX_OVERLAP)
         size = torch.tensor(image.size * 2, dtype=torch.float32)
         boxes_px = (boxes[kept].cpu() / scale).clamp(min=0).minimum(size)
-        return Found(boxes_px.numpy(), scores[kept].cpu().numpy())
+        chances = person_chances(boxes_px, scores[kept].cpu(), image.size, self.calibration)
+        best = chances.argsort(descending=True)[:MAX_PERSONS]
+        return Found(boxes_px[best].numpy(), chances[best].numpy())
+
+
+def average_mirrored(levels: Levels) -> Levels:
+    """Average the maps of an image and of its mirror image, a batch of two; left and right distances change places."""
+    averaged = []
+    for logits, distances in levels:
+        mirrored = distances[1:, [2, 1, 0, 3]].flip(4)
+        averaged.append(((logits[:1] + logits[1:].flip(3)) / 2, (distances[:1] + mirrored) / 2))
+    return averaged
+
+
+def person_chances(boxes_px: Tensor, scores: Tensor, size_wh: tuple[int, int], calibration: Calibration) -> Tensor:
+    """Return the chance ``(M,)`` that an annotator would label a person in each box.
+
+    A small or distant person has a lower chance than a large one of the same score.
+
+    Args:
+        boxes_px: ``(M, 4)`` x0, y0, x1, y1.
+        scores: ``(M,)`` of the network, in (0, 1).
+        size_wh: of the image.
+        calibration: weight of the score's logit, weight of the log of the box's size in sizes of the image, and shift.
+    """
+    by_score, by_size, shift = calibration
+    area = (boxes_px[:, 2:] - boxes_px[:, :2]).clamp(min=1).prod(1)
+    log_size = (area / (size_wh[0] * size_wh[1])).log() / 2
+    return (by_score * scores.logit() + by_size * log_size + shift).sigmoid()
 
 
 def letterbox(image: Image.Image) -> tuple[Tensor, float]:
@@ -74,7 +114,7 @@ def letterbox(image: Image.Image) -> tuple[Tensor, float]:
     return pixels.contiguous(memory_format=torch.channels_last), scale
 
 
-def read_persons(levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def read_persons(levels: Levels) -> tuple[Tensor, Tensor]:
     """Read boxes ``(M, 4)`` in pixels of the network's input, and scores ``(M,)``, off its maps for one image."""
     boxes, scores = [], []
     for stride, (logits, distances) in zip(STRIDES, levels, strict=True):

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from clickpose.evaluation.reliability import ReliabilityMeter, bins, expected_calibration_error, fit_calibration
+from clickpose.evaluation.reliability import (
+    ReliabilityMeter,
+    bins,
+    expected_calibration_error,
+    fit_calibration,
+    fit_logistic,
+)
 from clickpose.evaluation.visits import visit_images
 from clickpose.synthetic import DrawnPeople
 from tests.clickpose.evaluation_fakes import COCO17, by_hand, labelled, record
@@ -42,3 +48,11 @@ def test_the_meter_takes_labelled_keypoints_of_persons_shown() -> None:
     persons = [person for image in people.images for person in image.persons]
     assert len(meter.chances) == len(meter.right) == sum(len(labelled(person)) for person in persons)
     assert (meter.right == 0).sum() == 3 * len(persons)
+
+
+def test_fitted_weights_are_those_that_outcomes_came_from() -> None:
+    rng = np.random.default_rng(0)
+    evidence = rng.normal(size=(20_000, 2))
+    chances = 1 / (1 + np.exp(-(evidence @ [2.0, -1.0] + 0.5)))
+    weights = fit_logistic(evidence, (rng.random(len(chances)) < chances).astype(float))
+    assert weights == pytest.approx((2.0, -1.0, 0.5), abs=0.1)

@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from clickpose.first_guess.finder import NanoDetFinder, letterbox, read_persons
+from clickpose.first_guess.finder import (
+    AS_SCORED,
+    CALIBRATION,
+    NanoDetFinder,
+    letterbox,
+    person_chances,
+    read_persons,
+)
 from clickpose.first_guess.looker import HEAT_SCALE, MoveNetLooker, to_tensor
 from clickpose.first_guess.networks import make_finder, make_looker
 
@@ -118,3 +125,21 @@ def test_a_batch_of_crops_is_looked_at_as_each_alone() -> None:
 def test_crops_keep_their_values() -> None:
     crop = Image.new("RGB", (192, 192), (255, 0, 7))
     assert to_tensor([crop])[0, :, 5, 5].tolist() == [255.0, 0.0, 7.0]
+
+
+def test_an_image_and_its_mirror_image_show_the_same_persons(photos: list[Image.Image], finder: NanoDetFinder) -> None:
+    for photo in photos:
+        found, mirrored = finder(photo), finder(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+        likely, same = found.scores > 0.3, mirrored.scores > 0.3
+        assert np.allclose(found.scores[likely], mirrored.scores[same], atol=0.1)
+
+
+def test_of_two_boxes_with_one_score_the_larger_is_more_likely_a_person() -> None:
+    boxes_px = torch.tensor([[0.0, 0.0, 10.0, 20.0], [0.0, 0.0, 100.0, 200.0]])
+    small, large = person_chances(boxes_px, torch.tensor([0.3, 0.3]), (400, 300), CALIBRATION)
+    assert 0 < small < large < 1
+
+
+def test_without_a_calibration_chances_are_the_scores() -> None:
+    boxes_px, scores = torch.tensor([[0.0, 0.0, 10.0, 20.0]] * 2), torch.tensor([0.1, 0.7])
+    assert torch.allclose(person_chances(boxes_px, scores, (400, 300), AS_SCORED), scores)
