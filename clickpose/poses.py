@@ -11,9 +11,10 @@ from torchvision.ops import box_iou
 
 from clickpose.annotations import AREA_PER_BOX, VISIBLE, Floats, Pose
 from clickpose.image_frame import ImageFrame
-from clickpose.oks import exponent
+from clickpose.oks import Doubles, exponent
 
 SAME_PERSON_IOU = 0.7  # two boxes that overlap more show one person
+SAME_PERSON_OKS = 0.6  # two poses that are more alike show one person
 HIDDEN_IOU = 0.5  # a hypothesis that overlaps a shown person by more is the same person
 
 
@@ -56,6 +57,24 @@ def drop_duplicates(poses: Sequence[Pose], max_overlap: float) -> list[Pose]:
     return kept
 
 
+def drop_alike(poses: Sequence[Pose], sigmas: Floats) -> list[Pose]:
+    """Keep, of poses sorted best first, those that no better one resembles by more than ``SAME_PERSON_OKS``."""
+    kept: list[Pose] = []
+    for pose in poses:
+        alike = (max(similarities(pose, [k], sigmas)[0], similarities(k, [pose], sigmas)[0]) for k in kept)
+        if max(alike, default=0.0) <= SAME_PERSON_OKS:
+            kept.append(pose)
+    return kept
+
+
+def similarities(pose: Pose, others: Sequence[Pose], sigmas: Floats) -> Doubles:
+    """Return the OKS ``(N,)`` of N other poses with a pose, whose box stands for the person's area."""
+    area_px = AREA_PER_BOX * max(1.0, float(np.prod(pose.box_px[2:] - pose.box_px[:2])))
+    places_px = np.stack([other.keypoints_px for other in others]) if others else np.zeros((0, len(sigmas), 2))
+    squared: Doubles = ((places_px - pose.keypoints_px) ** 2).sum(-1)
+    return np.exp(-exponent(squared, area_px, sigmas)).mean(-1)  # type: ignore[no-any-return]
+
+
 def hidden_among(hypotheses: Sequence[Pose], shown: Sequence[Pose]) -> list[Pose]:
     """Return the hypotheses of persons that are not shown yet."""
     boxes = np.stack([pose.box_px for pose in shown]) if shown else np.zeros((0, 4), np.float32)
@@ -73,13 +92,10 @@ def score_by_agreement(kept: Sequence[Pose], hypotheses: Sequence[Pose], sigmas:
         hypotheses: all persons found, duplicates included.
         sigmas: ``(K,)`` OKS standard deviations.
     """
-    places = np.stack([pose.keypoints_px for pose in hypotheses]) if hypotheses else np.zeros((0, len(sigmas), 2))
     sure = np.array([pose.score for pose in hypotheses])
 
     def agreed(pose: Pose) -> float:
-        area = AREA_PER_BOX * max(1.0, float(np.prod(pose.box_px[2:] - pose.box_px[:2])))
-        alike = np.exp(-exponent(((places - pose.keypoints_px) ** 2).sum(-1), area, sigmas)).mean(-1)
-        return float(1 - np.prod(1 - sure * alike))
+        return float(1 - np.prod(1 - sure * similarities(pose, hypotheses, sigmas)))
 
     return sorted((dataclasses.replace(pose, score=agreed(pose)) for pose in kept), key=lambda pose: -pose.score)
 

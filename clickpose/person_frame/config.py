@@ -27,7 +27,7 @@ class PersonFrameConfig:
         num_points: sampling points of deformable attention per head and map.
         pose_layers: layers over a person and the keypoints; the feedback loop runs them again.
         silent_rounds: rounds of the feedback loop, without any click, that improve the first pose.
-        min_score: persons with a lower score of the finder are kept, but not shown to an annotator.
+        min_score: the chance that there is a person, below which one is kept, but not shown to an annotator.
         keep_above: a keypoint whose given place is right with a higher chance moves only to a place with a higher one.
         calibration: scale and shift of the logits of both chances, fitted on images that nothing was trained on.
     """
@@ -40,7 +40,7 @@ class PersonFrameConfig:
     num_points: int = 4
     pose_layers: int = 3
     silent_rounds: int = 2
-    min_score: float = 0.35
+    min_score: float = 0.3
     keep_above: float = 0.4
     calibration: tuple[float, float] = (1.0, 0.0)
 

@@ -20,11 +20,11 @@ from clickpose.person_frame.frame import Frame, enclose
 from clickpose.person_frame.maps import KEPT_SIZES, MapAttention, Maps, keep, side_by_side
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.person_frame.starts import first_keypoints
-from clickpose.poses import HIDDEN_IOU, SAME_PERSON_IOU, drop_duplicates, hidden_among, keep_held, new_pose
+from clickpose.poses import drop_alike, drop_duplicates, hidden_among, keep_held, new_pose
 from clickpose.skeleton import Skeleton
 
 KEPT_SIDE_PX = 1600  # longer side of the image that is kept, to look at one more crop
-MIN_HYPOTHESIS = 0.1  # finder's score of a person who is counted, if not shown
+MIN_HYPOTHESIS = 0.05  # chance of a person who is counted, if not shown
 MAX_HIDDEN_LOOKS = 3  # hidden persons who are looked at when a keypoint is placed where no person is shown
 MAX_CROPS = 24  # looked at together
 GUESSED_SIZES = (0.6, 1.0, 1.7)  # of such a person, in median sizes of those shown
@@ -45,7 +45,7 @@ class EncodedPersons(EncodedImage):
 
     Attributes:
         image: the image, scaled down if it is large.
-        found: all persons that the finder found, also those with too low a score to show.
+        found: all persons that the finder found, also those too unlikely to show.
         poses: first poses of the persons shown, best first.
         seen: crops by frame; a new frame is added when it is looked at.
     """
@@ -78,7 +78,7 @@ class PersonFrame:
         self.device = next(network.parameters()).device
 
     def encode(self, image: Image.Image) -> EncodedPersons:
-        """Find the persons of an RGB image and look at each whose score is high enough to be shown."""
+        """Find the persons of an RGB image and look at each who is likely enough to be shown."""
         return self.encode_all([image])[0]
 
     def encode_all(self, images: Sequence[Image.Image]) -> list[EncodedPersons]:
@@ -88,8 +88,7 @@ class PersonFrame:
         boxes = [one.found.boxes_px[is_shown] for one, is_shown in zip(encoded, shown, strict=True)]
         self._look([(one, Frame.around(box)) for one, its in zip(encoded, boxes, strict=True) for box in its])
         for one, its, is_shown in zip(encoded, boxes, shown, strict=True):
-            poses = self._first_poses(one, its, one.found.scores[is_shown])
-            one.poses.extend(drop_duplicates(sorted(poses, key=lambda pose: -pose.score), SAME_PERSON_IOU))
+            one.poses.extend(self._distinct(one, its, one.found.scores[is_shown]))
         return encoded
 
     def _find(self, image: Image.Image) -> EncodedPersons:
@@ -101,11 +100,10 @@ class PersonFrame:
     def hypotheses(self, encoded: EncodedPersons) -> list[Pose]:
         """Look at every possible person, best first: average precision counts all of them."""
         likely = encoded.found.scores >= MIN_HYPOTHESIS
-        poses = self._first_poses(encoded, encoded.found.boxes_px[likely], encoded.found.scores[likely])
-        return sorted(poses, key=lambda pose: -pose.score)
+        return self._distinct(encoded, encoded.found.boxes_px[likely], encoded.found.scores[likely])
 
     def detect(self, encoded: EncodedPersons, min_score: float | None, max_overlap: float) -> list[Pose]:
-        """Return the persons shown, chosen by the finder's score."""
+        """Return the persons shown, chosen by the chance that there is one."""
         least = 0.0 if min_score is None else min_score
         return drop_duplicates([pose for pose in encoded.poses if pose.score >= least], max_overlap)
 
@@ -124,14 +122,10 @@ class PersonFrame:
         return self._play(encoded, placed)
 
     def missed(self, encoded: EncodedPersons, shown: Sequence[Pose]) -> list[float]:
-        """Return the chance that each box which is not shown has a person whom COCO would annotate.
-
-        Of boxes scored s, on COCO pictures, a share of about s squared has one (s from .1 to .35, 1,698 boxes).
-        """
+        """Return the chance that each box which is not shown has a person whom an annotator would label."""
         no_pose = np.zeros((1, 2), np.float32)
         found = zip(encoded.found.boxes_px, encoded.found.scores, strict=True)
-        distinct = drop_duplicates([new_pose(no_pose, box, float(score)) for box, score in found], HIDDEN_IOU)
-        return [pose.score**2 for pose in hidden_among(distinct, shown)]
+        return [pose.score for pose in hidden_among([new_pose(no_pose, box, float(s)) for box, s in found], shown)]
 
     def person_in(self, encoded: EncodedPersons, box_px: Floats) -> Pose:
         """Look at a box and return the person in it."""
@@ -164,8 +158,16 @@ class PersonFrame:
         corners = [np.concatenate((xy_px - lies * s, xy_px + (1 - lies) * s)) for s in size * np.array(GUESSED_SIZES)]
         return np.stack(corners).astype(np.float32)
 
-    def _first_poses(self, encoded: EncodedPersons, boxes_px: Floats, scores: Floats) -> list[Pose]:
-        """Look at boxes; a person's score is the finder's times the mean score of the keypoints."""
+    def _distinct(self, encoded: EncodedPersons, boxes_px: Floats, chances: Floats) -> list[Pose]:
+        """Look at boxes; return their poses, best first, without those that show the same person as a better one."""
+        poses = sorted(self._first_poses(encoded, boxes_px, chances), key=lambda pose: -pose.score)
+        return drop_alike(poses, self.skeleton.sigma_array)
+
+    def _first_poses(self, encoded: EncodedPersons, boxes_px: Floats, chances: Floats) -> list[Pose]:
+        """Look at boxes; a pose's score is the share of its keypoints that are expected to be somebody's and right.
+
+        That is the chance that there is a person, times the mean chance of the keypoints.
+        """
         if not len(boxes_px):
             return []
         frames = [Frame.around(box) for box in boxes_px]
@@ -173,7 +175,7 @@ class PersonFrame:
         keypoints = first_keypoints(self.network, self.skeleton, self._boxes_in(frames, boxes_px), looked)
         poses = [
             new_pose(places, box, float(score))
-            for places, box, score in zip(self._in_image(encoded, frames, keypoints), boxes_px, scores, strict=True)
+            for places, box, score in zip(self._in_image(encoded, frames, keypoints), boxes_px, chances, strict=True)
         ]
         for _ in range(self.config.silent_rounds):
             poses = self._play(encoded, poses)

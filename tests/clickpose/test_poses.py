@@ -1,10 +1,10 @@
-"""Hypotheses of one person speak for each other."""
+"""Hypotheses of one person speak for each other, and only the best of them is shown."""
 
 import numpy as np
 import pytest
 
 from clickpose.annotations import Pose
-from clickpose.poses import drop_duplicates, new_pose, score_by_agreement
+from clickpose.poses import drop_alike, drop_duplicates, new_pose, score_by_agreement
 
 SIGMAS = np.full(4, 0.05, np.float32)
 BOX = (0.0, 0.0, 100.0, 200.0)
@@ -36,3 +36,15 @@ def test_one_that_disagrees_says_nothing_and_the_closer_the_more() -> None:
 
 def test_without_persons_no_person_is_scored() -> None:
     assert score_by_agreement([], [], SIGMAS) == []
+
+
+def test_of_poses_that_are_alike_the_first_is_kept() -> None:
+    first, near, far = pose(0.5), pose(0.4, off_px=2.0), pose(0.3, off_px=60.0)
+    assert drop_alike([first, near, far], SIGMAS) == [first, far]
+    assert drop_alike([], SIGMAS) == []
+
+
+def test_two_persons_in_one_box_are_both_kept() -> None:
+    upright = pose(0.5)
+    other = new_pose(upright.keypoints_px[::-1].copy(), np.float32(BOX), 0.4)
+    assert drop_alike([upright, other], SIGMAS) == [upright, other]
