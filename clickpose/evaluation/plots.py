@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GOLDEN_RATIO = 0.618034  # hues this far apart never come close to each other
+UNSURE = 0.25  # score of a keypoint below which it is drawn thin
 RING, EDGE = (255, 255, 255), (0, 0, 0)
 CURVES = (("", "-", ""), ("/first_scores", ":", ", first-pass scores"), ("/by_hand", "--", ", by hand"))
 
@@ -32,19 +33,24 @@ CURVES = (("", "-", ""), ("/first_scores", ":", ", first-pass scores"), ("/by_ha
 def draw_poses(image: Image.Image, poses: Sequence[Pose], skeleton: Skeleton) -> Image.Image:
     """Return a copy of the image with every pose drawn on it, in one colour per person.
 
-    Limbs are the skeleton's links; an occluded keypoint is a hollow dot, an absent one is left out, and one placed
-    by a human has a white ring.
+    Limbs are the skeleton's links; a keypoint that is likely wrong is a small dot on thin limbs, an occluded one a
+    hollow dot, an absent one is left out, and one placed by a human has a white ring.
     """
     drawn = image.convert("RGB")
     canvas = ImageDraw.Draw(drawn)
-    radius_px = max(2.0, 0.006 * max(image.size))
     for index, pose in enumerate(poses):
-        color = _color(index)
-        _draw_limbs(canvas, pose, skeleton, color, round(radius_px))
+        color, radius_px = _color(index), _radius_px(pose, image.size)
+        _draw_limbs(canvas, pose, skeleton, color, max(1, round(radius_px)))
         _draw_keypoints(canvas, pose, color, radius_px)
     for pose in poses:
-        _draw_rings(canvas, pose, radius_px)
+        _draw_rings(canvas, pose, _radius_px(pose, image.size))
     return drawn
+
+
+def _radius_px(pose: Pose, size_wh: tuple[int, int]) -> float:
+    """Radius of a dot, smaller on a person who is small in the image."""
+    side_px = float((pose.box_px[2:] - pose.box_px[:2]).max())
+    return min(max(2.0, 0.006 * max(size_wh)), max(1.0, 0.04 * side_px))
 
 
 def _draw_limbs(
@@ -53,14 +59,16 @@ def _draw_limbs(
     for start, end in skeleton.links:
         if pose.visibility[start] != ABSENT and pose.visibility[end] != ABSENT:
             ends_px = [tuple(pose.keypoints_px[index].tolist()) for index in (start, end)]
-            canvas.line(ends_px, fill=color, width=width_px)
+            is_sure = pose.scores[[start, end]].min() >= UNSURE
+            canvas.line(ends_px, fill=color, width=width_px if is_sure else 1)
 
 
 def _draw_keypoints(canvas: ImageDraw.ImageDraw, pose: Pose, color: tuple[int, int, int], radius_px: float) -> None:
-    for (x, y), visibility in zip(pose.keypoints_px.tolist(), pose.visibility, strict=True):
+    for (x, y), visibility, score in zip(pose.keypoints_px.tolist(), pose.visibility, pose.scores, strict=True):
         if visibility != ABSENT:
             fill = None if visibility == OCCLUDED else color
-            canvas.ellipse(_circle(x, y, radius_px), fill=fill, outline=color, width=max(1, round(radius_px / 3)))
+            circle = _circle(x, y, radius_px if score >= UNSURE else radius_px / 2)
+            canvas.ellipse(circle, fill=fill, outline=color, width=max(1, round(radius_px / 3)))
 
 
 def _draw_rings(canvas: ImageDraw.ImageDraw, pose: Pose, radius_px: float) -> None:

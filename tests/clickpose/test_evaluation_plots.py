@@ -48,6 +48,12 @@ def test_an_occluded_keypoint_is_hollow() -> None:
     assert not pixels[80, 80] and pixels[80, 82]
 
 
+def test_what_is_likely_wrong_is_drawn_thin() -> None:
+    unsure = replace(POSE, scores=np.array([1.0, 0.1], np.float32))
+    assert changed(unsure).sum() < 0.7 * changed(POSE).sum()
+    assert changed(unsure)[80, 80]
+
+
 def test_a_placed_keypoint_wears_a_white_ring() -> None:
     drawn = np.asarray(draw_poses(grey(), [replace(POSE, held=np.array([True, False]))], SKELETON))
     white = (drawn == 255).all(-1)
