@@ -2,9 +2,9 @@
 
     python -m benchmarks.click_economy --set NAME ANNOTATIONS.json IMAGES [--start-from NAME RESULTS.json] [--plot FILE]
 
-Prints the tables of docs/click-economy.md and writes the numbers to benchmarks/results/click_economy.json; plots how
-reliable the scores of keypoints are. All arms correct the same persons, worst keypoint first unless their names say
-otherwise, until a person's OKS is .85.
+Prints the tables of docs/click-economy.md and writes the numbers to benchmarks/results/click_economy.json, beside those
+of other data sets; plots how reliable the scores of keypoints are on all of them. All arms correct the same persons,
+worst keypoint first unless their names say otherwise, until a person's OKS is .85.
 """
 
 from __future__ import annotations
@@ -191,6 +191,12 @@ def print_tables(title: str, rows: dict[str, Row]) -> None:
                 print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def recorded() -> dict[str, dict[str, Row]]:
+    """Return the numbers of all data sets measured so far."""
+    numbers: dict[str, dict[str, Row]] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    return numbers
+
+
 def main() -> None:
     """Measure what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,16 +206,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     sets = {name: DataSet.read(name, file, images) for name, file, images in options.sets}
-    result: dict[str, dict[str, Row]] = {}
     for name, data in sets.items():
         rows = dict(measure_arms(options.model, data))
         for wanted, file in options.start_from:
             rows |= dict(measure_start(options.model, data, file)) if wanted == name else {}
-        result[name] = rows
         print_tables(name, rows)
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+        RESULT.write_text(json.dumps(recorded() | {name: rows}, indent=2) + "\n")
     if options.plot:
-        by_set = {name: [Bin(**one) for one in rows["ours"]["bins"]] for name, rows in result.items()}
+        by_set = {name: [Bin(**one) for one in rows["ours"]["bins"]] for name, rows in recorded().items()}
         reliability_plot(by_set).savefig(options.plot, dpi=110)
 
 
