@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clickpose.oks import DEFAULT_TOLERANCE
+from clickpose.oks import DEFAULT_TOLERANCE, exponent
 from clickpose.person_frame.network import EDGE, PersonFrameNetwork, RoundOutput
 from clickpose.person_frame.starts import first_keypoints
 from clickpose.skeleton import Skeleton
@@ -128,7 +128,7 @@ class CropTrainingStep(nn.Module):
     def _similarity(self, keypoints: Tensor, batch: CropBatch) -> Tensor:
         """OKS term ``(B, K)`` of each keypoint."""
         squared = ((keypoints - batch.keypoints) ** 2).sum(-1)
-        return torch.exp(-squared / (2 * batch.areas[:, None] * (2 * self.sigmas) ** 2).clamp(min=1e-9))
+        return torch.exp(-exponent(squared, batch.areas[:, None].clamp(min=1e-6), self.sigmas))
 
     @torch.no_grad()
     def _logs(self, played: RoundOutput, given: Tensor, free: Tensor, batch: CropBatch) -> dict[str, Tensor]:
