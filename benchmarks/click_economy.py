@@ -42,7 +42,7 @@ MAX_CLICKS = 4
 RESULT = Path(__file__).parent / "results" / "click_economy.json"
 LIMBS = "6-17"  # COCO's keypoints below the head
 COSTS = ("by hand", "with the loop", "ratio", "by hand, .90", "with the loop, .90", "harm", "help")
-SHOWN = ("missed", "spurious per image", "AP", "AP50", "ms")
+SHOWN = ("missed", "spurious per image", "AP", "AP50")
 FORECAST = ("rank correlation of expected and actual clicks", "expected per image", "taken per image")
 CURVE = tuple(f"C{n}{of}" for n in range(MAX_CLICKS + 1) for of in (" by hand", ""))
 PUBLISHED = {"published loop": ClickStyle(hold="none")}
