@@ -28,10 +28,11 @@ from integrations.label_studio.server import free_port
 from serve.app import AppArgs, build_app
 from serve.haproxy import enable_haproxy
 from serve.load.phases import LoadRecord, LoadTest, Plan
-from serve.load.records import failed, outcomes
+from serve.load.records import CLICKS, failed, outcomes, percentile_ms
 
 SKELETON = Skeleton.load("coco17")
-BEFORE_S, AFTER_S = 4.0, 15.0
+BEFORE_S = 4.0
+NUM_AFTER, LIMIT_S = 30, 90.0  # clicks that must be answered after the death, and until when
 
 
 class Work:
@@ -58,7 +59,8 @@ def main() -> None:
     serve.run(build_app(args), route_prefix="/")
     record = LoadRecord()
     asyncio.run(annotate(f"http://127.0.0.1:{port}", record, lambda: cluster.remove_node(victim, allow_graceful=False)))
-    result = {"failed": outcomes(failed(record.log.requests)), "lost": record.log.lost, "placed": record.log.placed}
+    slowest_ms = percentile_ms(record.log.requests, 100)
+    result = {"failed": outcomes(failed(record.log.requests)), "lost": record.log.lost, "slowest_ms": slowest_ms}
     print(json.dumps(result))
     serve.shutdown()
     ray.shutdown()
@@ -71,8 +73,11 @@ async def annotate(url: str, record: LoadRecord, kill: Any) -> None:
         test = LoadTest(cast(Any, Work()), SKELETON, Plan(), print, http, record)
         async with test.working(test.team(5, every_s=0.3)):
             await asyncio.sleep(BEFORE_S)
+            killed_s = record.log.now()
             await asyncio.to_thread(kill)
-            await asyncio.sleep(AFTER_S)
+            async with asyncio.timeout(LIMIT_S):
+                while sum(click.outcome == "ok" for click in record.log.of(CLICKS, killed_s)) < NUM_AFTER:
+                    await asyncio.sleep(0.5)
 
 
 if __name__ == "__main__":
