@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import httpx
 
 from clickpose.skeleton import Skeleton
-from serve.load.annotator import LoadAnnotator
 from serve.load.flood import flood
 from serve.load.records import CLICKS, Log, failed, percentile_ms
+from serve.load.team import Team
 
-CLICKS_PER_TASK = (6, 14)
 FLOOD_FACTOR = 10
 NORMAL_WINDOW = 2.0  # pauses between two clicks
 QUICK_MS = 100.0  # no annotator notices less
@@ -121,7 +119,7 @@ async def play(stand: Stand, skeleton: Skeleton, plan: Plan, tell: Tell) -> Load
     async with stand.client() as client:
         test = LoadTest(stand, skeleton, plan, tell, client)
         watcher = asyncio.create_task(test.watch())
-        async with test.working(test.team(plan.annotators, every_s=plan.every_s)):
+        async with test.team.working(plan.annotators, every_s=plan.every_s):
             await test.work()
             await test.inject_faults()
             await test.flood()
@@ -144,7 +142,6 @@ class LoadTest:
         tell: receives a line about each phase.
         client: sends the requests.
         record: what happened.
-        tasks: numbers of tasks, each used once.
     """
 
     stand: Stand
@@ -153,37 +150,9 @@ class LoadTest:
     tell: Tell
     client: httpx.AsyncClient
     record: LoadRecord = field(default_factory=LoadRecord)
-    tasks: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def team(self, size: int, *, first: int = 0, every_s: float = 1.0, drags: bool = True) -> list[LoadAnnotator]:
-        """Return annotators; with ``drags``, every fourth drags points instead of clicking."""
-        return [
-            LoadAnnotator(
-                first + i, self.client, self.skeleton, self.record.log, every_s=every_s, drags=drags and i % 4 == 0
-            )
-            for i in range(size)
-        ]
-
-    @asynccontextmanager
-    async def working(self, team: Sequence[LoadAnnotator]) -> AsyncIterator[None]:
-        """Let a team annotate one task after the other until the block ends."""
-        names = list(self.stand.pictures)
-
-        async def work(annotator: LoadAnnotator) -> None:
-            await asyncio.sleep(annotator.every_s * float(annotator.rng.random()))  # they do not click in step
-            while not annotator.stop.is_set():
-                task = next(self.tasks)
-                name, clicks = names[task % len(names)], int(annotator.rng.integers(*CLICKS_PER_TASK))
-                await annotator.annotate(task, name, self.stand.pictures[name], clicks)
-
-        async with asyncio.TaskGroup() as group:
-            for annotator in team:
-                group.create_task(work(annotator))
-            try:
-                yield
-            finally:
-                for annotator in team:
-                    annotator.stop.set()
+    def __post_init__(self) -> None:
+        self.team = Team(self.stand.pictures, self.client, self.skeleton, self.record.log)
 
     async def work(self) -> None:
         """Let all annotators work undisturbed, and measure what that costs."""
@@ -240,7 +209,7 @@ class LoadTest:
             return
         self.tell("endurance")
         self.record.begin("endurance")
-        async with self.working(self.team(ENDURING, first=1000, every_s=0.0, drags=False)):
+        async with self.team.working(ENDURING, every_s=0.0, first=1000, drags=False):
             while self.record.clicks() < self.plan.endurance_clicks:
                 await asyncio.sleep(0.5)
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0")
 
@@ -27,18 +27,13 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.server import free_port
 from serve.app import AppArgs, build_app
 from serve.haproxy import enable_haproxy
-from serve.load.phases import LoadRecord, LoadTest, Plan
-from serve.load.records import CLICKS, failed, outcomes, percentile_ms
+from serve.load.records import CLICKS, Log, failed, outcomes, percentile_ms
+from serve.load.team import Team
 
 SKELETON = Skeleton.load("coco17")
 BEFORE_S = 4.0
-NUM_AFTER, LIMIT_S = 30, 90.0  # clicks that must be answered after the death, and until when
-
-
-class Work:
-    """Images to annotate."""
-
-    pictures: ClassVar = {f"{k}.png": (160, 120) for k in range(8)}
+NUM_AFTER, LIMIT_S = 30, 100.0  # clicks that must be answered after the death, and the seconds for all
+PICTURES = {f"{k}.png": (160, 120) for k in range(8)}
 
 
 def main() -> None:
@@ -46,7 +41,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     torch.manual_seed(0)
     save_model(folder / "v1", ClickPose(tiny(len(SKELETON))), SKELETON, metrics={}, card="")
-    for k, (name, size_wh) in enumerate(Work.pictures.items()):
+    for k, (name, size_wh) in enumerate(PICTURES.items()):
         Image.new("RGB", size_wh, (30 * k, 100, 100)).save(folder / name)
     enable_haproxy()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -57,27 +52,28 @@ def main() -> None:
     settings: dict[str, Any] = {"replicas": 2, "ingresses": 2, "num_cpus": 0.7, "poll_s": 0.3}
     args = AppArgs(model=str(folder / "v1"), image_roots=(str(folder),), allow_anonymous=True, **settings)
     serve.run(build_app(args), route_prefix="/")
-    record = LoadRecord()
-    asyncio.run(annotate(f"http://127.0.0.1:{port}", record, lambda: cluster.remove_node(victim, allow_graceful=False)))
-    slowest_ms = percentile_ms(record.log.requests, 100)
-    result = {"failed": outcomes(failed(record.log.requests)), "lost": record.log.lost, "slowest_ms": slowest_ms}
+    log = Log()
+    asyncio.run(annotate(f"http://127.0.0.1:{port}", log, lambda: cluster.remove_node(victim, allow_graceful=False)))
+    slowest_ms = percentile_ms(log.requests, 100)
+    result = {"failed": outcomes(failed(log.requests)), "lost": log.lost, "slowest_ms": slowest_ms}
     print(json.dumps(result))
     serve.shutdown()
     ray.shutdown()
     cluster.shutdown()
 
 
-async def annotate(url: str, record: LoadRecord, kill: Any) -> None:
+async def annotate(url: str, log: Log, kill: Any) -> None:
     """Let annotators work before, during and after the death."""
-    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-        test = LoadTest(cast(Any, Work()), SKELETON, Plan(), print, http, record)
-        async with test.working(test.team(5, every_s=0.3)):
-            await asyncio.sleep(BEFORE_S)
-            killed_s = record.log.now()
-            await asyncio.to_thread(kill)
-            async with asyncio.timeout(LIMIT_S):
-                while sum(click.outcome == "ok" for click in record.log.of(CLICKS, killed_s)) < NUM_AFTER:
-                    await asyncio.sleep(0.5)
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
+        Team(PICTURES, http, SKELETON, log).working(5, every_s=0.3),
+        asyncio.timeout(LIMIT_S),
+    ):
+        await asyncio.sleep(BEFORE_S)
+        killed_s = log.now()
+        await asyncio.to_thread(kill)
+        while sum(click.outcome == "ok" for click in log.of(CLICKS, killed_s)) < NUM_AFTER:
+            await asyncio.sleep(0.5)
 
 
 if __name__ == "__main__":

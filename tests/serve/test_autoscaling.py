@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -19,16 +19,11 @@ from clickpose.errors import InvalidConfig
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from serve.app import AppArgs, build_app
-from serve.load.phases import LoadRecord, LoadTest, Plan
-from serve.load.records import failed, outcomes
+from serve.load.records import Log, failed, outcomes
+from serve.load.team import Team
 
 LIMIT_S = 90
-
-
-class Work:
-    """Images to annotate."""
-
-    pictures: ClassVar = {f"{k}.png": (160, 120) for k in range(12)}
+PICTURES = {f"{k}.png": (160, 120) for k in range(12)}
 
 
 @pytest.fixture
@@ -36,7 +31,7 @@ def url(serve_url: str, tmp_path: Path, skeleton: Skeleton) -> Iterator[str]:
     """A service that grows from one replica to three."""
     torch.manual_seed(0)
     save_model(tmp_path / "v1", ClickPose(tiny(len(skeleton))), skeleton, metrics={}, card="")
-    for k, (name, size_wh) in enumerate(Work.pictures.items()):
+    for k, (name, size_wh) in enumerate(PICTURES.items()):
         Image.new("RGB", size_wh, (20 * k, 100, 100)).save(tmp_path / name)
     settings = {"num_cpus": 0.5, "poll_s": 0.3, "max_replicas": 3, "scale_up_after_s": 1.0, "scale_down_after_s": 4.0}
     args = AppArgs(model=str(tmp_path / "v1"), image_roots=(str(tmp_path),), allow_anonymous=True, **settings)
@@ -47,16 +42,16 @@ def url(serve_url: str, tmp_path: Path, skeleton: Skeleton) -> Iterator[str]:
 
 @pytest.mark.cluster
 def test_replicas_are_added_and_removed_without_a_failed_request_or_a_lost_click(url: str, skeleton: Skeleton) -> None:
-    record, encoded = LoadRecord(), list[int]()
+    log, encoded = Log(), list[int]()
 
     async def replicas(http: httpx.AsyncClient) -> list[dict[str, Any]]:
         return list((await http.get("/v1/status")).json()["replicas"])
 
     async def annotate() -> None:
         async with httpx.AsyncClient(base_url=url, timeout=60) as http, asyncio.timeout(LIMIT_S):
-            test = LoadTest(cast(Any, Work()), skeleton, Plan(), print, http, record)
-            async with test.working(test.team(1, every_s=0.3)):
-                async with test.working(test.team(12, first=1, every_s=0.0)):
+            team = Team(PICTURES, http, skeleton, log)
+            async with team.working(1, every_s=0.3):
+                async with team.working(12, every_s=0.0, first=1):
                     while len(await replicas(http)) < 3:
                         await asyncio.sleep(0.5)
                     await asyncio.sleep(2)
@@ -65,9 +60,9 @@ def test_replicas_are_added_and_removed_without_a_failed_request_or_a_lost_click
                     await asyncio.sleep(0.5)
 
     asyncio.run(annotate())
-    assert not failed(record.log.requests), outcomes(record.log.requests)
-    assert not record.log.lost and record.log.placed > 100
-    assert sum(encoded) == len(Work.pictures), "images moved to the replicas that were added"
+    assert not failed(log.requests), outcomes(log.requests)
+    assert not log.lost and log.placed > 100
+    assert sum(encoded) == len(PICTURES), "images moved to the replicas that were added"
 
 
 def test_a_range_of_replicas_is_read(tmp_path: Path) -> None:

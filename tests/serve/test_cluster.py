@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import httpx
 import numpy as np
@@ -29,8 +29,8 @@ from clickpose.synthetic import DrawnPeople
 from integrations.label_studio.simulated_editor import SimulatedEditor
 from serve.app import AppArgs, build_app
 from serve.load.flood import flood
-from serve.load.phases import LoadRecord, LoadTest, Plan
 from serve.load.records import Log, failed, outcomes
+from serve.load.team import Team
 
 SECRET = "open sesame"
 NAMES = ("0.png", "1.png")
@@ -156,30 +156,25 @@ def test_killing_a_replica_during_an_annotation_loses_no_placed_keypoint(
     wait_for(lambda: len(replicas(client)) == 2 and pid not in {replica["pid"] for replica in replicas(client)})
 
 
-class Work:
-    """Two images to annotate; the test itself kills processes."""
-
-    pictures: ClassVar = dict.fromkeys(NAMES, (160, 120))
-
-
 @pytest.mark.cluster
 def test_killing_ingresses_and_a_replica_fails_no_request_and_loses_no_click(
     client: httpx.Client, skeleton: Skeleton
 ) -> None:
-    record = LoadRecord()
+    log = Log()
 
     async def annotate() -> None:
-        async with httpx.AsyncClient(base_url=client.base_url, auth=("clickpose", SECRET), timeout=60) as http:
-            test = LoadTest(cast(Any, Work()), skeleton, Plan(), print, http, record)
-            async with test.working(test.team(6, every_s=0.2)):
-                for kill in (kill_ingress, kill_replica, kill_ingress):
-                    await asyncio.sleep(2)
-                    await asyncio.to_thread(kill, client)
+        async with (
+            httpx.AsyncClient(base_url=client.base_url, auth=("clickpose", SECRET), timeout=60) as http,
+            Team(dict.fromkeys(NAMES, (160, 120)), http, skeleton, log).working(6, every_s=0.2),
+        ):
+            for kill in (kill_ingress, kill_replica, kill_ingress):
                 await asyncio.sleep(2)
+                await asyncio.to_thread(kill, client)
+            await asyncio.sleep(2)
 
     asyncio.run(annotate())
-    assert not failed(record.log.requests), outcomes(record.log.requests)
-    assert not record.log.lost and record.log.placed > 50
+    assert not failed(log.requests), outcomes(log.requests)
+    assert not log.lost and log.placed > 50
 
 
 @pytest.mark.cluster
