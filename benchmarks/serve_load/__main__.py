@@ -28,14 +28,7 @@ SESSIONS = 100  # so few that the limit is reached early: only then can memory s
 
 def main() -> None:
     arguments = _arguments()
-    plan = Plan(
-        arguments.annotators,
-        arguments.think_seconds,
-        arguments.seconds,
-        arguments.fault_seconds,
-        arguments.flood_seconds,
-        arguments.endurance_clicks,
-    )
+    plan = Plan(arguments.annotators, arguments.think_seconds, arguments.seconds, *_rest(arguments))
     before = machine()
     with tempfile.TemporaryDirectory(prefix="serve-load-") as scratch, _progress() as tell:
         tell("pictures")
@@ -65,6 +58,13 @@ def main() -> None:
     if arguments.name:
         print(write_result(arguments.name, result))
         draw(story, RESULTS / f"{arguments.name}.png")
+
+
+def _rest(arguments: argparse.Namespace) -> tuple[float, float, int]:
+    """Return the sizes of the phases after the first one."""
+    if arguments.only_work:
+        return 0.0, 0.0, 0
+    return arguments.fault_seconds, arguments.flood_seconds, arguments.endurance_clicks
 
 
 def time_model(folder: Path, files: list[Path]) -> dict[str, float]:
@@ -122,6 +122,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--annotators", type=int, default=Plan.annotators)
     parser.add_argument("--think-seconds", type=float, default=Plan.every_s, help="between two clicks, on average")
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="of undisturbed work")
+    parser.add_argument("--only-work", action="store_true", help="leave out faults, flood and endurance")
     parser.add_argument("--fault-seconds", type=float, default=Plan.fault_seconds, help="of work with faults")
     parser.add_argument("--flood-seconds", type=float, default=Plan.flood_seconds)
     parser.add_argument("--endurance-clicks", type=int, default=Plan.endurance_clicks)
