@@ -153,7 +153,7 @@ ROWS = (
         "<= 0.6",
     ),
     Row(
-        "twenty annotators; a replica, an ingress and the controller killed, two new models: failed requests",
+        "twenty annotators, two replicas, one killed, the controller killed, two new models: failed requests",
         "serve_load",
         lambda r: r["failed_requests"],
         "<= 0 requests",
@@ -228,9 +228,11 @@ def parts() -> list[str]:
 
 def click() -> list[str]:
     """Where a click's time goes under load."""
-    result = read("click_time") or {}
+    result = read("click_time")
+    if result is None:
+        return [f"Not measured here yet: `{COMMANDS['click_time']}`"]
     lines = ["| part | median, ms | 95th percentile, ms |", "|---|---|---|"]
-    for part, ms in result.get("where_a_click_spends_ms", {}).items():
+    for part, ms in result["where_a_click_spends_ms"].items():
         lines.append(f"| {part} | {ms['p50']} | {ms['p95']} |")
     return lines
 
