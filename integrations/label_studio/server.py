@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -41,6 +41,7 @@ class LabelStudioServer:
         port: None picks a free one.
         start_limit_s: how long the server may take to answer.
         program: Label Studio's; None is the one that is installed beside this Python.
+        settings: further environment variables, such as those of another database.
 
     Attributes:
         url: of the server, without a slash at the end.
@@ -57,6 +58,7 @@ class LabelStudioServer:
         port: int | None = None,
         start_limit_s: float = START_LIMIT_S,
         program: str | Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(folder).resolve()
         self.files = Path(files).resolve() if files else self.folder / "files"
@@ -67,6 +69,7 @@ class LabelStudioServer:
         self.username = "annotator@example.com"
         self.token = self._kept_secret("token", lambda: secrets.token_hex(20))
         self.password = self._kept_secret("password", lambda: secrets.token_urlsafe(12))
+        self.settings = dict(settings or {})
         self.log_path = self.folder / "label-studio.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -156,6 +159,7 @@ class LabelStudioServer:
             "FRONTEND_SENTRY_DSN": "",
             "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
             "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(self.files),
+            **self.settings,
         }
 
     def _wait_for_answer(self, process: subprocess.Popen[bytes] | None) -> None:
