@@ -122,7 +122,10 @@ def push(options: PushOptions) -> None:
     with connect(options.url) as client:
         project = find_project(client, options.title)
         pushed = push_pictures(client, project, pictures(client, project, options.serve_from), skeleton)
-    typer.echo(f"{pushed.tasks} new tasks, {pushed.predictions} new predictions, {pushed.unchanged} as they were")
+    typer.echo(
+        f"{pushed.tasks} new tasks, {pushed.predictions} new predictions, {pushed.replaced} replaced,"
+        f" {pushed.unchanged} as they were"
+    )
     write_json(options.json, asdict(pushed))
 
 

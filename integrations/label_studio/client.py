@@ -168,6 +168,10 @@ class LabelStudio:
             created += int(self._connection.post(f"/api/projects/{project}/import/predictions", chunk)["created"])
         return created
 
+    def replace_prediction(self, prediction: int, new: Mapping[str, Any]) -> None:
+        """Replace a prediction by another one of the same ``task``, which it names; annotations stay as they are."""
+        self._connection.request("PATCH", f"/api/predictions/{prediction}/", json=dict(new))
+
     def score_prediction(self, prediction: int, score: float) -> None:
         """Change the score of a prediction; with uncertainty sampling the task with the lowest comes first."""
         self._connection.request("PATCH", f"/api/predictions/{prediction}/", json={"score": score})

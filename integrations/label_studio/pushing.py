@@ -1,4 +1,7 @@
-"""Push pre-labelled images to a project; repeated, it creates each task once, and one prediction per model."""
+"""Push pre-labelled images to a project; repeated, it creates each task once, and one prediction per model.
+
+A prediction of the same model with other poses shows that the image was replaced under its name: it is replaced, too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from clickpose.annotations import Pose
 from clickpose.errors import LabelStudioError
@@ -40,15 +43,16 @@ class PredictedPicture:
 
 @dataclass(frozen=True)
 class Pushed:
-    """The number of new tasks, of new predictions, and of tasks that already had one."""
+    """The number of new tasks, of new and of replaced predictions, and of tasks that already had theirs."""
 
     tasks: int
     predictions: int
+    replaced: int
     unchanged: int
 
 
 def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture], skeleton: Skeleton) -> Pushed:
-    """Create a task for every image without one, add missing predictions, and show them.
+    """Create a task for every image without one, add missing predictions, replace outdated ones, and show them.
 
     Args:
         client: of the server.
@@ -61,7 +65,7 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
     """
     image_key = client.image_key(project)
     known, remaining = _KnownTasks(client, project, image_key), iter(pictures)
-    tasks = predictions = unchanged = 0
+    tasks = predictions = replaced = unchanged = 0
     while chunk := list(islice(remaining, IMPORT_SIZE)):
         new: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
@@ -70,20 +74,19 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
             task = known.find(picture)
             if task is None:
                 new.append(_make_task(picture, prediction, image_key))
-            elif picture.model_version not in known.outlines[task]:
+            elif (shown := known.predictions[task].get(picture.model_version)) is None:
                 again.append({**prediction, "task": task})
-            elif _differ(known.outlines[task][picture.model_version], _outline(prediction)):
-                logger.warning(
-                    "task %d shows other poses of %s: was it replaced? Delete the task, and push again",
-                    task,
-                    picture.name,
-                )
+            elif _differ(shown.outline, _outline(prediction)):
+                client.replace_prediction(shown.id, {**prediction, "task": task})
+                known.warn_if_annotated(task, picture.name)
+                replaced += 1
+            else:
+                unchanged += 1
         client.import_tasks(project, new)
         client.add_predictions(project, again)
         tasks, predictions = tasks + len(new), predictions + len(again)
-        unchanged += len(chunk) - len(new) - len(again)
         client.show_predictions_of(project, chunk[-1].model_version)
-    return Pushed(tasks, predictions, unchanged)
+    return Pushed(tasks, predictions, replaced, unchanged)
 
 
 def _make_task(picture: PredictedPicture, prediction: Mapping[str, Any], image_key: str) -> dict[str, Any]:
@@ -114,13 +117,19 @@ def _differ(one: Outline, other: Outline) -> bool:
     return one[0] != other[0] or max(abs(one[1] - other[1]), abs(one[2] - other[2])) > MAX_DIFFERENCE_PCT
 
 
+class _Shown(NamedTuple):
+    id: int
+    outline: Outline
+
+
 class _KnownTasks:
     """The tasks of a project by the name of their image; those that were not pushed from here, by its address."""
 
     def __init__(self, client: LabelStudio, project: int, image_key: str) -> None:
         self.by_name: dict[str, tuple[int, str]] = {}
         self.by_address: dict[str, int] = {}
-        self.outlines: dict[int, dict[str, Outline]] = {}
+        self.predictions: dict[int, dict[str, _Shown]] = {}
+        self.annotated = set[int]()
         for task in client.tasks(project):
             number, data = int(task["id"]), task.get("data") or {}
             address = name_in_url(str(data.get(image_key)))
@@ -128,7 +137,11 @@ class _KnownTasks:
                 self.by_name.setdefault(str(data["file_name"]), (number, address))
             else:
                 self.by_address.setdefault(address, number)
-            self.outlines[number] = {str(one.get("model_version")): _outline(one) for one in task["predictions"]}
+            self.predictions[number] = {
+                str(one.get("model_version")): _Shown(int(one["id"]), _outline(one)) for one in task["predictions"]
+            }
+            if task.get("annotations"):
+                self.annotated.add(number)
 
     def find(self, picture: PredictedPicture) -> int | None:
         """Return the task of an image, or None if there is none yet.
@@ -146,3 +159,8 @@ class _KnownTasks:
             )
         self.by_name[picture.name] = (number or 0, address)
         return number or self.by_address.get(address)
+
+    def warn_if_annotated(self, task: int, name: str) -> None:
+        """Log that a task was annotated before its image was replaced."""
+        if task in self.annotated:
+            logger.warning("task %d was annotated before its image %s was replaced: check the annotation", task, name)

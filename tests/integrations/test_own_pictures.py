@@ -215,16 +215,25 @@ def test_another_picture_of_a_known_name_is_refused(command: Any, photos: Path, 
         command("push", prelabel(photos / "cam2", tmp_path / "two"))
 
 
-def test_a_picture_that_was_replaced_since_its_task_was_made_is_named(
-    command: Any, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_an_image_replaced_under_its_name_gets_its_new_prediction(
+    client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     command("init", pictures=photos)
     command("push", prelabel(photos, tmp_path / "one"))
-    command("push", prelabel(photos, tmp_path / "one"))
-    assert "shows other poses" not in caplog.text
-    Image.new("RGB", (80, 48)).save(photos / "q?.jpg")
-    command("push", prelabel(photos, tmp_path / "two"))
-    assert caplog.text.count("shows other poses") == caplog.text.count("shows other poses of q?.jpg") == 1
+    before = tasks_of(client, title)
+    client.submit_annotation(before["q?.jpg"]["id"], [])
+    for name in ("q?.jpg", NAMES[0]):
+        Image.new("RGB", (80, 48)).save(photos / name)
+    command("push", prelabel(photos, tmp_path / "two"), json=tmp_path / "pushed.json")
+    pushed = json.loads((tmp_path / "pushed.json").read_text())
+    assert pushed == {"tasks": 0, "predictions": 0, "replaced": 2, "unchanged": len(NAMES) - 2}
+    for name, task in tasks_of(client, title).items():
+        (prediction,), (old,) = task["predictions"], before[name]["predictions"]
+        is_replaced = name in ("q?.jpg", NAMES[0])
+        assert boxes_of(prediction) == (80 - 63 if is_replaced else NAMES.index(name) + 1)
+        assert (prediction["result"] != old["result"]) == is_replaced
+    assert caplog.text.count("was annotated before its image") == 1
+    assert "before its image q?.jpg was replaced" in caplog.text
 
 
 @pytest.mark.parametrize("refused", ["pictures", "backend"])
