@@ -113,7 +113,7 @@ class Demo:
             total.add(cost)
             if submit:
                 self.story.corrected[name] = corrected
-            self.tell(f"  {name}: {cost.persons} persons, {cost.clicks} clicks")
+            self.tell(f"  {name}: persons {cost.persons}, clicks {cost.clicks}")
         return total
 
     @contextmanager
