@@ -74,6 +74,7 @@ class AppArgs(BaseModel):
         poll_s: seconds between two checks for a newly promoted model.
         cache_mib: memory for encoded images in each replica, on its device.
         half_cache: keep encoded images in half precision: half the memory, and keypoints move by hundredths of a pixel.
+            Models in the person's frame always do.
         upload_mib: memory for uploaded images, in the ingress and in each replica.
         sessions: number of annotators' sessions that each replica keeps.
         log_requests: write one line per request to the ingress's stderr, which Ray keeps in its log folder.

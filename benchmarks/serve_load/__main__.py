@@ -47,12 +47,10 @@ def main() -> None:
         ) as stand:
             story = asyncio.run(play(stand, Skeleton.load(str(arguments.model / "skeleton.json")), plan, tell))
             encoded = read_encoded(stand)
-            image_bytes = stand.replicas()[0]["image_bytes"]
     result = summarise(story, plan, model_ms, encoded) | {
         "load_before": before["load_before"],
         "replicas": arguments.replicas,
         "ingresses": arguments.ingresses,
-        "image_bytes": image_bytes,
     }
     Console().print(make_table(result))
     if arguments.name:

@@ -48,7 +48,9 @@ class ServeOptions:
     cache_gb: Annotated[
         float | None, typer.Option(help="Memory for encoded images in each replica; 2.1 by default.", min=0.1)
     ] = None
-    half_cache: Annotated[bool, typer.Option(help="Keep encoded images in half precision: twice as many fit.")] = False
+    half_cache: Annotated[
+        bool, typer.Option(help="Keep encoded images in half precision: twice as many fit. The demo model always does.")
+    ] = False
     allow_anonymous: Annotated[bool, typer.Option(help="Disable authentication.")] = False
     open_to_anybody: Annotated[bool, typer.Option("--open-to-anybody", hidden=True)] = False
 
