@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ray
+
 from integrations.label_studio.service import PoseAnswer
 from serve.monitoring.timing import Parts
 
@@ -21,12 +23,14 @@ class Reply:
         answer: the answer for the caller.
         found_encoded: whether the image was encoded already.
         number: number of an edit's answer within its session.
+        machine: the replica's.
         parts_ms: where the time went in the replica.
     """
 
     answer: PoseAnswer
     found_encoded: bool
     number: int = 0
+    machine: str = ""
     parts_ms: Parts = field(default_factory=dict)
 
 
@@ -68,6 +72,11 @@ class ReplicaStatus:
 def name_of_process() -> str:
     """Return a name that is unique among running replicas."""
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def name_of_machine() -> str:
+    """Return Ray's name of this machine: several of its machines may be simulated on one."""
+    return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else socket.gethostname()
 
 
 def resident_bytes() -> int:

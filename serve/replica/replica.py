@@ -19,7 +19,7 @@ from serve.models.low_priority import low_priority_thread
 from serve.models.smoke_test import LoadModel, ServedModel
 from serve.models.source import ModelSource
 from serve.models.watch import ModelWatch
-from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_process, resident_bytes
+from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_machine, name_of_process, resident_bytes
 from serve.monitoring.timing import Stopwatch, add_parts, collected, timed
 from serve.replica.edits import apply_edit
 from serve.replica.encode_queue import EncodeQueue
@@ -63,6 +63,7 @@ class PoseReplica:
         self.sessions = Sessions(args.sessions)
         self.holdings = Holdings(self.sessions)
         self._locks = SessionLocks()
+        self.machine = name_of_machine()
         self._queue = 0
         encoding = low_priority_thread("encode")
         self._encode_queue = EncodeQueue(partial(self._run_in, encoding), args.images_together())
@@ -76,7 +77,7 @@ class PoseReplica:
                 reply = await step(self)
         except ClickPoseError as error:
             return error
-        return replace(reply, parts_ms=parts_ms)
+        return replace(reply, parts_ms=parts_ms, machine=self.machine)
 
     async def detect(self, image_url: str) -> Reply:
         """Detect every person in an image."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 logger = logging.getLogger(__name__)
@@ -33,18 +34,19 @@ class Peers(Generic[Kept]):
         """Whether this is the only ingress."""
         return self._handle is None
 
-    async def ask(self, question: Callable[[Kept], Answer]) -> list[Answer]:
+    async def ask(self, question: Callable[[Kept], Answer], timeout_s: float = TIMEOUT_S) -> list[Answer]:
         """Return this ingress's answer, and those of the others; a question must be safe to repeat.
 
-        Ingresses that crash meanwhile do not answer. If one hangs, only this one's answer is returned.
+        Ingresses that crash meanwhile do not answer. If one hangs, or Serve knows of none, only this one's answer is
+        returned.
         """
         ours = question(self.kept)
         if self._handle is None:
             return [ours]
         try:
             calls = self._handle.broadcast("answer_peer", question)
-            answers = await calls.results_async(timeout_s=TIMEOUT_S, return_exceptions=True)
-        except TimeoutError:
-            logger.warning("the other ingresses did not answer within %g s", TIMEOUT_S)
+            answers = await calls.results_async(timeout_s=timeout_s, return_exceptions=True)
+        except (TimeoutError, DeploymentUnavailableError):
+            logger.warning("the other ingresses could not be reached within %g s", timeout_s)
             answers = []
         return [ours, *(answer for answer in answers if not isinstance(answer, BaseException))]

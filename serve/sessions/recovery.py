@@ -4,8 +4,8 @@ A replica keeps its sessions in memory, and drafts restore them only up to some 
 keeps the latest answers that passed through it. A replica that does not hold a session, because it is new or has taken
 over the image, requests the answers of all ingresses, which learn in this way that it holds the session from now on.
 
-An answer is kept by the replica and by the ingress that it passed through. If both run on a machine that dies, what no
-draft contains yet is lost.
+A machine may die with all its processes. So an ingress that runs on the replica's machine gives a copy of the answer to
+the other ingresses before it answers, if any of them runs on another machine.
 """
 
 from __future__ import annotations

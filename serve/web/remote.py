@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen
 from serve.images.uploads import Uploads, name_of
 from serve.monitoring.metrics import ServiceMetrics
-from serve.monitoring.replica_status import ReplicaStatus, name_of_process
+from serve.monitoring.replica_status import ReplicaStatus, Reply, name_of_machine, name_of_process
 from serve.replica.client import STATUS_TIMEOUT_S, Busy, ReplicaClient
 from serve.sessions.peers import Peers
 from serve.sessions.recovery import Backup, Backups, StatesMissing, merge
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_PAUSE_S = 0.5
 STARTING_PAUSE_S = 0.5  # until every replica has its model
+COPY_TIMEOUT_S = 0.2  # an annotator waits: an ingress that hangs may get its copy later
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,12 @@ class RemotePoseService:
         self.uploads = Uploads(limits.upload_bytes)
         self.open_images = OpenImages(self, limits.sessions)
         self.peers = Peers(self, ingresses)
+        self.machine = name_of_machine()
         self._replicas = ReplicaClient(replicas, self.read_upload, self.metrics, timeout_s)
         self._version = first_version
         self._timeout_s = timeout_s
         self._statuses: list[ReplicaStatus] = []
+        self._machines: set[str] = set()  # of all ingresses so far
 
     async def model_version(self) -> str:
         """Return the model version that all replicas last reported; while they change, the previous one."""
@@ -94,6 +97,7 @@ class RemotePoseService:
                 backups = await self.peers.ask(partial(_hand_over, screen=screen, holder=missing.replica))
                 reply = await self._replicas.edit(screen, edit, merge(backups, screen.session))
             self.backups.record(screen, reply.number, reply.answer.poses)
+            await self._copy_elsewhere(screen, reply)
             return reply.answer
 
     async def refine(self, image_url: str, poses: Sequence[Pose], clicks: Sequence[Click], hold: str) -> PoseAnswer:
@@ -153,13 +157,21 @@ class RemotePoseService:
             await asyncio.wait([task], timeout=STATUS_TIMEOUT_S)
 
     async def update_status(self) -> None:
-        """Ask every replica for its status."""
+        """Ask every replica for its status, and every ingress where it runs."""
         self._statuses = await self._replicas.statuses()
+        self._machines.update(await self.peers.ask(_machine))
         versions = {status.version for status in self._statuses}
         if len(versions) == 1 and None not in versions:
             self._version = cast(str, versions.pop())
         self.metrics.observe_replicas(self._statuses)
         self.metrics.observe_held(self.backups.num_held())
+
+    async def _copy_elsewhere(self, screen: Screen, reply: Reply) -> None:
+        """Give the other ingresses an answer that only this machine has, unless all of them run here."""
+        if reply.machine == self.machine and self._machines != {self.machine}:
+            names = replace(screen, saved=(), fresh=())
+            copy = partial(_record, screen=names, number=reply.number, poses=reply.answer.poses)
+            await self.peers.ask(copy, COPY_TIMEOUT_S)
 
     async def _watch(self, every_s: float, stopped: asyncio.Event) -> None:
         while not stopped.is_set():
@@ -168,6 +180,14 @@ class RemotePoseService:
             except Exception:  # Serve raises many kinds while replicas start and stop; the next attempt will do
                 logger.warning("the replicas could not be asked for their status", exc_info=True)
             await asyncio.sleep(every_s if (await self.status())["ready"] else min(every_s, STARTING_PAUSE_S))
+
+
+def _machine(service: RemotePoseService) -> str:
+    return service.machine
+
+
+def _record(service: RemotePoseService, screen: Screen, number: int, poses: Sequence[Pose]) -> None:
+    service.backups.record(screen, number, poses)
 
 
 def _hand_over(service: RemotePoseService, screen: Screen, holder: str) -> Backup:

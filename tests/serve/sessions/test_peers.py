@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import DeploymentUnavailableError
 
 from serve.sessions.peers import Peers
 
@@ -21,8 +23,9 @@ class Handle:
         return self
 
     async def results_async(self, *, timeout_s: float, return_exceptions: bool) -> list[Any]:
-        if any(isinstance(answer, TimeoutError) for answer in self.answers):
-            raise TimeoutError
+        for answer in self.answers:
+            if isinstance(answer, TimeoutError | DeploymentUnavailableError):
+                raise answer
         return self.answers
 
 
@@ -33,8 +36,9 @@ class Handle:
         (Handle("two", "three"), [3, 3, 5]),
         (Handle("two", RuntimeError("it crashed")), [3, 3]),
         (Handle("two", TimeoutError()), [3]),
+        (Handle(DeploymentUnavailableError(DeploymentID("ingress"))), [3]),
     ],
-    ids=["alone", "all", "one crashed", "one hangs"],
+    ids=["alone", "all", "one crashed", "one hangs", "none is up"],
 )
 def test_every_ingress_that_can_be_reached_answers(handle: Any, answers: list[int]) -> None:
     assert asyncio.run(Peers("one", handle).ask(len)) == answers

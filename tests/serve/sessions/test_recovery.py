@@ -1,4 +1,4 @@
-"""Clicks survive the crash of a replica or an ingress."""
+"""Clicks survive the crash of a replica, an ingress, or a machine."""
 
 from __future__ import annotations
 
@@ -14,36 +14,76 @@ from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import KeypointEdit, PersonEdit, PoseAnswer, Screen, SeenKeypoint
 from serve.app import image_source, model_source
-from serve.replica.replica import PoseReplica
-from serve.sessions.recovery import Backups, StatesMissing, merge
+from serve.monitoring.replica_status import ReplicaStatus
+from serve.replica.replica import PoseReplica, Step
+from serve.sessions.recovery import Backups
 from serve.settings import AppArgs
+from serve.web.remote import RemotePoseService
 
 PLACES = [(33.25, 44.5), (50.0, 60.0), (20.0, 80.5), (70.5, 15.0)]
 
 
+class Replicas:
+    """A handle of several replicas; the test decides which one is called."""
+
+    def __init__(self) -> None:
+        self.called: PoseReplica | None = None
+        self.num_calls = 0
+
+    def options(self, **_: str) -> Replicas:
+        return self
+
+    def remote(self, step: Step) -> asyncio.Task[Any]:
+        assert self.called is not None
+        self.num_calls += 1
+        return asyncio.create_task(self.called.answer(step))
+
+    def broadcast(self, method: str) -> Replicas:
+        return self
+
+    async def results_async(self, **_: Any) -> list[ReplicaStatus]:
+        return []
+
+
+class Ingresses:
+    """A handle of several ingresses."""
+
+    def __init__(self) -> None:
+        self.running: list[RemotePoseService] = []
+        self.num_questions = 0
+
+    def broadcast(self, method: str, question: Callable[[RemotePoseService], Any]) -> Ingresses:
+        self.num_questions += 1
+        self.answers = [question(service) for service in self.running]
+        return self
+
+    async def results_async(self, **_: Any) -> list[Any]:
+        return self.answers
+
+
 class Ingress:
-    """An ingress with several replicas; the test decides which one is called.
+    """An ingress, and the replicas of its service.
 
     Args:
         make: starts a replica.
-        complete: whether it is the only ingress; otherwise the test sets ``peers``.
+        skeleton: of its model.
+        ingresses: all of them; None for a single one.
+        machine: that it runs on.
     """
 
-    def __init__(self, make: Callable[[], PoseReplica], *, complete: bool = True) -> None:
-        self.make = make
-        self.backups = Backups(100, complete=complete)
-        self.peers = [self.backups]
-        self.retries = 0
+    def __init__(
+        self, make: Callable[..., PoseReplica], skeleton: Skeleton, ingresses: Any = None, machine: str = "here"
+    ) -> None:
+        self.make, self.skeleton = make, skeleton
+        self.replicas: Any = Replicas()
+        self.service = RemotePoseService(self.replicas, skeleton, first_version="v1", timeout_s=10, ingresses=ingresses)
+        self.service.machine = machine
+        if ingresses:
+            ingresses.running.append(self.service)
 
     async def edit(self, replica: PoseReplica, screen: Screen, edit: KeypointEdit | PersonEdit) -> PoseAnswer:
-        try:
-            reply = await replica.edit(screen, edit, self.backups.of(screen))
-        except StatesMissing as missing:
-            self.retries += 1
-            backups = [peer.hand_over(screen, missing.replica) for peer in self.peers]
-            reply = await replica.edit(screen, edit, merge(backups, screen.session))
-        self.backups.record(screen, reply.number, reply.answer.poses)
-        return reply.answer
+        self.replicas.called = replica
+        return await self.service.edit(screen, edit)
 
 
 @pytest.fixture
@@ -53,9 +93,14 @@ def tell(tmp_path: Path, image_file: Path, skeleton: Skeleton, load_fake: Any, w
     point_to(tmp_path, "v1")
     args = AppArgs(store=str(tmp_path), image_roots=(str(image_file.parent),), poll_s=0.02)
 
+    def make(machine: str = "here") -> PoseReplica:
+        replica = PoseReplica(args, skeleton, model_source(args), image_source(args), load_fake)
+        replica.machine = machine
+        return replica
+
     def run(story: Callable[[Ingress], Awaitable[None]]) -> None:
         async def main() -> None:
-            await story(Ingress(lambda: PoseReplica(args, skeleton, model_source(args), image_source(args), load_fake)))
+            await story(Ingress(make, skeleton))
 
         asyncio.run(main())
 
@@ -77,11 +122,11 @@ def test_a_replica_that_takes_over_restores_clicks_that_no_draft_contains(tell: 
         screen, first = Screen("ann", "one.png"), ingress.make()
         for k in range(3):
             await ingress.edit(first, screen, place(k))
-        assert ingress.retries == 0
+        assert ingress.replicas.num_calls == 3
         second = ingress.make()
         assert_placed(await ingress.edit(second, screen, place(3)), [0, 1, 2, 3])
         await ingress.edit(second, screen, place(2))
-        assert ingress.retries == 1
+        assert ingress.replicas.num_calls == 6  # one of them was repeated
 
     tell(story)
 
@@ -139,8 +184,8 @@ def test_any_ingress_continues_a_session_wherever_its_image_is(tell: Any, num_kn
 
     async def story(ingress: Ingress) -> None:
         screen, first, second = Screen("ann", "one.png"), ingress.make(), ingress.make()
-        ours, theirs = Ingress(ingress.make, complete=False), Ingress(ingress.make, complete=False)
-        ours.peers = theirs.peers = [ours.backups, theirs.backups]
+        both = Ingresses()
+        ours, theirs = (Ingress(ingress.make, ingress.skeleton, both) for _ in range(2))
         for k in range(num_known):
             await ours.edit(first, screen, place(k))
         for k in range(num_known, 3):
@@ -148,6 +193,37 @@ def test_any_ingress_continues_a_session_wherever_its_image_is(tell: Any, num_kn
         assert_placed(await ours.edit(first, screen, place(3)), [0, 1, 2, 3])
         await theirs.edit(first, screen, place(2))
         assert_placed(await ours.edit(ingress.make(), screen, place(1)), [0, 1, 2, 3])
+
+    tell(story)
+
+
+@pytest.mark.parametrize("replica_at", ["here", "there"])
+def test_a_machine_that_dies_with_an_ingress_and_a_replica_takes_no_click_with_it(tell: Any, replica_at: str) -> None:
+    async def story(ingress: Ingress) -> None:
+        screen, replica, both = Screen("ann", "one.png"), ingress.make(replica_at), Ingresses()
+        ours = Ingress(ingress.make, ingress.skeleton, both, "here")
+        theirs = Ingress(ingress.make, ingress.skeleton, both, "there")
+        for k in range(3):
+            await ours.edit(replica, screen, place(k))
+        both.running.remove(ours.service)  # the machine "here" dies
+        alive = replica if replica_at == "there" else ingress.make("there")
+        assert_placed(await theirs.edit(alive, screen, place(3)), [0, 1, 2, 3])
+
+    tell(story)
+
+
+@pytest.mark.parametrize(("replica_at", "ingresses_at"), [("here", ["here", "here"]), ("there", ["here", "there"])])
+def test_an_answer_is_copied_only_if_a_machine_could_take_it_along(
+    tell: Any, replica_at: str, ingresses_at: list[str]
+) -> None:
+    async def story(ingress: Ingress) -> None:
+        screen, replica, both = Screen("ann", "one.png"), ingress.make(replica_at), Ingresses()
+        ours, _ = (Ingress(ingress.make, ingress.skeleton, both, machine) for machine in ingresses_at)
+        await ours.service.update_status()
+        await ours.edit(replica, screen, place(0))  # the first one asks for earlier answers
+        asked = both.num_questions
+        await ours.edit(replica, screen, place(1))
+        assert both.num_questions == asked
 
     tell(story)
 
