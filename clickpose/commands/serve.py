@@ -110,7 +110,8 @@ def cache_line(replica: dict[str, Any], cache_mib: int) -> str:
     """Return how many encoded images fit into a replica's memory."""
     image_bytes = max(1, replica["image_bytes"])
     num_images = max(1, cache_mib * 2**20 // image_bytes)
-    return f"each replica keeps {num_images} encoded images of {image_bytes / 1e6:.1f} MB in memory (--cache-gb)"
+    size = f"{image_bytes / 1e6:.1f} MB: 640 x 480 with three persons"
+    return f"each replica keeps {num_images} encoded images of {size} in memory (--cache-gb)"
 
 
 def _check_folders(roots: tuple[str, ...]) -> None:

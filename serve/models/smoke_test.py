@@ -1,4 +1,4 @@
-"""Smoke test of a new model: every step of the method once, on a synthetic image."""
+"""Smoke test of a new model: every step of the method, on a synthetic image as large as a photo, with three persons."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 LoadModel: TypeAlias = "Callable[[Path, str], Predictor]"
 
-SIZE_WH = (160, 120)
-BOX_PX = (40.0, 10.0, 120.0, 110.0)
-CLICK_XY_PX = (80.0, 30.0)
+SIZE_WH = (640, 480)
+BOXES_PX = ((40.0, 40.0, 200.0, 440.0), (240.0, 40.0, 400.0, 440.0), (440.0, 40.0, 600.0, 440.0))
+CLICK_XY_PX = (520.0, 120.0)  # in the last box
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A predictor, its version, and the memory that one encoded image takes."""
+    """A predictor, its version, and the memory that an encoded photo with three persons takes."""
 
     predictor: Predictor
     version: str
@@ -34,7 +34,7 @@ class ServedModel:
 
 
 def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleton) -> ServedModel:
-    """Load a model, detect persons, add one and click on it.
+    """Load a model, detect persons, add three and click on the last.
 
     Raises:
         InvalidModel: the model has other keypoints than ``skeleton``, a step fails, coordinates are not finite, or a
@@ -44,7 +44,9 @@ def load_and_test(load: LoadModel, folder: Path, version: str, skeleton: Skeleto
         predictor = load(folder, version)
         _check_skeleton(predictor.skeleton, skeleton, version)
         encoded = predictor.encode(Image.linear_gradient("L").resize(SIZE_WH).convert("RGB"))
-        poses = predictor.add_person(encoded, predictor.detect(encoded), BOX_PX)
+        poses = predictor.detect(encoded)
+        for box_px in BOXES_PX:
+            poses = predictor.add_person(encoded, poses, box_px)
         poses = predictor.refine(encoded, poses, [Click(len(poses) - 1, 0, CLICK_XY_PX)])
     except InvalidModel:
         raise

@@ -53,7 +53,7 @@ class ModelWatch:
 
     @property
     def image_bytes(self) -> int:
-        """Memory that one encoded image takes; 0 while the first model loads."""
+        """Memory that an encoded photo with three persons takes; 0 while the first model loads."""
         return self._model.image_bytes if self._model else 0
 
     async def model(self, timeout_s: float) -> ServedModel:

@@ -42,7 +42,7 @@ class ReplicaStatus:
         version: version of the current model, None while the first one loads.
         refused: promoted version that cannot be served.
         problem: why the promoted version is not served; empty if it is.
-        image_bytes: memory that one encoded image takes; 0 while the first model loads.
+        image_bytes: memory that an encoded photo with three persons takes; 0 while the first model loads.
         cached_images: number of encoded images.
         cached_bytes: their memory.
         cache_hits: requests whose image was encoded already.

@@ -25,10 +25,14 @@ from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.serve import cache_line
 from clickpose.commands.serving import running_service, wait_until_ready
 from clickpose.errors import InvalidConfig
+from clickpose.images import read_image
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from serve.app import AppArgs, load_predictor
 from serve.models.smoke_test import load_and_test
+
+ROOT = Path(__file__).parents[2]
+DEMO, THREE_PERSONS = ROOT / "models" / "demo", ROOT / "examples" / "pictures" / "images" / "000000252219.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,14 @@ def test_a_port_that_is_in_use_is_named(model: Path) -> None:
 def test_the_number_of_images_that_fit_follows_from_their_size() -> None:
     assert cache_line({"image_bytes": 91_000_000}, 2048).startswith("each replica keeps 23 encoded images of 91.0 MB")
     assert cache_line({"image_bytes": 10**12}, 2048).startswith("each replica keeps 1 encoded images")
+
+
+def test_the_size_that_is_shown_is_that_of_a_photo_with_three_persons() -> None:
+    skeleton = Skeleton.load(str(DEMO / "skeleton.json"))
+    shown = load_and_test(partial(load_predictor, "cpu", False), DEMO, "v1", skeleton)
+    photo = shown.predictor.encode(read_image(THREE_PERSONS))
+    assert len(shown.predictor.detect(photo)) == 3
+    assert shown.image_bytes == pytest.approx(photo.num_bytes, rel=0.1)
 
 
 def test_half_precision_takes_half_the_memory(model: Path, skeleton: Skeleton) -> None:
