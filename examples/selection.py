@@ -45,7 +45,7 @@ from clickpose.training.cpu import tune_for_cpu
 from clickpose.training.loop import train_one_epoch
 from clickpose.training.person_frame.batches import CropBatches, KeptCrops
 from clickpose.training.person_frame.drawing import CropDrawer
-from clickpose.training.person_frame.epochs import default_cache, key_of
+from clickpose.training.person_frame.epochs import default_cache
 from clickpose.training.person_frame.settings import DrawConfig, LoopConfig
 from clickpose.training.state import build_state
 from examples.annotated_crops import SIZE_WH, Annotating, in_parts, poses_of
@@ -131,8 +131,7 @@ def draw(annotations: AnnotationSet, images: Path) -> KeptCrops:
     """Return a crop of every person, drawn once and kept."""
     device = torch.device("cpu")
     drawer = CropDrawer(make_finder(device), make_looker("thunder", device), DrawConfig())
-    folder = default_cache() / key_of(annotations, drawer)
-    return KeptCrops(list(drawer.draw(annotations, PictureFolder(str(images)), folder, 0)))
+    return KeptCrops(list(drawer.draw(annotations, PictureFolder(str(images)), default_cache(), 0)))
 
 
 def starting(pool: KeptCrops, seed: int, count: int) -> list[str]:

@@ -21,7 +21,7 @@ from clickpose.training.batches import load_batches
 from clickpose.training.config import TrainConfig, fine_tuning_for, person_frame_training, published
 from clickpose.training.loop import train_one_epoch
 from clickpose.training.person_frame.batches import CropBatches, KeptCrops, vary
-from clickpose.training.person_frame.drawing import CropDrawer, mirrored
+from clickpose.training.person_frame.drawing import IMAGES_PER_FILE, CropDrawer, mirrored
 from clickpose.training.person_frame.epochs import CropEpochs, CropSource
 from clickpose.training.person_frame.settings import DrawConfig, LoopConfig
 from clickpose.training.person_frame.step import CropTrainingStep
@@ -85,6 +85,30 @@ def test_every_person_is_drawn_once_and_never_again(drawer: CropDrawer, tmp_path
     assert drawer.looker.num_looks == 6  # type: ignore[attr-defined]
     list(drawer.draw(make_set(), open_image, tmp_path, 1))
     assert drawer.looker.num_looks == 12  # type: ignore[attr-defined]
+
+
+def test_a_data_set_that_grows_is_not_drawn_again(drawer: CropDrawer, tmp_path: Path) -> None:
+    list(drawer.draw(make_set(IMAGES_PER_FILE), open_image, tmp_path, 0))
+    before = drawer.looker.num_looks  # type: ignore[attr-defined]
+    grown = make_set(IMAGES_PER_FILE + 3)
+    by_name = replace(grown, images=tuple(reversed(grown.images)))  # as a data set of other file names is sorted
+    drawn = KeptCrops(list(drawer.draw(by_name, open_image, tmp_path, 0)))
+    assert drawer.looker.num_looks == before + 6 and len(drawn) == 2 * len(grown)  # type: ignore[attr-defined]
+
+
+def test_a_changed_annotation_is_drawn_again(drawer: CropDrawer, tmp_path: Path) -> None:
+    first = list(drawer.draw(make_set(), open_image, tmp_path, 0))
+    person = make_person(2)
+    moved = replace(person, keypoints_px=person.keypoints_px + 1)
+    images = make_set().images
+    changed = replace(make_set(), images=(replace(images[0], persons=(moved,)), *images[1:]))
+    assert list(drawer.draw(changed, open_image, tmp_path, 0)) != first
+
+
+def test_only_the_drawing_that_is_forgotten_is_deleted(drawer: CropDrawer, tmp_path: Path) -> None:
+    kept, forgotten = (list(drawer.draw(make_set(), open_image, tmp_path, drawing)) for drawing in (0, 2))
+    drawer.forget(make_set(), tmp_path, 2)
+    assert all(file.exists() for file in kept) and not any(file.exists() for file in forgotten)
 
 
 def test_an_image_that_cannot_be_used_is_left_out_by_name(

@@ -6,6 +6,7 @@ person differently: turned, shifted, scaled, mirrored, or in the finder's own bo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import random
@@ -32,7 +33,7 @@ from clickpose.training.targets import is_trained_on
 
 logger = logging.getLogger(__name__)
 
-IMAGES_PER_SHARD = 64
+IMAGES_PER_FILE = 16
 SAME_PERSON = 0.5  # IoU from which the finder's box shows an annotated person
 
 LoadImage = Callable[[AnnotatedImage], Image.Image]
@@ -57,6 +58,9 @@ class CropDrawer:
     def draw(self, annotations: AnnotationSet, load_image: LoadImage, folder: Path, drawing: int) -> Iterator[Path]:
         """Draw every person once, and yield the files written, or found already written, as they come.
 
+        Images are in the order of their ids: those annotated later come last, so that most files are found again when
+        a data set grows.
+
         Args:
             annotations: persons without a labelled keypoint are left out.
             load_image: opens an annotated image, upright, RGB.
@@ -66,18 +70,38 @@ class CropDrawer:
         Raises:
             ImageError: an image cannot be used, and ``skip_bad`` is not set.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
-        for start in range(0, len(images), IMAGES_PER_SHARD):
-            file = folder / f"{drawing:03d}-{start // IMAGES_PER_SHARD:05d}.safetensors"
+        for images, its_folder in self.parts(annotations, folder):
+            file = its_folder / f"{drawing:03d}.safetensors"
             if not file.exists():
-                part = list(self._usable(images[start : start + IMAGES_PER_SHARD], load_image))
+                part = list(self._usable(images, load_image))
                 if not part:
                     continue
                 crops = [self._draw_image(image, picture, annotations.skeleton, drawing) for image, picture in part]
                 names = [image.file_name for (image, _), crop in zip(part, crops, strict=True) for _ in crop["area"]]
+                its_folder.mkdir(parents=True, exist_ok=True)
                 _write(file, {name: torch.cat([crop[name] for crop in crops]) for name in crops[0]}, names)
             yield file
+
+    def forget(self, annotations: AnnotationSet, folder: Path, drawing: int) -> None:
+        """Delete the files of a drawing."""
+        for _, its_folder in self.parts(annotations, folder):
+            (its_folder / f"{drawing:03d}.safetensors").unlink(missing_ok=True)
+
+    def parts(self, annotations: AnnotationSet, folder: Path) -> Iterator[tuple[list[AnnotatedImage], Path]]:
+        """Yield the images of each file, and the folder of its drawings, named after all but the pixels."""
+        images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
+        images.sort(key=lambda image: image.id)
+        for start in range(0, len(images), IMAGES_PER_FILE):
+            part = images[start : start + IMAGES_PER_FILE]
+            yield part, folder / self._key_of(part, annotations.skeleton)
+
+    def _key_of(self, images: Sequence[AnnotatedImage], skeleton: Skeleton) -> str:
+        digest = hashlib.sha256(repr((self.config, self.looker.crop_px, skeleton.keypoints)).encode())
+        for image in images:
+            digest.update(repr((image.id, image.file_name, image.size_wh)).encode())
+            for person in image.persons:
+                digest.update(person.keypoints_px.tobytes() + person.visibility.tobytes() + person.box_px.tobytes())
+        return digest.hexdigest()[:16]
 
     def _usable(
         self, images: Sequence[AnnotatedImage], load_image: LoadImage

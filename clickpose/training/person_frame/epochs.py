@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -63,25 +62,13 @@ class CropEpochs:
         return CropBatches(crops, self.config.batch_size, count, seed, torch.cat(weights))
 
     def _files(self, annotations: AnnotationSet, drawing: int) -> list[Path]:
-        folder = self.cache / key_of(annotations, self.drawer)
         files = []
-        for file in self.drawer.draw(annotations, self.load_image, folder, drawing):
+        for file in self.drawer.draw(annotations, self.load_image, self.cache, drawing):
             files.append(file)
             logger.info("drawing %d: %d files of crops", drawing, len(files))
         for old in range(REUSED_DRAWINGS, drawing - 1):
-            for file in folder.glob(f"{old:03d}-*.safetensors"):
-                file.unlink()
+            self.drawer.forget(annotations, self.cache, old)
         return files
-
-
-def key_of(annotations: AnnotationSet, drawer: CropDrawer) -> str:
-    """Name kept crops after all that they depend on but the pixels."""
-    digest = hashlib.sha256(repr((drawer.config, drawer.looker.crop_px, annotations.skeleton.keypoints)).encode())
-    for image in annotations.images:
-        digest.update(repr((image.id, image.file_name, image.size_wh)).encode())
-        for person in image.persons:
-            digest.update(person.keypoints_px.tobytes() + person.visibility.tobytes() + person.box_px.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def default_cache() -> Path:
