@@ -23,6 +23,7 @@ from clickpose.annotations import Pose
 from integrations.label_studio.service import Screen, SeenKeypoint, is_gap
 
 TOLERANCE_PX = 0.5  # larger than the rounding of percent, smaller than any drag
+NO_DISAGREEMENT = (0, 0, 0)
 
 State: TypeAlias = tuple[Pose, ...]
 History: TypeAlias = list[State]  # in the order in which they were last on the screen
@@ -98,15 +99,21 @@ class Sessions:
         if (history := self._histories.get(screen.session)) is not None:
             return history
         earlier = self._histories.get(screen.earlier_session, [])
-        agrees = any(_disagreements(state, screen.fresh) == (0, 0, 0) for state in earlier)
+        agrees = any(_disagreements(state, screen.fresh) == NO_DISAGREEMENT for state in earlier)
         return earlier if agrees and screen.fresh else []
 
 
 def _closest(history: History, screen: Screen) -> State | None:
     """Return the state that disagrees least with the screen, newest first; the saved poses come last."""
     saved = [tuple(screen.saved)] if screen.saved else []
-    candidates = [*reversed(history), *saved]
-    return min(candidates, key=lambda state: _disagreements(state, screen.fresh), default=None)
+    closest, fewest = None, None
+    for state in [*reversed(history), *saved]:
+        count = _disagreements(state, screen.fresh)
+        if fewest is None or count < fewest:
+            closest, fewest = state, count
+        if count == NO_DISAGREEMENT:
+            break
+    return closest
 
 
 def _disagreements(state: State, fresh: Sequence[SeenKeypoint]) -> tuple[int, int, int]:
@@ -165,9 +172,11 @@ def _with_saved_work(state: State, history: History, saved: Sequence[Pose]) -> S
 
 
 def _was_held(pose: Pose, sent: Sequence[Pose]) -> NDArray[np.bool_]:
-    """Return ``(K,)``: whether any sent state had the keypoint held, at this place, with this visibility."""
+    """Return ``(K,)``, for the held keypoints: whether any sent state had it held, at this place, this visible."""
     was_held = np.zeros(len(pose.held), np.bool_)
-    for known in sent:
+    for known in reversed(sent):
+        if was_held[pose.held].all():
+            break
         moved_px = np.abs(known.keypoints_px - pose.keypoints_px).max(-1)
         was_held |= known.held & (known.visibility == pose.visibility) & (moved_px <= TOLERANCE_PX)
     return was_held
