@@ -43,8 +43,13 @@ class _StrictRequest(Request):
 
 def _is_finite(value: Any) -> bool:
     """Tell whether all numbers are finite; a large exponent is read as infinity."""
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+    unread = [value]
+    while unread:
+        one = unread.pop()
+        if isinstance(one, dict):
+            unread.extend(one.values())
+        elif isinstance(one, list):
+            unread.extend(one)
+        elif isinstance(one, float) and not math.isfinite(one):
+            return False
+    return True

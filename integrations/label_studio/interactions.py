@@ -77,14 +77,16 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
         raise InvalidAnnotation("no region of the context looks like an edit")
     saved = context.result if trigger.kind == "scripted" else saved_result(task, context.result)
     others = _others(context, trigger)
-    people = read_people(overlay(saved, others), skeleton)
+    current = overlay(saved, others)
+    people = read_people(current, skeleton)
+    saved_people = people if current == saved else read_people(saved, skeleton)
     shown = {str(item["id"]) for item in others}
     present = frozenset(n for n, person in people.persons.items() if person.ids() & shown)
     session, earlier_session = session_names(request)
     screen = Screen(
         session=session,
         image_url=image_url_of(task, image_key, request.label_config),
-        saved=read_people(saved, skeleton).poses(skeleton),
+        saved=saved_people.poses(skeleton),
         fresh=people.seen(shown - {trigger.id}),
         earlier_session=earlier_session,
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from clickpose.annotations import ABSENT, VISIBLE, Floats, Pose
@@ -45,6 +46,7 @@ class RegionIds:
         return self.drawn.get((person, keypoint), ours)
 
 
+@lru_cache(4096)  # a request names every region several times
 def parse_id(region_id: str) -> tuple[int, str | None] | None:
     """Return the person and, for a point, the keypoint of one of our ids; None for any other id."""
     match = OUR_ID.fullmatch(region_id)

@@ -38,8 +38,8 @@ class RegionValue(BaseModel):
     width: Number = 0.0
     height: Number = 0.0
     rotation: Number | None = None
-    keypointlabels: list[str] = []
-    rectanglelabels: list[str] = []
+    keypointlabels: tuple[str, ...] = ()
+    rectanglelabels: tuple[str, ...] = ()
 
 
 class RegionMeta(BaseModel):
