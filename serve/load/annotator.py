@@ -7,6 +7,7 @@ placed them. She clicks (the request contains the points of the same name) or dr
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -22,6 +23,7 @@ from serve.monitoring.timing import HEADER, read_header
 DRAFT_EVERY_S = 5.0  # Label Studio's front end does not save more often
 ATTEMPTS = 6
 RETRY_AFTER_S = 1.0
+JSON = {"Content-Type": "application/json"}
 SAME_PX = 0.05  # larger than the rounding from pixels to percent and back
 THINKING = (4, 1 / 4)  # shape and scale of a gamma distribution with mean 1
 RECLICKS = 0.1  # share of clicks that correct a keypoint placed before
@@ -123,29 +125,24 @@ class LoadAnnotator:
 
     async def _ask(self, kind: str, desk: _Desk, context: dict[str, Any] | None) -> dict[str, Any] | None:
         """Send what Label Studio sends; retry a little later if that fails."""
+        body = json.dumps(desk.body(context)).encode()
         for attempt in range(ATTEMPTS):
             with self.log.request(kind, retry=attempt > 0) as request:
-                found = await self._send(desk, context, request)
+                answer = await self._send(body, request)
+            found = _read(answer, request) if answer is not None else {}
             if request.outcome == "ok":
                 self.log.seen.add((desk.picture, found["model_version"]))
                 return found
             await asyncio.sleep(RETRY_AFTER_S)
         return None
 
-    async def _send(self, desk: _Desk, context: dict[str, Any] | None, request: Request) -> dict[str, Any]:
-        """Return an answer, and note its outcome; an answer without a model version means that the edit failed."""
+    async def _send(self, body: bytes, request: Request) -> httpx.Response | None:
+        """Return the answer, if there is one."""
         try:
-            answer = await self.client.post("/predict", json=desk.body(context))
+            return await self.client.post("/predict", content=body, headers=JSON)
         except httpx.HTTPError as error:
             request.outcome = type(error).__name__
-            return {}
-        if answer.status_code != 200:
-            request.outcome = str(answer.status_code)
-            return {}
-        (found,) = answer.json()["results"]
-        request.outcome = "ok" if found.get("model_version") else "swallowed"
-        request.parts_ms = read_header(answer.headers.get(HEADER, ""))
-        return dict(found)
+            return None
 
 
 class _Desk:
@@ -187,6 +184,17 @@ class _Desk:
         user = f"annotator-{self.user}@example.com"
         self.draft = {"id": self.task, "user": user, "updated_at": at, "result": list(self.editor.regions)}
         self.saving = False
+
+
+def _read(answer: httpx.Response, request: Request) -> dict[str, Any]:
+    """Return what was answered, and note the outcome; an answer without a model version means that the edit failed."""
+    if answer.status_code != 200:
+        request.outcome = str(answer.status_code)
+        return {}
+    (found,) = answer.json()["results"]
+    request.outcome = "ok" if found.get("model_version") else "swallowed"
+    request.parts_ms = read_header(answer.headers.get(HEADER, ""))
+    return dict(found)
 
 
 def _is_at(region: Region, xy_px: tuple[float, float]) -> bool:
