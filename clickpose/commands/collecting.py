@@ -72,11 +72,11 @@ def collect(
     Raises:
         LabelStudioError: there is no such project, or Label Studio does not answer.
     """
-    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.checkpoints.files import skeleton_of
     from integrations.label_studio.tasks import to_annotation_set
     from pipeline.round_plan import Collected
 
-    skeleton = load_model(model).skeleton
+    skeleton = skeleton_of(model)
     with connect(project.url) as client:
         export = read_project(ProjectReader(client, find_project(client, project.title), skeleton, policy), store)
         found, left_out = list(export.annotations), list(export.left_out)

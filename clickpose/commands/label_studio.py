@@ -60,11 +60,11 @@ def init(
 
     One image is loaded as an annotator would load it. If a step fails, no new project is left behind.
     """
-    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.checkpoints.files import skeleton_of
     from integrations.label_studio.projects import LocalImages, Service, set_up_project
     from pipeline.listing import find_pictures
 
-    skeleton, shown, service = load_model(model).skeleton, None, None
+    skeleton, shown, service = skeleton_of(model), None, None
     if pictures is not None:
         shown = LocalImages(str(pictures.absolute()), find_pictures(pictures.absolute())[0])
     if backend is not None:
@@ -107,11 +107,11 @@ def push(options: PushOptions) -> None:
 
     With --results, the first guesses are those of another model, and ours refines them.
     """
-    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.checkpoints.files import skeleton_of
     from clickpose.commands.pushing import ForeignResults, predicted_pictures
     from integrations.label_studio.pushing import push as push_pictures
 
-    skeleton = load_model(options.model).skeleton
+    skeleton = skeleton_of(options.model)
     if options.prelabels and not options.results:
         pictures = predicted_pictures(options.prelabels)
     elif options.results and options.data and not options.prelabels:

@@ -26,13 +26,13 @@ def predict_again(project: Project, store: Store, version: str, *, num_workers: 
     Raises:
         LabelStudioError: there is no such project, or Label Studio does not answer.
     """
-    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.checkpoints.files import skeleton_of
     from integrations.label_studio.tasks import make_prediction
     from pipeline.prelabel import PrelabelOptions, prelabel, read_prelabels
     from pipeline.registry import Registry
 
     model = Registry(store).fetch(version)
-    skeleton, out = load_model(model).skeleton, store.uri_of(f"prelabels/{version}-anew")
+    skeleton, out = skeleton_of(model), store.uri_of(f"prelabels/{version}-anew")
     with connect(project.url) as client:
         number = find_project(client, project.title)
         waiting = waiting_tasks(client, number, project.images, version)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clickpose.checkpoints.files import CONFIG, read_config
+from clickpose.checkpoints.files import CONFIG, read_config, skeleton_of
 from clickpose.commands.locations import readable_file, readable_folder, written
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
@@ -127,7 +127,6 @@ def start_model(options: TrainOptions) -> str:
     Raises:
         InvalidConfig: the run was started with another skeleton.
     """
-    from clickpose.checkpoints.model_folder import load_model
     from pipeline.store import Store
 
     if options.init is not None and options.skeleton is None:
@@ -135,7 +134,7 @@ def start_model(options: TrainOptions) -> str:
     store, skeleton = Store(options.run), wanted_skeleton(options)
     start = store.uri_of(START)
     if store.exists(f"{START}/{CONFIG}"):
-        if (found := load_model(readable_folder(start)).skeleton) != skeleton:
+        if (found := skeleton_of(readable_folder(start))) != skeleton:
             raise InvalidConfig(f"{options.run} was started with skeleton {found.name!r}: choose a new --run")
         return start
     with written(start) as folder:

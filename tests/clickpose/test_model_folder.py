@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from clickpose.checkpoints.files import ALL, NEEDED
+from clickpose.checkpoints.files import ALL, NEEDED, skeleton_of
 from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.errors import InvalidModel
 from clickpose.skeleton import Skeleton
@@ -53,6 +53,14 @@ def test_numbers_are_optional(folder: Path) -> None:
     (folder / "metrics.json").unlink()
     (folder / "card.md").unlink()
     assert load_model(folder).metrics == {}
+
+
+def test_the_skeleton_is_known_without_loading_the_model(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+    assert skeleton_of(folder) == SKELETON
+    (folder / "skeleton.json").unlink()
+    with pytest.raises(InvalidModel, match=r"is not a model folder: skeleton\.json cannot be read"):
+        skeleton_of(folder)
 
 
 @pytest.mark.parametrize("name", NEEDED)

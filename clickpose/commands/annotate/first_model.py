@@ -40,10 +40,10 @@ def serve_first_model(store: Store, model: Path, wanted: Skeleton | None) -> Ske
 def _add(registry: Registry, model: Path, wanted: Skeleton | None) -> str:
     if wanted is None:
         return registry.add(model)
-    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.checkpoints.files import skeleton_of
     from clickpose.commands.train import grow_model
 
-    if load_model(model).skeleton == wanted:
+    if skeleton_of(model) == wanted:
         return registry.add(model)
     with TemporaryDirectory() as folder:
         return registry.add(grow_model(Path(folder) / "grown", model, wanted))

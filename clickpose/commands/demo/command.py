@@ -38,7 +38,7 @@ def demo(options: DemoOptions) -> None:
 
     Everything is kept in the folder of the report until you delete it.
     """
-    from clickpose.checkpoints.model_folder import load_model
+    from clickpose.checkpoints.files import skeleton_of
     from clickpose.commands.annotate.desk import open_desk
     from clickpose.commands.annotate.log import messages_in
     from clickpose.commands.demo.pictures import copy_pictures, find_pictures
@@ -47,7 +47,7 @@ def demo(options: DemoOptions) -> None:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     console = Console()
-    skeleton = load_model(options.model).skeleton
+    skeleton = skeleton_of(options.model)
     shown = find_pictures(options.pictures, skeleton, options.limit)
     folder = options.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     photos = copy_pictures(shown.files, folder / "pictures")
