@@ -25,6 +25,8 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/clickpose demo $(ARGS)
 
+unexport PYTHONDONTWRITEBYTECODE  # else every test process compiles all tests again
+
 NONE_IS_FINE := || test $$? -eq 5  # ARGS may name tests of one kind only
 
 test: test-fast

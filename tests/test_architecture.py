@@ -30,25 +30,37 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree_of(path)))
+
+
+@cache
+def imports_of(path: Path) -> list[str]:
     """Every module a source imports, also inside functions; a name imported from a package may be a module, too."""
-    for node in ast.walk(tree_of(path)):
+    modules = set()
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"import of {node.module or '.'} is relative"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return sorted(modules)
 
 
 SOURCES = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-IMPORTS = {module: sorted(set(imports_of(path))) for module, path in SOURCES.items()}
+
+
+def imports() -> dict[str, list[str]]:
+    """What each module of the product imports."""
+    return {module: imports_of(path) for module, path in SOURCES.items()}
 
 
 def breaches(importers: tuple[str, ...], forbidden: tuple[str, ...], *, except_for: tuple[str, ...] = ()) -> list[str]:
     """``a imports b`` for every import of something forbidden."""
     return [
         f"{module} imports {imported}"
-        for module, imported_modules in IMPORTS.items()
+        for module, imported_modules in imports().items()
         if within(module, importers) and not within(module, COMPOSITION_ROOT)
         for imported in imported_modules
         if within(imported, forbidden) and not within(imported, except_for)
@@ -57,7 +69,7 @@ def breaches(importers: tuple[str, ...], forbidden: tuple[str, ...], *, except_f
 
 def test_every_package_is_looked_at() -> None:
     assert {module.split(".")[0] for module in SOURCES} == set(PACKAGES)
-    assert "clickpose.training.targets.Target" in IMPORTS["clickpose.training.losses"]
+    assert "clickpose.training.targets.Target" in imports()["clickpose.training.losses"]
 
 
 def test_the_method_knows_no_other_package_no_ray_and_no_web() -> None:
@@ -79,7 +91,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     """Also for type checking: two modules that cannot be understood one by one are one."""
     remaining = {
         module: {other for other in SOURCES for name in names if name in (other, f"{other}.{name.rpartition('.')[2]}")}
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
     }
     while leaves := [module for module, imported in remaining.items() if not imported & set(remaining) - {module}]:
         remaining = {module: imported for module, imported in remaining.items() if module not in leaves}
@@ -96,7 +108,7 @@ def test_no_package_imports_the_composition_root() -> None:
 
 
 def test_parity_knows_the_method_only_and_no_package_knows_parity() -> None:
-    sources = {path: list(imports_of(path)) for path in (ROOT / "parity").rglob("*.py")}
+    sources = {path: imports_of(path) for path in (ROOT / "parity").rglob("*.py")}
     strangers = ("integrations", "pipeline", "serve", "ray", "tests", "benchmarks", *COMPOSITION_ROOT)
     assert [str(path) for path, imported in sources.items() if any(within(one, strangers) for one in imported)] == []
     ours = ("clickpose", "torch", "torchvision")
@@ -109,7 +121,7 @@ def test_parity_knows_the_method_only_and_no_package_knows_parity() -> None:
 def test_no_model_is_unpickled() -> None:
     """Weights are safetensors; a torch pickle may be read with ``weights_only=True`` and not otherwise."""
     for module, path in SOURCES.items():
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
                 assert "weights_only=True" in ast.unparse(node), f"{module} line {node.lineno}"
 
@@ -127,7 +139,7 @@ def test_every_package_opens_with_a_map_of_its_modules() -> None:
 def test_functions_have_at_most_40_lines_and_six_parameters() -> None:
     large = []
     for module, path in SOURCES.items():
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
                 num_lines = (node.end_lineno or 0) - first.lineno + 1
@@ -212,7 +224,7 @@ def test_every_test_file_opens_with_a_sentence() -> None:
 
 def private_names() -> set[str]:
     """Functions, classes, attributes and constants of the product whose names begin with one underscore."""
-    nodes = [node for path in SOURCES.values() for node in ast.walk(tree_of(path))]
+    nodes = [node for path in SOURCES.values() for node in nodes_of(path)]
     defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     kept = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
@@ -221,7 +233,7 @@ def private_names() -> set[str]:
 
 def names_used(path: Path) -> Iterator[str]:
     """Every name that a source imports, reads off an object other than ``self``, or gives to ``setattr``."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.Attribute) and ast.unparse(node.value) != "self":

@@ -44,7 +44,7 @@ def test_linked_files_exist(name: str) -> None:
 
 
 def test_a_mistake_is_explained_in_one_line() -> None:
-    command = [sys.executable, "-m", "clickpose", "prelabel", "no-such-folder", "out", "--model", "no-such-model"]
+    command = [sys.executable, "-m", "clickpose", "models", "show", "v0001", "--store", "no-such-store"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("clickpose: ")
     assert "Traceback" not in done.stderr

@@ -25,6 +25,7 @@ from integrations.label_studio.tasks import make_prediction
 
 COCO17, CROWDPOSE14 = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
 DRAWN = DrawnPeople(COCO17, num_images=2, max_persons=2)
+WRISTS = ("--keypoints", "left_wrist,right_wrist")  # two clicks per person at most
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,14 @@ def run(folder: Path, *options: str) -> Result:
 
 
 def run_json(folder: Path, *options: str) -> dict[str, Any]:
+    return run_both(folder, *options)[0]
+
+
+def run_both(folder: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """What is written as JSON, and what is printed."""
     result = run(folder, "--json", str(folder / "out.json"), *options)
     assert result.exit_code == 0, result.output
-    return dict(json.loads((folder / "out.json").read_text()))
+    return json.loads((folder / "out.json").read_text()), result.output
 
 
 def test_the_numbers_are_those_of_evaluate_by_the_same_keys(folder: Path) -> None:
@@ -74,13 +80,16 @@ def test_the_numbers_are_those_of_evaluate_by_the_same_keys(folder: Path) -> Non
 
 
 def test_the_time_of_every_call_is_told(folder: Path) -> None:
-    seconds = run_json(folder)["seconds"]
+    written, printed = run_both(folder)
+    seconds = written["seconds"]
     assert {"encode", "detect", "hypotheses", "refine", "rest"} <= set(seconds) and min(seconds.values()) > 0
-    assert "Took" in run(folder).output and list(seconds)[-1] == "rest"
+    assert "Took" in printed and list(seconds)[-1] == "rest"
 
 
 def test_strategies_are_compared_and_settings_are_told(folder: Path) -> None:
-    written = run_json(folder, "--strategy", "worst", "--strategy", "random", "--loop", "at-once", "--hold", "none")
+    written = run_json(
+        folder, *WRISTS, "--strategy", "worst", "--strategy", "random", "--loop", "at-once", "--hold", "none"
+    )
     assert list(written["strategies"]) == written["settings"]["strategies"] == ["worst", "random"]
     assert (written["settings"]["loop"], written["settings"]["hold"]) == ("at-once", "none")
     assert written["strategies"]["worst"]["AP@C1"] == written["AP@C1"]
@@ -89,27 +98,26 @@ def test_strategies_are_compared_and_settings_are_told(folder: Path) -> None:
 
 def test_all_strategies_and_both_kinds_of_rounds_stand_side_by_side(folder: Path) -> None:
     names = [f"{strategy}, {loop}" for loop in ("progressive", "at-once") for strategy in STRATEGIES]
-    result = run(folder, "--strategy", "all", "--loop", "all", "--json", str(folder / "all.json"))
-    written = json.loads((folder / "all.json").read_text())
+    written, printed = run_both(folder, *WRISTS, "--strategy", "all", "--loop", "all")
     assert list(written["strategies"]) == names and written["settings"]["loop"] == "progressive, at-once"
-    assert "side by side" in result.output
-    alone = run_json(folder, "--strategy", "random", "--loop", "at-once")
+    assert "side by side" in printed
+    alone = run_json(folder, *WRISTS, "--strategy", "random", "--loop", "at-once")
     assert written["strategies"]["random, at-once"]["AP@C1"] == alone["AP@C1"]
 
 
 def test_disturbed_persons_are_scored_and_drawn(folder: Path, tmp_path: Path) -> None:
-    levels = run_json(folder, "--disturb", "--plots", str(tmp_path / "plots"))["disturbed"]
+    levels = run_json(folder, *WRISTS, "--disturb", "--plots", str(tmp_path / "plots"))["disturbed"]
     assert levels[0]["noise"] == 0 and levels[0]["given_ap"] > 0.99 > levels[-1]["given_ap"]
     assert Image.open(tmp_path / "plots" / "disturbed.png").width > 400
 
 
 def test_a_perfect_model_beside_ours_needs_no_clicks(folder: Path) -> None:
-    written = run_json(folder, "--results", str(folder / "oracle.json"))
+    written, printed = run_both(folder, "--results", str(folder / "oracle.json"))
     oracle = written["results"]["oracle"]
     assert oracle["AP"] == pytest.approx(1.0) and oracle["clicks@95"] == oracle["NoC@95"] == 0
     assert oracle["gain_by_loop@C1"] == 0
     assert written["clicks@95"] > 0
-    assert "oracle" in run(folder, "--results", str(folder / "oracle.json")).output
+    assert "oracle" in printed
 
 
 def test_results_of_other_categories_than_the_data_s_persons_do_not_count(folder: Path, tmp_path: Path) -> None:
@@ -189,7 +197,7 @@ def test_data_of_other_beings_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_only_the_keypoints_asked_for_are_scored_and_clicked(folder: Path) -> None:
-    everything, wrists = run_json(folder), run_json(folder, "--keypoints", "left_wrist,right_wrist")
+    everything, wrists = run_json(folder), run_json(folder, *WRISTS)
     assert wrists["manual_clicks@95"] < everything["manual_clicks@95"] / 2
     assert "data.json, keypoints 5-6" in run(folder, "--keypoints", "5-6").output
     error = run(folder, "--keypoints", "1-99").exception

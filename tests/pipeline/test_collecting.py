@@ -139,14 +139,15 @@ def test_everything_is_read_once_a_day_and_under_another_policy(collect, store) 
         assert studio.served == expected
 
 
-def test_files_of_many_passes_become_one(collect: Collect, store) -> None:
+def test_files_of_many_passes_become_one(collect: Collect, store, monkeypatch) -> None:
+    monkeypatch.setattr("pipeline.task_log.MAX_PARTS", 3)
     studio = SimulatedServer([people(seed) for seed in range(3)], SIZE_WH)
-    for number in range(30):
+    for number in range(8):
         collect(studio, store)
         studio.pass_time(10)
         studio.annotate(1, people(number))
     (folder,) = store.folders("collected")
-    assert len(store.names(f"collected/{folder}")) < 25
+    assert len(store.names(f"collected/{folder}")) < 6
     assert len(collect(studio, store).annotations) == 3
 
 
@@ -162,16 +163,16 @@ def test_a_pass_that_was_killed_is_done_again(collect: Collect, store, monkeypat
     assert len(collect(studio, store).annotations) == 2
 
 
-def test_of_1000_tasks_the_50_that_changed_are_read(collect: Collect, store) -> None:
-    results = [people(seed) for seed in range(50)]
-    studio = SimulatedServer([results[number % 50] for number in range(1000)], SIZE_WH)
+def test_of_300_tasks_the_30_that_changed_are_read(collect: Collect, store) -> None:
+    results = [people(seed) for seed in range(30)]
+    studio = SimulatedServer([results[number % 30] for number in range(300)], SIZE_WH)
     collect(studio, store)
     studio.pass_time(60)
-    for number in range(1, 51):
+    for number in range(1, 31):
         studio.annotate(number, results[-number])
     studio.served = 0
-    assert len(collect(studio, store).annotations) == 1000
-    assert studio.served == 50
+    assert len(collect(studio, store).annotations) == 300
+    assert studio.served == 30
 
 
 @pytest.mark.cluster

@@ -1,5 +1,6 @@
 """Evaluation on workers says what one process says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from pipeline.evaluate import EvaluationJob, Measured, measure, measure_on_worke
 
 @pytest.fixture
 def annotations(drawn_people: Path) -> AnnotationSet:
-    return read_coco(drawn_people / "annotations.json")
+    everything = read_coco(drawn_people / "annotations.json")
+    return replace(everything, images=everything.images[:4])
 
 
 @pytest.fixture
 def job(tiny_model: Path, drawn_people: Path) -> EvaluationJob:
     simulations = {name: Simulation(max_clicks=1).styled(strategy=name) for name in ("worst", "random")}
-    return EvaluationJob(str(tiny_model), str(drawn_people), simulations, shown=[3, 7])
+    return EvaluationJob(str(tiny_model), str(drawn_people), simulations, shown=[1, 4])
 
 
 def result(measured: Measured, annotations: AnnotationSet) -> dict[str, dict[str, object]]:
@@ -29,7 +31,7 @@ def result(measured: Measured, annotations: AnnotationSet) -> dict[str, dict[str
     }
 
 
-@pytest.mark.parametrize("num_shares", [1, 3, 8, 100])
+@pytest.mark.parametrize("num_shares", [1, 3, 4, 100])
 def test_shares_hold_every_image_once_and_in_order(annotations: AnnotationSet, num_shares: int) -> None:
     shares = split(annotations, num_shares)
     assert len(shares) <= num_shares and all(len(share) for share in shares)
@@ -43,11 +45,11 @@ def test_no_image_is_a_share_without_one(annotations: AnnotationSet) -> None:
 def test_shares_together_say_what_one_pass_says(job: EvaluationJob, annotations: AnnotationSet) -> None:
     predictor = job.load_predictor()
     whole = measure(job, predictor, annotations)
-    first, *others = (measure(job, predictor, share) for share in split(annotations, 3))
+    first, *others = (measure(job, predictor, share) for share in split(annotations, 2))
     for other in others:
         first.absorb(other)
     assert result(first, annotations) == result(whole, annotations)
-    assert [one.image.id for one in first.overlays.overlays] == [3, 7]
+    assert [one.image.id for one in first.overlays.overlays] == [1, 4]
 
 
 @pytest.mark.cluster

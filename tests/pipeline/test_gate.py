@@ -139,12 +139,12 @@ def promotions(saving: float, rounds: int) -> float:
 
 
 def test_an_equal_challenger_is_rarely_promoted() -> None:
-    assert promotions(saving=0.0, rounds=300) <= 0.05
+    assert promotions(saving=0.0, rounds=100) <= 0.05
 
 
 def test_half_a_click_per_person_is_seen_at_100_persons() -> None:
-    assert promotions(saving=0.5, rounds=300) >= 0.8
+    assert promotions(saving=0.5, rounds=100) >= 0.8
 
 
 def test_a_worse_challenger_is_hardly_ever_promoted() -> None:
-    assert promotions(saving=-0.3, rounds=300) <= 0.01
+    assert promotions(saving=-0.3, rounds=100) <= 0.01

@@ -87,13 +87,21 @@ def annotations(drawn_people: Path) -> AnnotationSet:
 
 
 @pytest.fixture
-def begin(tmp_path: Path, tiny_model: Path) -> Callable[[], Store]:
-    """Make a fresh store whose current model is a small one."""
+def model(model: Path) -> Path:
+    """A model folder that may be added to a registry."""
+    for name in ("config.json", "metrics.json", "card.md"):
+        (model / name).write_text("{}")
+    return model
+
+
+@pytest.fixture
+def begin(tmp_path: Path, model: Path) -> Callable[[], Store]:
+    """Make a fresh store with a current model."""
     count = iter(range(1000))
 
     def make() -> Store:
         store = Store(tmp_path / f"store{next(count)}")
-        Registry(store).promote(Registry(store).add(tiny_model))
+        Registry(store).promote(Registry(store).add(model))
         return store
 
     return make
@@ -177,11 +185,11 @@ def test_a_rollback_in_between_is_not_undone(begin, annotations, players) -> Non
     assert "rolled back meanwhile" in report.reason
 
 
-def test_a_promotion_by_hand_in_between_is_not_undone(begin, annotations, players, tiny_model, monkeypatch) -> None:
+def test_a_promotion_by_hand_in_between_is_not_undone(begin, annotations, players, model, monkeypatch) -> None:
     store, by_hand = begin(), []
 
     def compare(*_: object) -> Comparison:
-        by_hand.append(Registry(store).add(tiny_model))
+        by_hand.append(Registry(store).add(model))
         Registry(store).promote(by_hand[0])
         return players.compare()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from clickpose.annotations import AnnotationSet
 from clickpose.errors import InvalidConfig, StoreError
@@ -15,6 +17,7 @@ from clickpose.training.scenes import SceneConfig
 from integrations.coco import read_coco
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline import retrain as rounds
+from pipeline import round_report
 from pipeline.compare import Comparison, HeldBack, compare_in_clicks
 from pipeline.dataset import PictureFolder
 from pipeline.gate import GateRule, Verdict
@@ -69,6 +72,8 @@ def untrained(monkeypatch) -> list[set[str]]:
 
     learned: list[set[str]] = []
     monkeypatch.setattr(rounds, "train", train)
+    for draw in ("click_curve", "click_bars"):  # slow; a whole round has the real ones
+        monkeypatch.setattr(round_report, draw, lambda models: Figure((1, 1)))
     return learned
 
 
@@ -199,6 +204,8 @@ def test_a_whole_round_in_a_store_that_is_a_uri(annotations, config, tiny_model,
     assert report.parent_metrics["max_held_drift_px@90"] == 0
     assert report.promoted == (Registry(store).current() == report.challenger)
     assert "more persons" in report.reason and not report.promoted
+    figures = [tmp_path / "store" / "reports" / report.round / name for name in ("curve.png", "clicks.png")]
+    assert all(Image.open(figure).width > 400 for figure in figures)
 
 
 def test_what_looks_wrong_is_set_aside_by_annotation_until_it_is_accepted(store, annotations, config, untrained):
