@@ -62,6 +62,9 @@ class Form(Protocol):
     def missed(self, encoded: Any, shown: Sequence[Pose]) -> list[float]:
         """Return, for each possible person who is not shown, the chance that there is one."""
 
+    def appearance(self, encoded: Any, shown: Sequence[Pose]) -> tuple[float, ...]:
+        """Return what the persons shown look like, in a few numbers; none if that is not known."""
+
     def person_in(self, encoded: Any, box_px: Floats) -> Pose:
         """Return the person in a box that lies in the image."""
 
@@ -148,6 +151,14 @@ class Predictor:
         As reliable as the model's scores: those of models in the person's frame are calibrated, others are not.
         """
         return expected_clicks(poses, self.form.missed(encoded, poses))
+
+    def appearance(self, encoded: EncodedImage, poses: Sequence[Pose]) -> tuple[float, ...]:
+        """Return what these persons look like, in a few numbers: images that look alike have similar ones.
+
+        The mean of what a model in the person's frame saw in their crops, a number per channel; nothing is computed
+        anew. Empty without a person, and for a model of the published form.
+        """
+        return self.form.appearance(encoded, poses)
 
     @torch.inference_mode()
     def refine(

@@ -121,6 +121,10 @@ class WholeImage:
         hidden = hidden_among(drop_duplicates(encoded.hypotheses_inside, HIDDEN_IOU), shown)
         return [pose.score for pose in hidden]
 
+    def appearance(self, encoded: EncodedWholeImage, shown: Sequence[Pose]) -> tuple[float, ...]:
+        """Return nothing: no part of what is kept of an image belongs to one person."""
+        return ()
+
     def person_in(self, encoded: EncodedWholeImage, box_px: Floats) -> Pose:
         """Return the person in a box: from the hypothesis that fits it best, else from a mean pose, refined once."""
         pose = self._run_loop(encoded, [self._best_hypothesis(encoded, box_px)], touched=[True])[0]

@@ -18,7 +18,6 @@ inventory.py      what is labelled already; known.py keeps that small
 labelling_model.py  the model that labels, known by its content
 label_shards.py   hand out shards: to Ray Data's actors, or in this process
 labeller.py       label one shard: read ahead, look at several images at once
-appearance.py     what persons look like to the model
 settling.py       how far poses move when the model looks once more
 prelabelled.py    models, shards and predictions, and the rows that these are on disk
 shards.py         predictions on disk: Parquet data sets of persons and images

@@ -16,7 +16,6 @@ from PIL import Image, ImageOps
 
 from clickpose.annotations import Pose
 from clickpose.errors import ClickPoseError, InvalidModel
-from pipeline.appearance import appearance
 from pipeline.breadcrumbs import Breadcrumbs
 from pipeline.labelling_model import model_digest
 from pipeline.listing import Picture
@@ -49,6 +48,10 @@ class Detector(Protocol):
 
     def expected_clicks(self, encoded: Any, poses: Sequence[Pose]) -> float:
         """Return the expected number of clicks to correct an image."""
+        ...
+
+    def appearance(self, encoded: Any, poses: Sequence[Pose]) -> tuple[float, ...]:
+        """Return what the persons look like, in a few numbers."""
         ...
 
 
@@ -160,7 +163,7 @@ class Labeller:
             self.model.version,
             expected,
             moved,
-            appearance=appearance(encoded, poses),
+            appearance=self.predictor.appearance(encoded, poses),
         )
 
     def _compare_mirrored(self, found: Sequence[Prelabel], images: Sequence[Image.Image]) -> list[Prelabel]:

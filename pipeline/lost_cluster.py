@@ -20,10 +20,10 @@ OWN_LIMIT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 def end_when_gone(address: str, answers: Callable[[str], bool]) -> None:
     """Check in a thread whether a cluster still answers, until this process has left Ray."""
     if OWN_LIMIT not in os.environ:
-        threading.Thread(target=watch, args=(address, answers), daemon=True).start()
+        threading.Thread(target=check_until_gone, args=(address, answers), daemon=True).start()
 
 
-def watch(address: str, answers: Callable[[str], bool]) -> None:
+def check_until_gone(address: str, answers: Callable[[str], bool]) -> None:
     """Check whether a cluster still answers, and end this process if it does not; return if it has left Ray."""
     import ray
 

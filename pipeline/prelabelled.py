@@ -82,7 +82,7 @@ class Prelabel:
         expected_clicks: expected number of clicks to correct it; see ``clickpose.expected_clicks``.
         movement: how far poses move in one more round without a click; see ``settling.movement``.
         mirror_difference: how far poses differ in the mirrored image; NaN if that was not predicted.
-        appearance: what its persons look like to the model, in a few numbers, if that is known; see ``appearance``.
+        appearance: of its persons to the model, a few numbers, if that is known; see ``Predictor.appearance``.
     """
 
     picture: Picture

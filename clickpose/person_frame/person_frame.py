@@ -127,6 +127,14 @@ class PersonFrame:
         found = zip(encoded.found.boxes_px, encoded.found.scores, strict=True)
         return [pose.score for pose in hidden_among([new_pose(no_pose, box, float(s)) for box, s in found], shown)]
 
+    def appearance(self, encoded: EncodedPersons, shown: Sequence[Pose]) -> tuple[float, ...]:
+        """Return the looker's coarsest features ``(C,)``, averaged over the crops of all persons."""
+        frames = [frame for frame in (Frame.around(pose.box_px) for pose in shown) if frame in encoded.seen]
+        if not frames:
+            return ()
+        crops = torch.stack([encoded.seen[frame].maps.cells[-1][0, :, :-1].float().mean(0) for frame in frames])
+        return tuple(crops.mean(0).tolist())
+
     def person_in(self, encoded: EncodedPersons, box_px: Floats) -> Pose:
         """Look at a box and return the person in it."""
         return self._first_poses(encoded, box_px[None], np.ones(1, np.float32))[0]

@@ -35,6 +35,9 @@ class FakePredictor:
     def expected_clicks(self, encoded, poses):
         return 2.5 * len(poses)
 
+    def appearance(self, encoded, poses):
+        return ()
+
 
 def labelled(out) -> Counter[str]:
     return Counter(prelabel.uri.rpartition("/")[2] for prelabel in read_prelabels(str(out)))

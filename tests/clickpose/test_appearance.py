@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from clickpose.first_guess.looker import MAP_CHANNELS
 from clickpose.images import read_image
 from clickpose.predictor import Predictor
-from pipeline.appearance import appearance
+from tests.clickpose.builders import SKELETON, build_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,11 +21,14 @@ def test_an_image_looks_like_itself_scaled_and_unlike_another() -> None:
     for image in (first, first.resize((first.width * 4 // 5, first.height * 4 // 5)), second):
         encoded = predictor.encode(image)
         poses = predictor.detect(encoded)
-        looks.append(np.array(appearance(encoded, poses)))
+        looks.append(np.array(predictor.appearance(encoded, poses)))
         assert len(looks[-1]) == MAP_CHANNELS[-1] and poses
     assert np.linalg.norm(looks[0] - looks[1]) < np.linalg.norm(looks[0] - looks[2]) / 2
-    assert appearance(encoded, []) == ()
+    assert predictor.appearance(encoded, []) == ()
 
 
 def test_a_model_without_crops_says_nothing() -> None:
-    assert appearance(object(), []) == ()
+    predictor = Predictor(build_model(), SKELETON)
+    encoded = predictor.encode(Image.new("RGB", (64, 64)))
+    poses = predictor.hypotheses(encoded)
+    assert poses and predictor.appearance(encoded, poses) == ()
