@@ -10,7 +10,7 @@ from typing import TypeAlias
 from clickpose.annotations import AnnotationSet, convert_set
 from clickpose.evaluation import Simulation, evaluate_all
 from clickpose.evaluation.image_costs import ImageCost, ImageMeter
-from clickpose.evaluation.report import Metrics
+from clickpose.evaluation.metric_names import Metrics
 from clickpose.predictor import Predictor
 from pipeline.dataset import PictureFolder, fit_records
 from pipeline.gate import GateRule, Verdict, all_clicks, judge

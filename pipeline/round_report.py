@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clickpose.evaluation.metric_names import Metrics
 from clickpose.evaluation.plots import click_bars, click_curve
-from clickpose.evaluation.report import Metrics
 from pipeline.compare import GOAL, ImageClicks
 from pipeline.gate import Check, GateRule
 from pipeline.set_aside import SetAside

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from clickpose.commands import evaluation_tables as tables
 from clickpose.commands.paper_tables import model_and_manual, side_by_side
+from clickpose.evaluation.metric_names import Metrics
 from clickpose.evaluation.overlays import Overlay
 from clickpose.evaluation.plots import click_bars, click_curve, sensitivity_curve, time_bars
-from clickpose.evaluation.report import Metrics
 from clickpose.evaluation.sensitivity import Sensitivity
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.times import AnnotationTimes

@@ -17,7 +17,7 @@ from clickpose.commands.table_cells import (
     plus,
     short,
 )
-from clickpose.evaluation.report import Metrics
+from clickpose.evaluation.metric_names import Metrics
 
 COLUMNS = ("AP", "AP50", "AP75", "AP_M", "AP_L")
 MANUAL_CAPTION = (

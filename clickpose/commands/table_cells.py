@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from rich.table import Table
 
-from clickpose.evaluation.report import Metrics
+from clickpose.evaluation.metric_names import Metrics
 
 Ours: TypeAlias = Mapping[str, Metrics]
 Theirs: TypeAlias = Mapping[str, Mapping[str, Metrics]]

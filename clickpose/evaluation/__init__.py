@@ -2,7 +2,7 @@
 
 In reading order:
 
-report.py         every number that we report, in one pass over a data set
+report.py         every number that we report, in one pass over a data set; metric_names.py says what each is called
 visits.py         that pass: each image is encoded and detected once, for all measures
 annotators.py     who corrects: the protocol, and an annotator who knows the truth
 loop.py           the loop: annotator and model take turns

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from clickpose.annotations import ABSENT, OCCLUDED, Pose
+from clickpose.evaluation.metric_names import Metrics
 from clickpose.evaluation.reliability import Bin
-from clickpose.evaluation.report import Metrics
 from clickpose.evaluation.sensitivity import Sensitivity
 from clickpose.skeleton import Skeleton
 
