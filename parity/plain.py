@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from clickpose.model import ClickPose
-from clickpose.model.decoder import Attend, Decoder, LayerOutput
+from clickpose.model.decoder import Decoder, LayerOutput
+from clickpose.model.decoder_layer import Attend
 from clickpose.model.encoder import Tokens
 from clickpose.model.positions import inverse_sigmoid
 from clickpose.model.proposals import proposal_anchors, take

@@ -9,7 +9,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from clickpose.model.decoder import Attend, Decoder, LayerOutput, LayerValues
+from clickpose.model.decoder import Decoder, LayerOutput, LayerValues
+from clickpose.model.decoder_layer import Attend
 from clickpose.model.positions import QUERY_TEMPERATURE, inverse_sigmoid
 from clickpose.rewriting import take_over
 
@@ -34,12 +35,7 @@ class InferenceDecoder(Decoder):
         return x, boxes, []
 
     def decode_poses(
-        self,
-        content: Tensor,
-        references: Tensor,
-        values: LayerValues,
-        *,
-        free: Tensor | None = None,
+        self, content: Tensor, references: Tensor, values: LayerValues, *, free: Tensor | None = None
     ) -> list[LayerOutput]:
         """Refine persons and keypoints as ``Decoder`` does; the list has the outputs of the layers in ``read``."""
         people, group = references.shape[1:3]

@@ -5,7 +5,7 @@ config.py       its sizes; presets are functions
 backbone.py     torchvision features of stride 8, 16 and 32
 encoder.py      features become memory
 proposals.py    the tokens of memory that look most like a person
-decoder.py      persons as boxes, then with their keypoints
+decoder.py      persons as boxes, then with their keypoints; decoder_layer.py is one layer of it
 feedback.py     the pose layers again, from poses that a human has corrected
 attention.py    deformable attention, with sampling.py, its inner loop
 positions.py    sine encodings

@@ -6,24 +6,20 @@ so a group's answer does not depend on which other persons are decoded with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from clickpose.model.attention import DeformableAttention
 from clickpose.model.config import ModelConfig
+from clickpose.model.decoder_layer import Attend, DecoderLayer, attend_to_all, attend_within_groups
 from clickpose.model.encoder import Tokens
-from clickpose.model.layers import MLP, FeedForward
+from clickpose.model.layers import MLP
 from clickpose.model.positions import box_encoding, inverse_sigmoid
 from clickpose.model.proposals import NUM_CLASSES
 from clickpose.model.sampling import LevelShapes
-
-Attend: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""How queries see each other: self-attention, its queries (and keys), its values; returns ``(B, Q, D)``."""
 
 
 @dataclass(frozen=True)
@@ -60,52 +56,6 @@ class LayerValues:
     def kept_as(self, dtype: torch.dtype) -> LayerValues:
         """Return the same with the values in another precision."""
         return LayerValues(tuple(value.to(dtype) for value in self.values), self.shapes, self.valid_ratios)
-
-
-class DecoderLayer(nn.Module):
-    """Self-attention among queries, deformable attention to the image, feed-forward."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.self_attention = nn.MultiheadAttention(config.width, config.num_heads, batch_first=True)
-        self.self_attention_norm = nn.LayerNorm(config.width)
-        self.cross_attention = DeformableAttention(config)
-        self.cross_attention_norm = nn.LayerNorm(config.width)
-        self.feed_forward = FeedForward(config.width, config.ffn_width)
-
-    def forward(
-        self,
-        x: Tensor,
-        positions: Tensor,
-        references: Tensor,
-        values: Tensor,
-        shapes: LevelShapes,
-        attend: Attend,
-    ) -> Tensor:
-        """Decode one layer.
-
-        Args:
-            x: ``(B, Q, D)`` queries.
-            positions: ``(B, Q, D)`` their encoded references.
-            references: ``(B, Q, L, 4)`` their boxes on each level.
-            values: ``(B, S, H, D/H)``.
-            shapes: (h, w) of each level.
-            attend: how queries see each other.
-        """
-        x = self.self_attention_norm(x + attend(self.self_attention, x + positions, x))
-        x = self.cross_attention_norm(x + self.cross_attention(x + positions, references, values, shapes))
-        return self.feed_forward(x)  # type: ignore[no-any-return]
-
-
-def attend_to_all(attention: nn.Module, query: Tensor, value: Tensor) -> Tensor:
-    """Let every query ``(B, Q, D)`` see every other."""
-    return attention(query, query, value, need_weights=False)[0]  # type: ignore[no-any-return]
-
-
-def attend_within_groups(attention: nn.Module, query: Tensor, value: Tensor, *, group: int) -> Tensor:
-    """Let every query ``(B, Q, D)`` see those of its own group of G, the groups following one another."""
-    by_group = (t.reshape(-1, group, t.shape[-1]) for t in (query, value))
-    return attend_to_all(attention, *by_group).reshape(query.shape)
 
 
 class Decoder(nn.Module):
@@ -194,12 +144,7 @@ class Decoder(nn.Module):
     # -- poses
 
     def decode_poses(
-        self,
-        content: Tensor,
-        references: Tensor,
-        values: LayerValues,
-        *,
-        free: Tensor | None = None,
+        self, content: Tensor, references: Tensor, values: LayerValues, *, free: Tensor | None = None
     ) -> list[LayerOutput]:
         """Refine persons and keypoints together, each person on its own.
 

@@ -6,7 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from clickpose.model.decoder import Attend, Decoder, LayerValues
+from clickpose.model.decoder import Decoder, LayerValues
+from clickpose.model.decoder_layer import Attend
 from clickpose.rewriting import take_over
 from clickpose.training.denoising import DenoisingQueries
 from clickpose.training.fast.person_attention import PersonAttention

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from clickpose.annotations import PersonAnnotation
 from clickpose.model import ClickPose, ModelConfig, tiny
-from clickpose.model.decoder import Attend, Decoder, LayerOutput
+from clickpose.model.decoder import Decoder, LayerOutput
+from clickpose.model.decoder_layer import Attend
 from clickpose.rewriting import take_over
 from clickpose.skeleton import Skeleton
 from clickpose.training.decoder import attend_masked
