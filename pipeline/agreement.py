@@ -12,7 +12,7 @@ from clickpose.annotations import AnnotatedImage
 from clickpose.evaluation.matching import labelled_persons
 from clickpose.oks import oks_matrix
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.tasks import TaskAnnotation
+from integrations.label_studio.export import TaskAnnotation
 
 MIN_AGREEMENT = 0.75  # mean OKS of two annotations; COCO's own annotators agree better on all but tiny persons
 

@@ -18,8 +18,8 @@ import pytest
 
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.export import read_annotation
 from integrations.label_studio.server import free_port
-from integrations.label_studio.tasks import read_annotation
 from pipeline.registry import Registry
 from pipeline.store import Store
 from tests.integrations.labelling_page import SUBMIT, Editor

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from clickpose.skeleton import Skeleton
     from integrations.label_studio.client import LabelStudio
+    from integrations.label_studio.export import Export, TaskAnnotation
     from integrations.label_studio.read_tasks import ReadTask
-    from integrations.label_studio.tasks import Export, TaskAnnotation
     from pipeline.round_plan import Collected
     from pipeline.store import Store
 
@@ -73,7 +73,7 @@ def collect(
         LabelStudioError: there is no such project, or Label Studio does not answer.
     """
     from clickpose.checkpoints.files import skeleton_of
-    from integrations.label_studio.tasks import to_annotation_set
+    from integrations.label_studio.export import to_annotation_set
     from pipeline.round_plan import Collected
 
     skeleton = skeleton_of(model)
@@ -123,9 +123,9 @@ class ProjectReader:
 
     def read(self, task: Mapping[str, Any]) -> ReadTask:
         """Read the annotations that may be used, and what is left out."""
+        from integrations.label_studio.export import Export, read_export
         from integrations.label_studio.policy import candidates
         from integrations.label_studio.read_tasks import ReadTask, has_only_draft, num_submitted
-        from integrations.label_studio.tasks import Export, read_export
         from pipeline.agreement import agree
 
         data, is_empty = task.get("data") or {}, not task.get("annotations")
@@ -149,8 +149,8 @@ class ProjectReader:
 
 def read_project(project: ProjectReader, store: Store) -> Export:
     """Return all annotations of a project; only tasks that changed since the last call with this store are read."""
+    from integrations.label_studio.export import once_per_image
     from integrations.label_studio.read_tasks import FORMAT, joined
-    from integrations.label_studio.tasks import once_per_image
     from pipeline.task_log import collect_tasks
 
     name = f"{hashlib.sha256(project.client.url.encode()).hexdigest()[:8]}-{project.number}"

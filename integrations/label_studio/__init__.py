@@ -8,7 +8,8 @@ people.py         regions read as people; submitted.py reads a whole annotation,
 foreign.py        what other projects have in an annotation: several images, other boxes, other choices
 provenance.py     for every keypoint of an annotation, whether a human or a model placed it
 times.py          seconds per person, by Label Studio's clock
-tasks.py          tasks: images with predictions to import, annotations to learn from
+tasks.py          tasks to import: images with their predictions
+export.py         annotated tasks, read to learn from
 read_tasks.py     tasks as they were read, and the JSON that keeps them
 addresses.py      the address of an image that a task shows, and its name below its root
 ordering.py       which task an annotator gets next

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from clickpose.annotations import AnnotatedImage, PersonAnnotation
+from integrations.label_studio.export import Export, TaskAnnotation
 from integrations.label_studio.provenance import KeypointRecord
-from integrations.label_studio.tasks import Export, TaskAnnotation
 
 FORMAT = 1  # change it whenever annotations are read or written differently: everything is then read again
 

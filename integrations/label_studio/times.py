@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from clickpose.errors import InvalidAnnotation
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.export import TaskAnnotation, read_export
 from integrations.label_studio.provenance import KeypointRecord
-from integrations.label_studio.tasks import TaskAnnotation, read_export
 from integrations.records import load_json
 
 logger = logging.getLogger(__name__)

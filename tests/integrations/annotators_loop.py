@@ -17,10 +17,11 @@ from fastapi import FastAPI
 from clickpose.errors import LabelStudioError
 from integrations.label_studio.auth import Credentials, Guard
 from integrations.label_studio.client import LabelStudio
+from integrations.label_studio.export import read_annotation, read_export
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.routes import build_router
 from integrations.label_studio.server import LabelStudioServer, free_port
-from integrations.label_studio.tasks import make_prediction, make_task, read_annotation, read_export
+from integrations.label_studio.tasks import make_prediction, make_task
 
 SIZE_WH = (640, 480)
 

@@ -8,7 +8,7 @@ import pytest
 
 from clickpose.annotations import AnnotatedImage
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.tasks import Export, read_export
+from integrations.label_studio.export import Export, read_export
 
 COCO = Skeleton.load("coco17")
 

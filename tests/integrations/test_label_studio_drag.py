@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clickpose.errors import NotReady
-from integrations.label_studio.tasks import read_annotation
+from integrations.label_studio.export import read_annotation
 from tests.integrations.follower import SKELETON
 from tests.integrations.labelling_page import (
     ANNOTATION,

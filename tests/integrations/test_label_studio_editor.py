@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integrations.label_studio.tasks import read_annotation
+from integrations.label_studio.export import read_annotation
 from tests.integrations.follower import SKELETON, Place
 from tests.integrations.labelling_page import ANNOTATION, DRAWN_AT, HELD, HISTORY, IMAGE, SUBMIT, TO_PAGE, TOOL, Editor
 

@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.export import read_export
 from integrations.label_studio.interactions import read_interaction
 from integrations.label_studio.routes import build_router
 from integrations.label_studio.schemas import PredictRequest
 from integrations.label_studio.service import KeypointEdit, PersonEdit
-from integrations.label_studio.tasks import read_export
 
 PAYLOADS = Path(__file__).parent / "payloads"
 

@@ -18,7 +18,7 @@ from clickpose.errors import ClickPoseError
 from clickpose.skeleton import Skeleton
 from integrations.coco import read_coco
 from integrations.coco_results import read_results
-from integrations.label_studio.tasks import once_per_image, read_export
+from integrations.label_studio.export import once_per_image, read_export
 from pipeline.listing import find_pictures
 
 ODD = [

@@ -10,10 +10,10 @@ import pytest
 
 from clickpose.errors import ImageError
 from clickpose.skeleton import Skeleton
+from integrations.label_studio.export import Export, once_per_image, read_export
 from integrations.label_studio.people import People
 from integrations.label_studio.regions import poses_to_result
 from integrations.label_studio.submitted import read_submitted
-from integrations.label_studio.tasks import Export, once_per_image, read_export
 
 SIZE_WH = (640, 480)
 COCO = Skeleton.load("coco17")

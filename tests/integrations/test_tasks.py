@@ -11,13 +11,8 @@ import pytest
 from clickpose.errors import InvalidAnnotation
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.addresses import name_in_url
-from integrations.label_studio.tasks import (
-    make_prediction,
-    make_task,
-    read_annotation,
-    read_export,
-    to_annotation_set,
-)
+from integrations.label_studio.export import read_annotation, read_export, to_annotation_set
+from integrations.label_studio.tasks import make_prediction, make_task
 
 SIZE_WH = (640, 480)
 

@@ -8,9 +8,9 @@ import pytest
 from clickpose.annotations import AnnotatedImage
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
+from integrations.label_studio.export import TaskAnnotation
 from integrations.label_studio.policy import Policy, candidates
 from integrations.label_studio.provenance import KeypointRecord
-from integrations.label_studio.tasks import TaskAnnotation
 from pipeline.agreement import agree, agreement
 
 SKELETON = Skeleton.load("coco17")
