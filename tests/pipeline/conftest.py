@@ -8,13 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from clickpose.annotations import Pose
+from clickpose.annotations import AnnotationSet, Pose
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.model import ClickPose, tiny
 from clickpose.skeleton import Skeleton
 from clickpose.synthetic import DrawnPeople
-from integrations.coco import write_coco
+from integrations.coco import read_coco, write_coco
 from pipeline.prelabel import PrelabelOptions, prelabel
+from pipeline.registry import Registry
+from pipeline.store import Store
 from tests.pipeline.prelabelling import PAW, FakePredictor
 
 
@@ -62,12 +64,26 @@ def drawn_people(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def annotations(drawn_people) -> AnnotationSet:
+    """The annotations of the drawn people."""
+    return read_coco(drawn_people / "annotations.json")
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """The folder of a small untrained model."""
     torch.manual_seed(0)
     skeleton = Skeleton.load("coco17")
     folder = tmp_path_factory.mktemp("models") / "v0001-tiny"
     return save_model(folder, ClickPose(tiny(len(skeleton))), skeleton, metrics={}, card="# A small model")
+
+
+@pytest.fixture
+def store(tmp_path, tiny_model) -> Store:
+    """A store whose current model is the small untrained one."""
+    store = Store(tmp_path / "store")
+    Registry(store).promote(Registry(store).add(tiny_model))
+    return store
 
 
 @pytest.fixture

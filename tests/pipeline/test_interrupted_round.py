@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from clickpose.annotations import AnnotationSet
 from clickpose.training.config import TrainConfig
-from integrations.coco import read_coco
 from integrations.store import HISTORY
 from pipeline import retrain as rounds
 from pipeline import round_report
@@ -79,11 +78,6 @@ def players(monkeypatch: pytest.MonkeyPatch) -> Players:
     for draw in ("click_curve", "click_bars"):
         monkeypatch.setattr(round_report, draw, lambda models: Figure((1, 1)))
     return Players(monkeypatch)
-
-
-@pytest.fixture
-def annotations(drawn_people: Path) -> AnnotationSet:
-    return read_coco(drawn_people / "annotations.json")
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from clickpose.annotations import AnnotationSet
 from clickpose.errors import StoreInUse
 from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig
-from integrations.coco import read_coco
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline import retrain as rounds
 from pipeline.compare import Comparison, ImageClicks
@@ -36,18 +35,6 @@ def run(*words: str) -> str:
     if done.exception is not None:
         raise done.exception
     return done.output
-
-
-@pytest.fixture
-def annotations(drawn_people: Path) -> AnnotationSet:
-    return read_coco(drawn_people / "annotations.json")
-
-
-@pytest.fixture
-def store(tmp_path: Path, tiny_model: Path) -> Store:
-    store = Store(tmp_path / "store")
-    Registry(store).promote(Registry(store).add(tiny_model))
-    return store
 
 
 @pytest.fixture

@@ -22,18 +22,6 @@ from pipeline.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path, tiny_model: Path) -> Store:
-    store = Store(tmp_path / "store")
-    Registry(store).promote(Registry(store).add(tiny_model))
-    return store
-
-
-@pytest.fixture
-def annotations(drawn_people: Path) -> AnnotationSet:
-    return read_coco(drawn_people / "annotations.json")
-
-
-@pytest.fixture
 def config(drawn_people: Path) -> RetrainConfig:
     return RetrainConfig(str(drawn_people), TrainConfig(), held_back_share=0.0)
 

@@ -10,7 +10,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from clickpose.annotations import AnnotationSet
 from clickpose.errors import InvalidConfig, StoreError
 from clickpose.training.config import TrainConfig
 from clickpose.training.scenes import SceneConfig
@@ -29,19 +28,6 @@ from pipeline.set_aside import accept
 from pipeline.snapshot import split
 from pipeline.store import Store
 from pipeline.suspicion import Suspicion
-
-
-@pytest.fixture
-def store(tmp_path, tiny_model) -> Store:
-    """A store whose current model is a small untrained one."""
-    store = Store(tmp_path / "store")
-    Registry(store).promote(Registry(store).add(tiny_model))
-    return store
-
-
-@pytest.fixture
-def annotations(drawn_people) -> AnnotationSet:
-    return read_coco(drawn_people / "annotations.json")
 
 
 @pytest.fixture
