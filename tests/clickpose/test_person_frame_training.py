@@ -96,6 +96,16 @@ def test_a_data_set_that_grows_is_not_drawn_again(drawer: CropDrawer, tmp_path: 
     assert drawer.looker.num_looks == before + 6 and len(drawn) == 2 * len(grown)  # type: ignore[attr-defined]
 
 
+def test_no_more_persons_are_drawn_than_an_epoch_shows(drawer: CropDrawer, tmp_path: Path) -> None:
+    many = make_set(4 * IMAGES_PER_FILE)
+    config = person_frame_training(batch_size=10, scenes_per_epoch=2 * IMAGES_PER_FILE)
+    sources = [CropSource(many, 0.5), CropSource(make_set(1), 0.5)]
+    epochs = CropEpochs(sources, open_image, drawer, config, tmp_path)
+    drawings = [set(epochs.batches(epoch).crops.names) | {"1.jpg"} for epoch in (0, 1, 4, 8, 12, 16, 20)]
+    assert all(len(names) <= IMAGES_PER_FILE + 1 for names in drawings)
+    assert drawings[0] == drawings[1] and len(set.union(*drawings)) > IMAGES_PER_FILE + 1
+
+
 def test_a_changed_annotation_is_drawn_again(drawer: CropDrawer, tmp_path: Path) -> None:
     first = list(drawer.draw(make_set(), open_image, tmp_path, 0))
     person = make_person(2)

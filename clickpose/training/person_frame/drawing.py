@@ -55,8 +55,16 @@ class CropDrawer:
     config: DrawConfig
     skip_bad: bool = False
 
-    def draw(self, annotations: AnnotationSet, load_image: LoadImage, folder: Path, drawing: int) -> Iterator[Path]:
-        """Draw every person once, and yield the files written, or found already written, as they come.
+    def draw(
+        self,
+        annotations: AnnotationSet,
+        load_image: LoadImage,
+        folder: Path,
+        drawing: int,
+        *,
+        num_persons: int | None = None,
+    ) -> Iterator[Path]:
+        """Draw every person once, or enough of them, and yield the files written, or found already written.
 
         Images are in the order of their ids: those annotated later come last, so that most files are found again when
         a data set grows.
@@ -66,11 +74,12 @@ class CropDrawer:
             load_image: opens an annotated image, upright, RGB.
             folder: where the files go; an interrupted drawing resumes after the last complete file.
             drawing: number of the drawing; in odd ones, images are mirrored.
+            num_persons: stop after so many; each drawing draws other images by lot, the same ones if the data grow.
 
         Raises:
             ImageError: an image cannot be used, and ``skip_bad`` is not set.
         """
-        for images, its_folder in self.parts(annotations, folder):
+        for images, its_folder in self._enough(annotations, folder, drawing, num_persons):
             file = its_folder / f"{drawing:03d}.safetensors"
             if not file.exists():
                 part = list(self._usable(images, load_image))
@@ -87,9 +96,25 @@ class CropDrawer:
         for _, its_folder in self.parts(annotations, folder):
             (its_folder / f"{drawing:03d}.safetensors").unlink(missing_ok=True)
 
+    def _enough(
+        self, annotations: AnnotationSet, folder: Path, drawing: int, num_persons: int | None
+    ) -> Iterator[tuple[list[AnnotatedImage], Path]]:
+        """Yield parts with as many persons as are asked for, by lot; all, in their order, if these are no more."""
+        parts = list(self.parts(annotations, folder))
+        counts = {its_folder: sum(map(_num_trained, images)) for images, its_folder in parts}
+        if num_persons is None or num_persons >= sum(counts.values()):
+            yield from parts
+            return
+        parts.sort(key=lambda part: hashlib.sha256(f"{drawing} {part[1].name}".encode()).digest())
+        for part in parts:
+            if num_persons <= 0:
+                return
+            num_persons -= counts[part[1]]
+            yield part
+
     def parts(self, annotations: AnnotationSet, folder: Path) -> Iterator[tuple[list[AnnotatedImage], Path]]:
         """Yield the images of each file, and the folder of its drawings, named after all but the pixels."""
-        images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
+        images = [image for image in annotations.images if _num_trained(image)]
         images.sort(key=lambda image: image.id)
         for start in range(0, len(images), IMAGES_PER_FILE):
             part = images[start : start + IMAGES_PER_FILE]
@@ -154,6 +179,10 @@ class CropDrawer:
         side *= rng.uniform(config.min_scale, config.max_scale)
         x, y = (c + rng.uniform(-config.max_shift, config.max_shift) * side for c in upright.centre_px)
         return Frame((x, y), side, turn)
+
+
+def _num_trained(image: AnnotatedImage) -> int:
+    return sum(map(is_trained_on, image.persons))
 
 
 def truth_in(frame: Frame, person: PersonAnnotation) -> dict[str, Floats]:

@@ -49,9 +49,16 @@ class CropEpochs:
     cache: Path
 
     def batches(self, epoch: int, *, rank: int = 0, world_size: int = 1) -> CropBatches:
-        """Return this process's batches of an epoch, after drawing the crops that it needs."""
-        drawing = epoch // self.drawer.config.epochs
-        parts = [KeptCrops(self._files(source.annotations, drawing)) for source in self.sources]
+        """Return this process's batches of an epoch, after drawing the crops that it needs.
+
+        Of a source with more persons than an epoch shows of it, not more than these are drawn.
+        """
+        drawing, total = epoch // self.drawer.config.epochs, sum(source.weight for source in self.sources)
+        shown = (self.config.scenes_per_epoch or math.inf) / world_size
+        parts = [
+            KeptCrops(self._files(source.annotations, drawing, shown * source.weight / total))
+            for source in self.sources
+        ]
         weights = [
             torch.full((len(part),), s.weight / max(1, len(part))) for part, s in zip(parts, self.sources, strict=True)
         ]
@@ -61,9 +68,10 @@ class CropEpochs:
         seed = (self.config.seed * 100_003 + epoch) * 1009 + rank
         return CropBatches(crops, self.config.batch_size, count, seed, torch.cat(weights))
 
-    def _files(self, annotations: AnnotationSet, drawing: int) -> list[Path]:
+    def _files(self, annotations: AnnotationSet, drawing: int, shown: float) -> list[Path]:
+        num_persons = None if math.isinf(shown) else math.ceil(shown)
         files = []
-        for file in self.drawer.draw(annotations, self.load_image, self.cache, drawing):
+        for file in self.drawer.draw(annotations, self.load_image, self.cache, drawing, num_persons=num_persons):
             files.append(file)
             logger.info("drawing %d: %d files of crops", drawing, len(files))
         for old in range(REUSED_DRAWINGS, drawing - 1):
