@@ -39,6 +39,7 @@ from pipeline.dataset import PictureFolder
 
 GOALS = 0.85, 0.90  # OKS of a person; the first is that of most columns
 MAX_CLICKS = 4
+MIN_PLOTTED = 50  # persons of a data set; the shares of fewer say little
 RESULT = Path(__file__).parent / "results" / "click_economy.json"
 LIMBS = "6-17"  # COCO's keypoints below the head
 COSTS = ("by hand", "with the loop", "ratio", "by hand, .90", "with the loop, .90", "harm", "help")
@@ -173,6 +174,11 @@ def numbers(costs: Sequence[ClickCost], num_images: int) -> Row:
     }
 
 
+def num_persons(row: Row) -> int:
+    """Return how many persons were corrected."""
+    return int(row["missed"].split()[-1])
+
+
 def curve_of(curve: ClickCurve) -> Row:
     """Return AP after n clicks on each person, by hand and with the loop."""
     pairs = enumerate(zip(curve.by_hand, curve.answered.first_scores, strict=True))
@@ -213,7 +219,8 @@ def main() -> None:
         print_tables(name, rows)
         RESULT.write_text(json.dumps(recorded() | {name: rows}, indent=2) + "\n")
     if options.plot:
-        by_set = {name: [Bin(**one) for one in rows["ours"]["bins"]] for name, rows in recorded().items()}
+        large = {name: rows["ours"] for name, rows in recorded().items() if num_persons(rows["ours"]) >= MIN_PLOTTED}
+        by_set = {name: [Bin(**one) for one in row["bins"]] for name, row in large.items()}
         reliability_plot(by_set).savefig(options.plot, dpi=110)
 
 
