@@ -27,7 +27,7 @@ JSON = {"Content-Type": "application/json"}
 SAME_PX = 0.05  # larger than the rounding from pixels to percent and back
 THINKING = (4, 1 / 4)  # shape and scale of a gamma distribution with mean 1
 RECLICKS = 0.1  # share of clicks that correct a keypoint placed before
-STEP = 0.04  # how far keypoints are moved, as a share of the picture's size
+STEP = 0.1  # how far keypoints are moved, as a share of the person's size
 
 Placed = dict[tuple[int, str], tuple[float, float]]
 
@@ -97,7 +97,8 @@ class LoadAnnotator:
         point = pool[self.rng.integers(len(pool))]
         size = np.array(desk.editor.size_wh)
         here_px = np.array([point["value"]["x"], point["value"]["y"]]) / 100 * size
-        there_px = np.clip(here_px + self.rng.normal(0, STEP * min(size), 2), 1, size - 1)
+        step_px = STEP * _longer_side_px(point["parentID"], desk)
+        there_px = np.clip(here_px + self.rng.normal(0, step_px, 2), 1, size - 1)
         return point, (round(float(there_px[0]), 2), round(float(there_px[1]), 2))
 
     async def _add_person(self, desk: _Desk) -> None:
@@ -184,6 +185,12 @@ class _Desk:
         user = f"annotator-{self.user}@example.com"
         self.draft = {"id": self.task, "user": user, "updated_at": at, "result": list(self.editor.regions)}
         self.saving = False
+
+
+def _longer_side_px(box_id: str, desk: _Desk) -> float:
+    """Return the longer side of a person's box."""
+    box = next(region["value"] for region in desk.editor.regions if region["id"] == box_id)
+    return float((np.array([box["width"], box["height"]]) / 100 * desk.editor.size_wh).max())
 
 
 def _read(answer: httpx.Response, request: Request) -> dict[str, Any]:
