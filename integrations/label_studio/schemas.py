@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 MAX_PERSONS = 10_000  # in one image
 MAX_SIDE_PX = 10**6
@@ -24,7 +24,7 @@ def clean_regions(items: Any) -> list[RawRegion]:
     return [item for item in records if isinstance(item, dict) and isinstance(item.get("id"), str)]
 
 
-Regions = Annotated[list[RawRegion], BeforeValidator(clean_regions)]
+Regions = Annotated[list[RawRegion], PlainValidator(clean_regions, json_schema_input_type=list[RawRegion])]
 
 
 class RegionValue(BaseModel):
