@@ -24,6 +24,7 @@ from clickpose.commands.serve import serve
 from clickpose.commands.store import store
 from clickpose.commands.train import train
 from clickpose.errors import ClickPoseError, StoreInUse
+from pipeline.cluster import show_token
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +45,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")  # read when ray.data is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by torch: threads that wait leave the core to others
+    show_token()
     try:
         app()
     except StoreInUse as error:

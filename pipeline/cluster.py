@@ -22,6 +22,18 @@ NOTICES = "ray._private.authentication", "ray.data._internal.progress"  # logger
 GRACE_S = 5.0  # for processes to end by themselves when Ray stops
 RAYLET = "raylet"
 ADDRESS_FILE = "ray/ray_current_cluster"  # ray start writes it into the folder of temporary files
+TOKEN_SETTINGS = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+TOKEN_FILE = ".ray/auth_token"  # in the home folder; Ray writes it when a program starts a Ray of its own
+
+
+def show_token() -> None:
+    """Show Ray's token, if there is one, to every cluster; to be called before Ray is imported.
+
+    Once there is a token, clusters of ``ray start`` ask for it, but Ray shows it only if it is told to. Clusters that
+    ask for none ignore it.
+    """
+    if any(map(os.environ.get, TOKEN_SETTINGS)) or (Path.home() / TOKEN_FILE).is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def connect() -> None:
@@ -60,7 +72,10 @@ def connect() -> None:
             ray.init(address=address, logging_level=logging.WARNING)
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ClickPoseError(f"the Ray cluster at {address} cannot be joined: {reason}") from error
+            raise ClickPoseError(
+                f"the Ray cluster at {address} cannot be joined: {reason};"
+                " if it asks for a token, copy ~/.ray/auth_token from its head, or set RAY_AUTH_TOKEN"
+            ) from error
     end_when_gone(address, answers)
 
 
