@@ -35,7 +35,7 @@ from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.predictor import Predictor
 from integrations.coco import read_coco
 from integrations.coco_results import read_results
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 
 GOALS = 0.85, 0.90  # OKS of a person; the first is that of most columns
 MAX_CLICKS = 4
@@ -64,7 +64,7 @@ class DataSet:
 
     name: str
     annotations: AnnotationSet
-    images: PictureFolder
+    images: ImageFolder
 
     @classmethod
     def read(cls, name: str, file: str, images: str) -> DataSet:
@@ -72,7 +72,7 @@ class DataSet:
         annotations = read_coco(file)
         if name.endswith("limbs"):
             annotations = only_keypoints(annotations, annotations.skeleton.select(LIMBS))
-        return cls(name, annotations, PictureFolder(images))
+        return cls(name, annotations, ImageFolder(images))
 
 
 def measure_arms(model: Path, data: DataSet) -> Iterator[tuple[str, Row]]:

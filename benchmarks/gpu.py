@@ -135,7 +135,7 @@ class Study:
         return found | {"largest_difference": differences(answer, expected)}
 
     def prelabelling(self) -> dict[str, float]:
-        """Pictures per second of the labeller, which reads and writes files, and of the network alone."""
+        """Images per second of the labeller, which reads and writes files, and of the network alone."""
         from benchmarks.prelabel import beside_network  # needs PyArrow, which the other steps do not
 
         alone = partial(full, self.predictor.network, self.images)

@@ -1,7 +1,7 @@
 """What pre-labelling costs: ``python -m benchmarks.prelabel``. Three minutes on two cores.
 
-The labeller against the bare predictor, on the same pictures: reading in threads and looking at several pictures at
-once save time; writing, and what is noted for selecting pictures, cost some. Starting up is measured apart. A picture
+The labeller against the bare predictor, on the same images: reading in threads and looking at several images at
+once save time; writing, and what is noted for selecting images, cost some. Starting up is measured apart. An image
 takes the longer the more persons it shows, so some that show about three are measured, too.
 
 The driver's peak memory is that of a run over names, in a process of its own, with labelling replaced by counting.
@@ -25,7 +25,7 @@ from clickpose.images import read_image
 from clickpose.predictor import Predictor
 from pipeline.labeller import Labeller, ShardResult, load_predictor
 from pipeline.labelling_model import describe_model
-from pipeline.listing import Picture, list_pictures
+from pipeline.listing import ListedImage, list_images
 from pipeline.prelabelled import Model, Shard
 
 logger = logging.getLogger(__name__)
@@ -34,41 +34,41 @@ THREE, NUM_DRAWN = 3, 16
 
 
 def main() -> None:
-    """Measure, print pictures per second, and write them to ``results/prelabel.json``."""
+    """Measure, print images per second, and write them to ``results/prelabel.json``."""
     data = str(ROOT / "examples" / "pictures" / "images")
-    chosen = arguments(__doc__, model=str(ROOT / "models" / "demo"), pictures=data)
+    chosen = arguments(__doc__, model=str(ROOT / "models" / "demo"), images=data)
     few, many = (1_000, 2_000) if chosen.quick else (1_000, 1_000_000)
     result = {f"driver_mib_at_{count}": driver_mib(chosen.model, count) for count in (few, many)}
-    pictures = list(list_pictures(chosen.pictures))[: 4 if chosen.quick else 16]
-    result |= measure(chosen.model, pictures, 1 if chosen.quick else chosen.repeats or 5)
+    images = list(list_images(chosen.images))[: 4 if chosen.quick else 16]
+    result |= measure(chosen.model, images, 1 if chosen.quick else chosen.repeats or 5)
     for name, value in result.items():
         logger.info("%s: %.3g", name, value)
     write_result("prelabel", result)
 
 
-def measure(model_folder: str, pictures: Sequence[Picture], repeats: int) -> dict[str, float]:
-    """Return pictures per second of both, what one is of the other, and seconds to start."""
+def measure(model_folder: str, images: Sequence[ListedImage], repeats: int) -> dict[str, float]:
+    """Return images per second of both, what one is of the other, and seconds to start."""
     model, began = describe_model(model_folder), time.monotonic()
     with tempfile.TemporaryDirectory() as out:
         labeller = Labeller(model, out, load_predictor)
         start_s = time.monotonic() - began
         predictor = labeller.predictor
         assert isinstance(predictor, Predictor)
-        persons = [one_by_one(predictor, [picture]) for picture in pictures]
-        nearest = sorted(range(len(pictures)), key=lambda i: abs(persons[i] - THREE))[: max(1, len(pictures) // 2)]
-        every, of_three = shard_of(pictures), shard_of([pictures[i] for i in nearest])
+        persons = [one_by_one(predictor, [image]) for image in images]
+        nearest = sorted(range(len(images)), key=lambda i: abs(persons[i] - THREE))[: max(1, len(images) // 2)]
+        every, of_three = shard_of(images), shard_of([images[i] for i in nearest])
         forms = {
-            "predictor": lambda: one_by_one(predictor, pictures),
+            "predictor": lambda: one_by_one(predictor, images),
             "labeller": lambda: labeller.label(every),
             "labeller_at_three": lambda: labeller.label(of_three),
         }
         times_ms = interleaved(forms, repeats, warm_up=1)
     median_s = {name: summary(times)["median"] / 1000 for name, times in times_ms.items()}
     return {
-        "predictor_pictures_per_s": len(pictures) / median_s["predictor"],
-        "labeller_pictures_per_s": len(pictures) / median_s["labeller"],
+        "predictor_pictures_per_s": len(images) / median_s["predictor"],
+        "labeller_pictures_per_s": len(images) / median_s["labeller"],
         "share_of_predictor": median_s["predictor"] / median_s["labeller"],
-        "persons_per_picture": sum(persons) / len(pictures),
+        "persons_per_picture": sum(persons) / len(images),
         "labeller_pictures_per_s_at_three_persons": len(nearest) / median_s["labeller_at_three"],
         "persons_per_picture_at_three": sum(persons[i] for i in nearest) / len(nearest),
         "start_s": start_s,
@@ -76,14 +76,14 @@ def measure(model_folder: str, pictures: Sequence[Picture], repeats: int) -> dic
 
 
 def beside_network(predictor: Predictor, network_alone: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Return pictures per second of the labeller on drawn photos, and of the network alone on one that is prepared."""
+    """Return images per second of the labeller on drawn photos, and of the network alone on one that is prepared."""
     model = Model("bench", "", "", predictor.skeleton)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{seed}.jpg" for seed in range(NUM_DRAWN)]
         for seed, file in enumerate(files):
             Image.fromarray(draw_photo(seed=seed)).save(file)
         labeller = Labeller(model, f"{folder}/out", lambda _: predictor)
-        shard = shard_of([Picture(str(file)) for file in files])
+        shard = shard_of([ListedImage(str(file)) for file in files])
         times_ms = interleaved({"labeller": lambda: labeller.label(shard), "network": network_alone}, repeats, 1)
     labeller_s, network_s = (summary(times_ms[name])["median"] / 1000 for name in ("labeller", "network"))
     return {
@@ -93,26 +93,26 @@ def beside_network(predictor: Predictor, network_alone: Callable[[], object], re
     }
 
 
-def shard_of(pictures: Sequence[Picture]) -> Shard:
-    """Return pictures as one shard."""
-    return Shard("bench", tuple(picture._replace(name=Path(picture.uri).name) for picture in pictures))
+def shard_of(images: Sequence[ListedImage]) -> Shard:
+    """Return images as one shard."""
+    return Shard("bench", tuple(image._replace(name=Path(image.uri).name) for image in images))
 
 
-def one_by_one(predictor: Predictor, pictures: Sequence[Picture]) -> int:
-    """Read, encode and detect each picture; return how many persons there are."""
-    return sum(len(predictor.detect(predictor.encode(read_image(picture.uri)))) for picture in pictures)
+def one_by_one(predictor: Predictor, images: Sequence[ListedImage]) -> int:
+    """Read, encode and detect each image; return how many persons there are."""
+    return sum(len(predictor.detect(predictor.encode(read_image(image.uri)))) for image in images)
 
 
-def driver_mib(model_folder: str, num_pictures: int) -> float:
+def driver_mib(model_folder: str, num_images: int) -> float:
     """Return the peak memory of a driver whose workers answer at once."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_drive, (model_folder, num_pictures))
+        return pool.apply(_drive, (model_folder, num_images))
 
 
-def _drive(model_folder: str, num_pictures: int) -> float:
-    names = (f"/nowhere/photos/{number:09d}.jpg" for number in range(num_pictures))
+def _drive(model_folder: str, num_images: int) -> float:
+    names = (f"/nowhere/photos/{number:09d}.jpg" for number in range(num_images))
     driver.label_shards = lambda shards, job, num_workers: (
-        ShardResult(shard.name, len(shard.pictures), ()) for shard in shards
+        ShardResult(shard.name, len(shard.images), ()) for shard in shards
     )
     with tempfile.TemporaryDirectory() as out:
         driver.prelabel(names, out, model_folder)

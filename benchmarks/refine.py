@@ -35,7 +35,7 @@ def main() -> None:
     result = clicks(model, predictor, chosen.repeats or 40)
     logger.info("%s\nencode and detect", result)
     result |= {"full_ms": summary(full_ms(predictor, 3))}
-    logger.info("%s\nwhat is kept of a picture of 800 x 1333", result["full_ms"])
+    logger.info("%s\nwhat is kept of an image of 800 x 1333", result["full_ms"])
     result |= kept_memory(predictor)
     logger.info("%s", result)
     if not chosen.quick:

@@ -27,7 +27,7 @@ from clickpose.predictor import EncodedImage, Predictor
 from clickpose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
-PICTURE = Path(__file__).parents[1] / "docs" / "scaling.png"
+IMAGE = Path(__file__).parents[1] / "docs" / "scaling.png"
 SIZES_WH = ((480, 320), (640, 480), (1088, 800), (1333, 800))
 PERSONS = (1, 2, 5, 10, 20, 50)
 SKELETONS = ("coco17", "humanart21", "wholebody133")
@@ -40,7 +40,7 @@ def main() -> None:
     chosen = arguments(__doc__)
     model, repeats = build_network(chosen.quick), chosen.repeats or 25
     predictor, curves = build_predictor(model), {}
-    logger.info("refine of one person against the picture's size")
+    logger.info("refine of one person against the image's size")
     by_size = {w * h: refine_of(predictor, draw_encoded(model.config, (w, h)), 1) for w, h in SIZES_WH}
     curves["refine_ms_by_pixels"] = curve(by_size, repeats)
     logger.info("refine against the persons touched")
@@ -119,7 +119,7 @@ def draw(curves: Mapping[str, Curve]) -> None:
         axes.fill_between(places, fastest, medians, alpha=0.2)
         axes.plot(places, medians, marker="o")
         axes.set(title=f"{what}, ms", xlabel="megapixels" if unit == "pixels" else unit, ylim=(0, None))
-    figure.savefig(PICTURE, dpi=110)
+    figure.savefig(IMAGE, dpi=110)
 
 
 if __name__ == "__main__":

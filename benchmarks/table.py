@@ -113,13 +113,13 @@ ROWS = (
         "<= 1e-6",
     ),
     Row(
-        "kept of a picture, 800 x 1333, float32",
+        "kept of an image, 800 x 1333, float32",
         "refine",
         lambda r: r["encoded_image_mb"]["float32"],
         "<= 100 MB",
     ),
     Row(
-        "kept of a picture, 800 x 1333, half precision",
+        "kept of an image, 800 x 1333, half precision",
         "refine",
         lambda r: r["encoded_image_mb"]["float16"],
         "<= 50 MB",
@@ -167,7 +167,7 @@ ROWS = (
         lambda r: f"of {r['held_joints_placed']}",
     ),
     Row(
-        "the same: pictures found encoded, of those that could be",
+        "the same: images found encoded, of those that could be",
         "serve_load",
         lambda r: r["encode_hit_share_of_possible"],
         ">= 0.95",

@@ -30,8 +30,8 @@ from clickpose.poses import SAME_PERSON_IOU
 from clickpose.skeleton import Skeleton
 from clickpose.whole_image import WholeImage
 
-Picture: TypeAlias = Image.Image | NDArray[np.uint8]
-__all__ = ["EncodedImage", "Form", "Picture", "Predictor"]
+ImageLike: TypeAlias = Image.Image | NDArray[np.uint8]
+__all__ = ["EncodedImage", "Form", "ImageLike", "Predictor"]
 
 
 class Form(Protocol):
@@ -112,7 +112,7 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    def encode(self, image: Picture) -> EncodedImage:
+    def encode(self, image: ImageLike) -> EncodedImage:
         """Look at an image: an upright RGB ``PIL.Image`` or uint8 ``(H, W, 3)``. The only costly call.
 
         Raises:
@@ -122,7 +122,7 @@ class Predictor:
         return encoded
 
     @torch.inference_mode()
-    def encode_all(self, images: Sequence[Picture]) -> list[EncodedImage]:
+    def encode_all(self, images: Sequence[ImageLike]) -> list[EncodedImage]:
         """Encode several images; a model in the person's frame looks at all their persons together. See ``encode``."""
         return list(self.form.encode_all([_as_pil(image) for image in images]))
 
@@ -227,7 +227,7 @@ def make_form(network: Network, skeleton: Skeleton, keep: torch.dtype) -> Form:
     return PersonFrame(network, skeleton, make_finder(device), make_looker(network.frame_config.looker, device))
 
 
-def _as_pil(image: Picture) -> Image.Image:
+def _as_pil(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
         return image if image.mode == "RGB" else image.convert("RGB")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

@@ -107,18 +107,18 @@ def draw_people(
     A person's box and area are those of the whole silhouette, hidden parts included.
     """
     rng = np.random.default_rng([seed, id])
-    picture = _background(rng, size_wh)
+    image = _background(rng, size_wh)
     figures = [_place_figure(rng, size_wh, index, num_persons) for index in range(num_persons)]
-    silhouettes = [_paint(picture, figure, rng) for figure in figures]
+    silhouettes = [_paint(image, figure, rng) for figure in figures]
     owner = np.full((size_wh[1], size_wh[0]), -1)  # whose silhouette is in front, person by person
     for index, silhouette in enumerate(silhouettes):
         owner[silhouette] = index
-    owner[_paint_bars(picture, rng)] = -1
+    owner[_paint_bars(image, rng)] = -1
     persons = tuple(
         _annotate(100 * id + index, skeleton, figure.joints_px, silhouette, owner == index)
         for index, (figure, silhouette) in enumerate(zip(figures, silhouettes, strict=True))
     )
-    return picture, AnnotatedImage(id, f"drawn_{seed}_{id:06d}.png", size_wh, persons)
+    return image, AnnotatedImage(id, f"drawn_{seed}_{id:06d}.png", size_wh, persons)
 
 
 def _joints(rng: np.random.Generator) -> dict[str, Point]:
@@ -194,25 +194,25 @@ def _place_figure(rng: np.random.Generator, size_wh: tuple[int, int], index: int
     return Figure({name: hips_px + height_px * point for name, point in _joints(rng).items()}, height_px)
 
 
-def _paint(picture: Image.Image, figure: Figure, rng: np.random.Generator) -> Mask:
+def _paint(image: Image.Image, figure: Figure, rng: np.random.Generator) -> Mask:
     """Paint one person; return the ``(H, W)`` silhouette."""
-    silhouette = Image.new("L", picture.size)
-    on_picture, on_silhouette = ImageDraw.Draw(picture), ImageDraw.Draw(silhouette)
+    silhouette = Image.new("L", image.size)
+    on_image, on_silhouette = ImageDraw.Draw(image), ImageDraw.Draw(silhouette)
     for stroke in figure.strokes(light=rng.uniform(0.65, 1.0)):
-        stroke.draw(on_picture, stroke.color)
+        stroke.draw(on_image, stroke.color)
         stroke.draw(on_silhouette, 255)
     return np.asarray(silhouette) > 0
 
 
-def _paint_bars(picture: Image.Image, rng: np.random.Generator) -> Mask:
+def _paint_bars(image: Image.Image, rng: np.random.Generator) -> Mask:
     """Paint up to two grey bars over everything; return the ``(H, W)`` pixels they cover."""
-    bars = Image.new("L", picture.size)
-    on_picture, on_bars = ImageDraw.Draw(picture), ImageDraw.Draw(bars)
+    bars = Image.new("L", image.size)
+    on_image, on_bars = ImageDraw.Draw(image), ImageDraw.Draw(bars)
     for _ in range(rng.integers(0, 3)):
-        (x, y), thickness = rng.uniform((0, 0), picture.size), rng.uniform(0.02, 0.06) * picture.height
+        (x, y), thickness = rng.uniform((0, 0), image.size), rng.uniform(0.02, 0.06) * image.height
         grey, tilt = int(rng.integers(60, 200)), rng.uniform(-0.3, 0.3)
-        ends = (x - 0.3 * picture.width, y - tilt * picture.width, x + 0.3 * picture.width, y + tilt * picture.width)
-        on_picture.line(ends, fill=(grey, grey, grey), width=round(thickness))
+        ends = (x - 0.3 * image.width, y - tilt * image.width, x + 0.3 * image.width, y + tilt * image.width)
+        on_image.line(ends, fill=(grey, grey, grey), width=round(thickness))
         on_bars.line(ends, fill=255, width=round(thickness))
     return np.asarray(bars) > 0
 

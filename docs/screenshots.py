@@ -26,7 +26,7 @@ from playwright.sync_api import FloatRect, Page, ViewportSize, sync_playwright
 from clickpose.annotations import convert_set
 from clickpose.commands.annotate.background import Background
 from clickpose.commands.annotate.desk import Desk, open_desk
-from clickpose.commands.demo.pictures import MODEL, PICTURES, copy_pictures
+from clickpose.commands.demo.images import MODEL, PICTURES, copy_images
 from clickpose.predictor import Predictor
 from integrations.coco import read_coco
 from integrations.label_studio.server import free_port
@@ -75,7 +75,7 @@ def main(
     """Start everything, drag once, and write three pictures of it side by side."""
     scene = find_scene(Predictor.load(model), picture, person, keypoint)
     with tempfile.TemporaryDirectory() as folder:
-        photos = copy_pictures((scene.picture,), Path(folder) / "pictures")
+        photos = copy_images((scene.picture,), Path(folder) / "pictures")
         with open_desk(photos, Path(folder) / "data", model=model, port=free_port()) as desk:
             Background(desk, print).label()
             with labelling_page(desk, browser) as page:
@@ -86,10 +86,10 @@ def main(
 def find_scene(predictor: Predictor, picture: str, person: int, keypoint: str) -> Scene:
     """Look up in the annotations where a person's keypoint belongs."""
     truth = convert_set(read_coco(PICTURES / "annotations.json"), predictor.skeleton)
-    image = next(image for image in truth.images if image.file_name == picture)
-    who = [one for one in image.persons if one.num_labelled][person]
-    x, y = who.keypoints_px[predictor.skeleton.index(keypoint)] / image.size_wh
-    x0, y0, x1, y1 = (who.box_px.reshape(2, 2) / image.size_wh).reshape(4)
+    record = next(record for record in truth.images if record.file_name == picture)
+    who = [one for one in record.persons if one.num_labelled][person]
+    x, y = who.keypoints_px[predictor.skeleton.index(keypoint)] / record.size_wh
+    x0, y0, x1, y1 = (who.box_px.reshape(2, 2) / record.size_wh).reshape(4)
     return Scene(PICTURES / "images" / picture, keypoint, (float(x), float(y)), (x0, y0, x1, y1))
 
 

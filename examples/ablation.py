@@ -46,7 +46,7 @@ from clickpose.training.loop import train_one_epoch
 from clickpose.training.scenes import SceneConfig
 from clickpose.training.state import build_state
 from integrations.coco import read_coco
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 
 VARIANTS = {
     "published": [],
@@ -107,7 +107,7 @@ def main(options: Options) -> None:
     tune_for_cpu(1)
     if options.data and options.measure_on and options.images:
         known, held_back = read_coco(options.data), read_coco(options.measure_on)
-        load = PictureFolder(str(options.images))
+        load = ImageFolder(str(options.images))
     else:
         known, held_back, load = drawn()
     options.out.mkdir(parents=True, exist_ok=True)

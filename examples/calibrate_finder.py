@@ -51,9 +51,9 @@ def main() -> None:
     options = parser.parse_args()
     finder = NanoDetFinder(make_finder(torch.device("cpu")).network, AS_SCORED)
     pairs = []
-    for image in read_coco(options.annotations).images:
-        with Image.open(options.images / image.file_name) as picture:
-            pairs += list(outcomes(finder(picture.convert("RGB")), image))
+    for record in read_coco(options.annotations).images:
+        with Image.open(options.images / record.file_name) as image:
+            pairs += list(outcomes(finder(image.convert("RGB")), record))
     scores, sizes = np.array([seen for seen, _ in pairs]).T
     right: Floats = np.array([is_right for _, is_right in pairs])
     evidence = np.stack((logits(scores), np.log(sizes)), 1)

@@ -24,7 +24,7 @@ from clickpose.evaluation.visits import LoadImage, visit_images
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.predictor import Predictor
 from integrations.coco import read_coco
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 
 
 def measure(predictor: Predictor, data: tuple[AnnotationSet, LoadImage]) -> ReliabilityMeter:
@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     model, card = load_model(options.trained), options.out / "card.md"
     assert isinstance(model.network, PersonFrameNetwork), "these pose layers do not work in the person's frame"
-    data = read_coco(options.annotations), PictureFolder(str(options.images))
+    data = read_coco(options.annotations), ImageFolder(str(options.images))
     before = measure(Predictor(model.network.with_settings(calibration=(1.0, 0.0)), model.skeleton), data)
     calibration = fit_calibration(before.chances, before.right)
     network = model.network.with_settings(calibration=calibration)

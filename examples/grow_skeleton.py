@@ -47,7 +47,7 @@ from clickpose.skeleton import Skeleton
 from clickpose.training.config import TrainConfig, fine_tuning_for
 from clickpose.training.cpu import tune_for_cpu
 from integrations.coco import read_coco, write_coco
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 from pipeline.mixture import DataSource
 from pipeline.train import TrainJob, train
 
@@ -67,7 +67,7 @@ class Options:
     parent: Annotated[
         list[str] | None, typer.Option(help="new=old: the keypoint that a new one starts from; repeatable.")
     ] = None
-    pictures: Annotated[int | None, typer.Option(help="Images to train on; by default all.")] = None
+    num_images: Annotated[int | None, typer.Option("--pictures", help="Images to train on; by default all.")] = None
     limit: Annotated[int | None, typer.Option(help="Images to measure on; by default all.")] = None
     epochs: Annotated[int, typer.Option(help="Passes over them.")] = 40
     changes: Annotated[
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
     tune_for_cpu(1)
     old, out = load_model(options.model), options.out
     known, held_back = split(
-        read_coco(options.learn_from), read_coco(options.measure_on), options.pictures, options.limit
+        read_coco(options.learn_from), read_coco(options.measure_on), options.num_images, options.limit
     )
     parents = dict(pair.split("=") for pair in options.parent or ())
     skeleton = replace(known.skeleton, parents=known.skeleton.parents | parents)
@@ -90,7 +90,7 @@ def main(options: Options) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     write_coco(known, out / "learn.json")
-    images = PictureFolder(str(options.images))
+    images = ImageFolder(str(options.images))
     numbers: dict[str, dict[str, dict[str, float | None]]] = {}
     for name, network in starts(old, skeleton).items():
         trained = train_from(out / name, network, skeleton, DataSource(str(out / "learn.json"), images.root), config)
@@ -112,10 +112,10 @@ def groups_of(old: Skeleton, new: Skeleton) -> dict[str, set[str]]:
 
 
 def split(
-    known: AnnotationSet, held_back: AnnotationSet, pictures: int | None, limit: int | None
+    known: AnnotationSet, held_back: AnnotationSet, images: int | None, limit: int | None
 ) -> tuple[AnnotationSet, AnnotationSet]:
     """Choose the images to train on; never measure on one of them."""
-    order = np.random.default_rng(0).permutation(len(known))[:pictures]
+    order = np.random.default_rng(0).permutation(len(known))[:images]
     chosen = tuple(known.images[i] for i in order)
     seen = {image.file_name for image in chosen}
     others = tuple(image for image in held_back.images if image.file_name not in seen)

@@ -21,13 +21,13 @@ from clickpose.oks import oks
 from clickpose.poses import new_pose
 from clickpose.skeleton import Skeleton
 from integrations.coco import read_coco, results_to_coco
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 
 CROP_PER_BOX = 1.25
 
 
 class MoveNet:
-    """Finds one person in a square of a picture."""
+    """Finds one person in a square of an image."""
 
     def __init__(self, path: Path) -> None:
         self.interpreter = Interpreter(str(path), num_threads=1)
@@ -35,12 +35,12 @@ class MoveNet:
         (self.input,), (self.output,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         self.side_px = int(self.input["shape"][1])
 
-    def detect(self, picture: Image.Image, person: PersonAnnotation) -> Pose:
+    def detect(self, image: Image.Image, person: PersonAnnotation) -> Pose:
         x0, y0, x1, y1 = (float(edge) for edge in person.box_px)
         side = CROP_PER_BOX * max(x1 - x0, y1 - y0, 1.0)
         left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
         square, size = (left, top, left + side, top + side), (self.side_px, self.side_px)
-        crop = picture.transform(size, Image.Transform.EXTENT, square, Image.Resampling.BILINEAR)
+        crop = image.transform(size, Image.Transform.EXTENT, square, Image.Resampling.BILINEAR)
         self.interpreter.set_tensor(self.input["index"], np.asarray(crop, self.input["dtype"])[None])
         self.interpreter.invoke()
         y, x, scores = self.interpreter.get_tensor(self.output["index"]).reshape(17, 3).T
@@ -52,7 +52,7 @@ def main(weights: Path, data: Path, images: Path, out: Path) -> None:
     annotations = read_coco(data)
     if annotations.skeleton != Skeleton.load("coco17"):
         sys.exit(f"{data} has the keypoints of {annotations.skeleton.name!r}, MoveNet those of 'coco17'")
-    poses = find(MoveNet(weights), annotations, PictureFolder(str(images)))
+    poses = find(MoveNet(weights), annotations, ImageFolder(str(images)))
     out.write_text(json.dumps(results_to_coco({id: list(found.values()) for id, found in poses.items()})))
     persons = {person.id: person for image in annotations.images for person in image.persons}
     for least in (1, 5):
@@ -65,13 +65,13 @@ def main(weights: Path, data: Path, images: Path, out: Path) -> None:
         print(f"{len(similarity)} persons of {least} or more keypoints, mean OKS {np.mean(similarity):.3f}")
 
 
-def find(movenet: MoveNet, annotations: AnnotationSet, pictures: PictureFolder) -> dict[int, dict[int, Pose]]:
+def find(movenet: MoveNet, annotations: AnnotationSet, images: ImageFolder) -> dict[int, dict[int, Pose]]:
     """Poses by image id and person id, for every person with a labelled keypoint."""
     poses: dict[int, dict[int, Pose]] = {}
-    for image in annotations.images:
-        persons = [p for p in image.persons if p.num_labelled and not p.is_crowd]
-        picture = pictures(image) if persons else None
-        poses[image.id] = {person.id: movenet.detect(picture, person) for person in persons}
+    for record in annotations.images:
+        persons = [p for p in record.persons if p.num_labelled and not p.is_crowd]
+        image = images(record) if persons else None
+        poses[record.id] = {person.id: movenet.detect(image, person) for person in persons}
     return poses
 
 

@@ -51,8 +51,8 @@ from clickpose.training.state import build_state
 from examples.annotated_crops import SIZE_WH, Annotating, in_parts, poses_of
 from integrations.coco import read_coco
 from pipeline.candidates import read_candidates
-from pipeline.dataset import PictureFolder
-from pipeline.listing import Picture
+from pipeline.dataset import ImageFolder
+from pipeline.listing import ListedImage
 from pipeline.prelabelled import Prelabel
 from pipeline.selection import select
 from pipeline.settling import movement
@@ -131,7 +131,7 @@ def draw(annotations: AnnotationSet, images: Path) -> KeptCrops:
     """Return a crop of every person, drawn once and kept."""
     device = torch.device("cpu")
     drawer = CropDrawer(make_finder(device), make_looker("thunder", device), DrawConfig())
-    return KeptCrops(list(drawer.draw(annotations, PictureFolder(str(images)), default_cache(), 0)))
+    return KeptCrops(list(drawer.draw(annotations, ImageFolder(str(images)), default_cache(), 0)))
 
 
 def starting(pool: KeptCrops, seed: int, count: int) -> list[str]:
@@ -151,7 +151,7 @@ def play(by: str, learned: Learned, pool: KeptCrops, held_back: KeptCrops, seed:
         "images": len(names),
         "persons": sum(name in set(names) for name in pool.names),
         **clicks,
-        "next costs": sum(cost for one, cost in labelled if one.picture.name in wanted),
+        "next costs": sum(cost for one, cost in labelled if one.image.name in wanted),
         "chosen": [*names, *sorted(wanted)],
     }
 
@@ -197,7 +197,7 @@ def label(network: PersonFrameNetwork, crops: KeptCrops) -> list[tuple[Prelabel,
     for name, people in found.items():
         poses, again, costs, looks = zip(*people, strict=True)
         one = Prelabel(
-            Picture(name, name=name),
+            ListedImage(name, name=name),
             SIZE_WH,
             poses,
             model_version="",

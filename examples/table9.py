@@ -44,7 +44,7 @@ from clickpose.training.person_frame.epochs import CropEpochs, CropSource, defau
 from clickpose.training.person_frame.settings import DrawConfig
 from clickpose.training.state import TrainState, build_state
 from integrations.coco import read_coco
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 from pipeline.mixture import Mixture, open_mixture
 
 NO_CLICKS = ["loop.rounds=[1]", "loop.first_clicks=[0]"]
@@ -102,7 +102,7 @@ def main(options: Options) -> None:
             row = {"training": name, "seed": options.seed, "persons": (epoch + 1) * options.persons}
             is_due = (epoch + 1) % options.every == 0 and state.first_epoch == epoch + 1  # not trained further already
             if is_due and not any(row.items() <= known.items() for known in measured):
-                measured.append(row | measure(state, held_back, PictureFolder(str(options.measure_images))))
+                measured.append(row | measure(state, held_back, ImageFolder(str(options.measure_images))))
                 numbers.write_text(json.dumps(measured, indent=2) + "\n")
     show(measured, f"{len(held_back)} images to measure on")
 
@@ -134,7 +134,7 @@ def crops(config: TrainConfig, looker: str, data: Mixture) -> CropEpochs:
     return CropEpochs(sources, data.load_image, drawer, config, default_cache())
 
 
-def measure(state: TrainState, truth: AnnotationSet, load: PictureFolder) -> Record:
+def measure(state: TrainState, truth: AnnotationSet, load: ImageFolder) -> Record:
     """Count the clicks that the average of the weights costs, with its answers and by hand."""
     predictor = Predictor(state.average, truth.skeleton)
     precision, cost = ShownPrecision(), CostMeter(predictor, GOAL)

@@ -73,9 +73,9 @@ def read_coco(
     if others := ledger.read(document["annotations"], "annotation", read_annotation).count(False):
         logger.warning("%s: %d annotations of other categories are left out", path, others)
     ledger.report()
-    pictures = tuple(replace(image, persons=tuple(persons[image.id])) for image in images.values())
-    check_places(pictures, path)
-    return AnnotationSet(layout.skeleton, pictures)
+    complete = tuple(replace(image, persons=tuple(persons[image.id])) for image in images.values())
+    check_places(complete, path)
+    return AnnotationSet(layout.skeleton, complete)
 
 
 def person_categories(path: str | Path, category: str | None = None) -> list[int]:
@@ -91,7 +91,7 @@ def person_categories(path: str | Path, category: str | None = None) -> list[int
 def write_coco(annotations: AnnotationSet, path: str | Path) -> None:
     """Write a COCO keypoint file that ``read_coco`` reads back without a difference.
 
-    Boxes that do not show in their picture are the exception: they are written, and refused when read. Areas of 0 are
+    Boxes that do not show in their image are the exception: they are written, and refused when read. Areas of 0 are
     read as those of the boxes.
     """
     document = {

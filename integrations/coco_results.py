@@ -35,7 +35,7 @@ def read_results(
         categories: ids of persons in that data set (``coco.person_categories``); results of others are left out.
 
     Raises:
-        InvalidAnnotation: the file is no list of COCO keypoint results, a result is of a picture that is not in the
+        InvalidAnnotation: the file is no list of COCO keypoint results, a result is of an image that is not in the
             data set, or it has another number of keypoints, or all results are of other categories.
     """
     image_ids: dict[Any, int] = {image.file_name: image.id for image in annotations.images}

@@ -56,7 +56,7 @@ def read_ochuman(document: Mapping[str, Any], path: str | Path, *, wanted: str |
         raise InvalidAnnotation(f"{path} holds no keypoints of skeleton {wanted!r}; it holds coco17, {NAME}")
     ledger = Ledger(path, skip_bad)
 
-    def read_picture(record: dict[str, Any], where: str) -> AnnotatedImage:
+    def read_one(record: dict[str, Any], where: str) -> AnnotatedImage:
         image, people = read_image(record, where), field(record, "annotations", where)
         if not isinstance(people, list):
             raise InvalidAnnotation(f"{where}: field 'annotations' is no list")
@@ -66,7 +66,7 @@ def read_ochuman(document: Mapping[str, Any], path: str | Path, *, wanted: str |
 
         return replace(image, persons=tuple(ledger.read(people, f"image {image.id}, annotation", read_one)))
 
-    images = tuple(ledger.read(_numbered(document["images"], path), "image", read_picture))
+    images = tuple(ledger.read(_numbered(document["images"], path), "image", read_one))
     ledger.report()
     read = AnnotationSet(skeleton, images)
     return convert_set(read, Skeleton.load(wanted)) if wanted == "coco17" else read

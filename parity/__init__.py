@@ -1,7 +1,7 @@
 """Is our network the published one, number by number? ``python -m parity``, anywhere; see the README beside.
 
 fixture      recorded arrays, and how far ours are from them
-draws        weights, pictures and persons from names and seeds
+draws        weights, images and persons from names and seeds
 recipe       our network with those weights
 inference    every stage of the first pass
 matching     who is whom, and losses

@@ -1,6 +1,6 @@
 """Compare the model with recorded numbers: ``python -m parity [DIR] [--prepared]``.
 
-DIR has ``.npz`` files made by another implementation of Click-Pose on weights and pictures that both draw from
+DIR has ``.npz`` files made by another implementation of Click-Pose on weights and images that both draw from
 names and seeds (``draws.py``); without it, those that ship are compared. The arrays of a file tell what it is:
 
     topk_index          every stage of inference       inference

@@ -25,7 +25,7 @@ from clickpose.model.proposals import PERSON_CLASS
 from clickpose.training.feedback import Clicker, FeedbackConfig, run_feedback
 from clickpose.training.matcher import match
 from clickpose.training.targets import make_target
-from parity.draws import draw_picture
+from parity.draws import draw_image
 from parity.fixture import COORDINATE, EXACT, PRECISION, Fixture, difference
 from parity.inference import SHOWN_VISIBILITY, best_pairs
 from parity.loop import best_persons, clicks_made
@@ -40,7 +40,7 @@ Detections = dict[str, np.ndarray]
 
 
 def check_clicks(fixture: Fixture) -> None:
-    """Play the published loop on every picture and compare what the protocols count."""
+    """Play the published loop on every image and compare what the protocols count."""
     records = json.loads(str(fixture["annotations_json"]))
     sizes_hw = np.array([(image["height"], image["width"]) for image in records["images"]])
     fixture.note("orig_hw", difference(np.broadcast_to(fixture["orig_hw"], sizes_hw.shape), sizes_hw), EXACT)
@@ -86,14 +86,14 @@ def read_person(record: dict[str, Any]) -> PersonAnnotation:
 
 @dataclass(frozen=True)
 class PlayedImage:
-    """The 20 best persons of a picture before the first round and after each one, and who was a toss-up by then."""
+    """The 20 best persons of an image before the first round and after each one, and who was a toss-up by then."""
 
     persons: list[LayerOutput]
     toss_ups: list[set[int]]
 
 
 class PlayedRounds:
-    """Every round on every picture, once for each way to hold clicks."""
+    """Every round on every image, once for each way to hold clicks."""
 
     def __init__(self, fixture: Fixture, annotations: AnnotationSet, model: ClickPose) -> None:
         self.fixture, self.annotations, self.model = fixture, annotations, model
@@ -101,7 +101,7 @@ class PlayedRounds:
 
     @cached_property
     def sizes_hw(self) -> np.ndarray:
-        """Height and width of each picture as the network sees it."""
+        """Height and width of each image as the network sees it."""
         return np.broadcast_to(self.fixture["image_hw"], (len(self.annotations), 2))
 
     @cached_property
@@ -114,10 +114,10 @@ class PlayedRounds:
         return [name for name in self.fixture.arrays if name.endswith(ending)]
 
     def _first_pass(self, index: int) -> tuple[LayerOutput, LayerValues]:
-        """Poses of a picture before any click, and what the loop needs to know of it."""
+        """Poses of an image before any click, and what the loop needs to know of it."""
         height, width = (int(side) for side in self.sizes_hw[index])
         memory = self.model.encode(
-            torch.from_numpy(draw_picture(int(self.fixture["image_seeds"][index]), height, width))[None]
+            torch.from_numpy(draw_image(int(self.fixture["image_seeds"][index]), height, width))[None]
         )
         values = self.model.decoder.pose_values(memory)
         return self.model.estimate_poses(self.model.find_persons(memory), values), values
@@ -157,8 +157,8 @@ class PlayedRounds:
 
     def check_ap(self, hold: str, count: int) -> None:
         """Compare raw detections and COCO's ten numbers after ``count`` rounds."""
-        name, pictures = f"ap_{hold}_C{count}", range(len(self.annotations))
-        found = [self.detections(hold, index, count) for index in pictures]
+        name, images = f"ap_{hold}_C{count}", range(len(self.annotations))
+        found = [self.detections(hold, index, count) for index in images]
         merged = {key: np.concatenate([d[key] for d in found]) for key in found[0]}
         in_pixels = COORDINATE * max(max(image.size_wh) for image in self.annotations.images)
         for key, tolerance in (("scores", COORDINATE), ("category", EXACT), ("image", EXACT)):
@@ -166,12 +166,12 @@ class PlayedRounds:
         sure, recorded = merged["sure"], self.fixture[f"{name}_keypoints"]
         what = f"{name}_keypoints ({sure.sum()} of {sure.size} persons)"
         self.fixture.note(what, difference(merged["keypoints"][sure], recorded[sure]), in_pixels)
-        poses = {self.annotations.images[index].id: self.poses(hold, index, count) for index in pictures}
+        poses = {self.annotations.images[index].id: self.poses(hold, index, count) for index in images}
         numbers = list(keypoint_ap(self.annotations, poses).values())
         self.fixture.compare(f"{name}_stats_f64", numbers, PRECISION)
 
     def check_number_of_clicks(self, hold: str, percent: int) -> None:
-        """Compare each picture's AP before each round, and how many rounds it needs."""
+        """Compare each image's AP before each round, and how many rounds it needs."""
         name, threshold, counts = f"noc_{hold}_{percent}", percent / 100, []
         for index, image in enumerate(self.annotations.images):
             recorded = f"{name}_img{index + 1}_ap_sequence_f64"

@@ -1,4 +1,4 @@
-"""Weights, pictures and persons that anyone can draw again from names and seeds; numpy only."""
+"""Weights, images and persons that anyone can draw again from names and seeds; numpy only."""
 
 import math
 import zlib
@@ -41,7 +41,7 @@ def _scale(name: str, normal: np.ndarray, fan_in: int) -> np.ndarray:
     return normal * math.sqrt((2.0 if name.startswith("backbone.") else 1.0) / fan_in)
 
 
-def draw_picture(seed: int, height: int, width: int) -> np.ndarray:
+def draw_image(seed: int, height: int, width: int) -> np.ndarray:
     """Blocks of eight pixels with grain, normalised; ``(3, H, W)``."""
     random = np.random.Generator(np.random.PCG64(seed))
     blocks = random.integers(0, 256, (3, height // 8, width // 8))

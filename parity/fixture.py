@@ -71,7 +71,7 @@ class Fixture:
 
     @property
     def targets(self) -> list[Target]:
-        """The persons of each picture."""
+        """The persons of each image."""
         return [self._target(i) for i in range(len(self.meta["image_seeds"]))]
 
     def _target(self, i: int) -> Target:

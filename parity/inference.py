@@ -12,14 +12,14 @@ from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.encoder import Tokens
 from clickpose.model.proposals import NUM_CLASSES, Proposals, proposal_anchors
 from parity.fixture import ACTIVATION, BACKBONE, COORDINATE, Fixture
-from parity.recipe import draw_pictures, recipe_model, skeleton_of
+from parity.recipe import draw_images, recipe_model, skeleton_of
 from parity.watch import LayerCall, last_references, layer_calls, rows, watch
 
 SHOWN_VISIBILITY = 0.7310586  # sigmoid(1): the published model's constant
 
 
-def pictures(fixture: Fixture) -> tuple[Tensor, Tensor | None]:
-    return draw_pictures(fixture.meta["image_seeds"], fixture.meta["sizes"])
+def drawn_images(fixture: Fixture) -> tuple[Tensor, Tensor | None]:
+    return draw_images(fixture.meta["image_seeds"], fixture.meta["sizes"])
 
 
 def sigmas(fixture: Fixture) -> Tensor:
@@ -29,7 +29,7 @@ def sigmas(fixture: Fixture) -> Tensor:
 @torch.inference_mode()
 def check_eval(fixture: Fixture) -> None:
     """Compare every stage from the backbone to the boxes in pixels."""
-    model, (images, padding) = recipe_model(fixture.meta["K"], fixture.prepared), pictures(fixture)
+    model, (images, padding) = recipe_model(fixture.meta["K"], fixture.prepared), drawn_images(fixture)
     head, layers = model.proposal_head, model.decoder.layers
     with watch([model.backbone, model.projection, model.encoder.layers[0], head.norm, *layers]) as calls:
         memory = model.encode(images, padding)
@@ -118,7 +118,7 @@ def check_output(fixture: Fixture, prefix: str, output: LayerOutput, visibility:
 
 
 def check_pixels(fixture: Fixture, count: int, output: LayerOutput) -> None:
-    """Compare the ``count`` best (person, class) pairs of each picture, in pixels."""
+    """Compare the ``count`` best (person, class) pairs of each image, in pixels."""
     sizes = fixture.meta["orig_sizes"]
     by_image = [best_pairs(output, i, (w, h), count) for i, (h, w) in enumerate(sizes)]
     shown = torch.full_like(output.keypoints[:, :count, :, :1], SHOWN_VISIBILITY)  # type: ignore[index]
@@ -132,7 +132,7 @@ def check_pixels(fixture: Fixture, count: int, output: LayerOutput) -> None:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The (person, class) pairs of one picture, best first, as published results are; boxes ``xyxy``."""
+    """The (person, class) pairs of one image, best first, as published results are; boxes ``xyxy``."""
 
     persons: Tensor
     labels: Tensor
@@ -141,17 +141,17 @@ class Pairs:
     keypoints_px: Tensor
 
 
-def best_pairs(output: LayerOutput, picture: int, size_wh: tuple[int, int], count: int) -> Pairs:
+def best_pairs(output: LayerOutput, image: int, size_wh: tuple[int, int], count: int) -> Pairs:
     """Select the ``count`` best pairs; both classes of a person may be among them."""
-    scores, pairs = output.logits[picture].sigmoid().flatten().topk(count)
+    scores, pairs = output.logits[image].sigmoid().flatten().topk(count)
     persons, wh = pairs // NUM_CLASSES, torch.tensor(size_wh)
     assert output.keypoints is not None
     return Pairs(
         persons,
         pairs % NUM_CLASSES,
         scores,
-        cxcywh_to_xyxy(output.boxes[picture, persons]) * wh.repeat(2),
-        output.keypoints[picture, persons] * wh,
+        cxcywh_to_xyxy(output.boxes[image, persons]) * wh.repeat(2),
+        output.keypoints[image, persons] * wh,
     )
 
 
@@ -159,10 +159,10 @@ def best_pairs(output: LayerOutput, picture: int, size_wh: tuple[int, int], coun
 def first_pass(
     num_keypoints: int, seeds: tuple[int, ...], sizes_hw: tuple[tuple[int, int], ...], prepared: bool
 ) -> tuple[LayerOutput, LayerValues]:
-    """Poses of a batch before any click, and what the loop needs to know of its pictures."""
+    """Poses of a batch before any click, and what the loop needs to know of its images."""
     model = recipe_model(num_keypoints, prepared)
     with torch.inference_mode():
-        memory = model.encode(*draw_pictures(seeds, sizes_hw))
+        memory = model.encode(*draw_images(seeds, sizes_hw))
         values = model.decoder.pose_values(memory)
         return model.estimate_poses(model.find_persons(memory), values), values
 

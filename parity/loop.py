@@ -85,7 +85,7 @@ def _check_references(fixture: Fixture, prefix: str, model: ClickPose, calls: li
 
 
 def clicks_made(before: LayerOutput, matched: Match, targets: list[Target]) -> Tensor:
-    """Rows of picture, slot, keypoint, x, y and how much worse the keypoint was than the next."""
+    """Rows of image, slot, keypoint, x, y and how much worse the keypoint was than the next."""
     truth = matched.gather(targets)
     assert before.keypoints is not None
     keypoints = before.keypoints[matched.image, matched.slot]

@@ -34,7 +34,7 @@ def check_criterion(fixture: Fixture) -> None:
 
 
 def check_match(fixture: Fixture, pattern: str, matched: Match, slots: str, persons: str) -> None:
-    """Compare a matching that is stored as two arrays a picture; ``{}`` stands for which of the two."""
+    """Compare a matching that is stored as two arrays an image; ``{}`` stands for which of the two."""
     for i in range(len(fixture.meta["image_seeds"])):
         here = matched.image == i
         fixture.compare(f"{pattern.format(slots)}{i}", matched.slot[here])

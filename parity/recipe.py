@@ -1,4 +1,4 @@
-"""Our network with drawn weights, and batches of drawn pictures: the common ground of two implementations."""
+"""Our network with drawn weights, and batches of drawn images: the common ground of two implementations."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,7 +11,7 @@ from clickpose.checkpoints.published_names import published_name
 from clickpose.inference import prepare
 from clickpose.model import ClickPose, resnet50_coco
 from clickpose.skeleton import Skeleton, built_in
-from parity.draws import draw_picture, draw_weight
+from parity.draws import draw_image, draw_weight
 
 
 @cache
@@ -25,13 +25,13 @@ def recipe_model(num_keypoints: int, prepared: bool = False) -> ClickPose:
     return model
 
 
-def draw_pictures(seeds: Sequence[int], sizes_hw: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor | None]:
-    """Normalised pictures ``(B, 3, H, W)`` and, unless all have one size, their padding ``(B, H, W)``."""
+def draw_images(seeds: Sequence[int], sizes_hw: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor | None]:
+    """Normalised images ``(B, 3, H, W)`` and, unless all have one size, their padding ``(B, H, W)``."""
     height, width = np.max(sizes_hw, axis=0)
     images = torch.zeros(len(seeds), 3, height, width)
     padding = torch.ones(len(seeds), height, width, dtype=torch.bool)
     for i, (seed, (h, w)) in enumerate(zip(seeds, sizes_hw, strict=True)):
-        images[i, :, :h, :w] = torch.from_numpy(draw_picture(int(seed), int(h), int(w)))
+        images[i, :, :h, :w] = torch.from_numpy(draw_image(int(seed), int(h), int(w)))
         padding[i, :h, :w] = False
     return images, padding if padding.any() else None
 

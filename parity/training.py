@@ -18,7 +18,7 @@ from clickpose.training.matcher import match
 from clickpose.training.output import TrainingOutput
 from clickpose.training.targets import Target
 from parity.fixture import ACTIVATION, COORDINATE, GRADIENT, RELATIVE, Fixture, difference
-from parity.inference import SHOWN_VISIBILITY, check_output, pictures, sigmas
+from parity.inference import SHOWN_VISIBILITY, check_output, drawn_images, sigmas
 from parity.loop import best_persons, check_round_input
 from parity.matching import LOSS_NAMES, check_match, class_error, mean_costs
 from parity.recipe import recipe_model
@@ -31,7 +31,7 @@ def check_train_loop(fixture: Fixture) -> None:
     """Run one training step with the recorded noise and number of rounds, and compare all it computes."""
     model = prepare(copy.deepcopy(recipe_model(fixture.meta["K"])))
     targets, noise = fixture.targets, recorded_noise(fixture)
-    memory = model.encode(*pictures(fixture))
+    memory = model.encode(*drawn_images(fixture))
     proposals, layers, denoised, values = decode_for_training(model, memory, noise)
     loop, clicks = WatchedLoop(model), [1] * int(fixture["num_loops"])
     looped = run_feedback(loop, layers[-1], values, targets, Clicker(sigmas(fixture)), clicks)  # type: ignore[arg-type]

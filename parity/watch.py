@@ -36,7 +36,7 @@ class LayerCall:
 
 
 def layer_calls(calls: list[tuple[Any, Any]], valid_ratios: Tensor) -> list[LayerCall]:
-    """Read a watched decoder layer's calls; boxes are scaled back to the picture without padding."""
+    """Read a watched decoder layer's calls; boxes are scaled back to the image without padding."""
     finest = valid_ratios[:, None, 0].repeat(1, 1, 2)
     return [LayerCall(references[:, :, 0] / finest, positions, raw) for (_, positions, references, *_), raw in calls]
 
@@ -80,4 +80,4 @@ class WatchedLoop:
 
 def rows(x: Tensor, indices: Tensor) -> Tensor:
     """Select rows ``indices (B, M)`` of ``x (B, N, ...)``."""
-    return torch.stack([picture[i] for picture, i in zip(x, indices, strict=True)])
+    return torch.stack([image[i] for image, i in zip(x, indices, strict=True)])

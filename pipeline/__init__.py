@@ -25,7 +25,7 @@ candidates.py     pre-labelled images as something to choose from
 selection.py      which of them are worth a person's time next
 control_arm.py    what the images drawn by lot say: clicks left, and whether more images pay
 breadcrumbs.py    which image was open when a worker crashed
-pictures.py       images by name, here or in a bucket
+image_files.py    images by name, here or in a bucket
 roots.py          what an image is called: its path below its root
 
 retrain.py        one round: collect, snapshot, train, compare, promote if better, report

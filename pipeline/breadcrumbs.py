@@ -31,10 +31,10 @@ class Breadcrumbs:
         if failed is None:
             self.store.delete(self.name)
 
-    def reach(self, picture: str) -> None:
+    def reach(self, image: str) -> None:
         """Note, if a worker crashed on this shard, that work on an image begins."""
         if self.is_careful:
-            self._drop(at=picture)
+            self._drop(at=image)
 
     def _drop(self, at: str | None) -> None:
         self.store.write_json(self.name, {"at": at, "blamed": self.blamed})

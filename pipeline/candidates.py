@@ -46,12 +46,12 @@ class Candidates:
 
 def read_candidates(prelabels: Iterable[Prelabel], leave_out: frozenset[str] = frozenset()) -> Candidates:
     """Describe pre-labelled images, except those that are left out by name."""
-    kept = [found for found in prelabels if found.picture.name not in leave_out]
+    kept = [found for found in prelabels if found.image.name not in leave_out]
     shapes = [np.stack([shape(pose) for pose in found.poses]) if found.poses else None for found in kept]
     length = next((one.shape[1] for one in shapes if one is not None), 0)
     looks = _looks(kept)
     return Candidates(
-        names=[found.picture.name for found in kept],
+        names=[found.image.name for found in kept],
         num_persons=np.array([len(found.poses) for found in kept], np.int64),
         expected_clicks=np.array([found.expected_clicks for found in kept], np.float64),
         least_score=np.array([min((pose.score for pose in found.poses), default=1.0) for found in kept], np.float64),

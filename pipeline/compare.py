@@ -12,7 +12,7 @@ from clickpose.evaluation import Simulation, evaluate_all
 from clickpose.evaluation.image_costs import ImageCost, ImageMeter
 from clickpose.evaluation.metric_names import Metrics
 from clickpose.predictor import Predictor
-from pipeline.dataset import PictureFolder, fit_records
+from pipeline.dataset import ImageFolder, fit_records
 from pipeline.gate import GateRule, Verdict, all_clicks, judge
 from pipeline.progress import progress
 
@@ -66,7 +66,7 @@ class Comparison:
     by_image: tuple[ImageClicks, ...] = ()
 
 
-Compare: TypeAlias = Callable[[Path, Path, HeldBack, PictureFolder, GateRule], Comparison]
+Compare: TypeAlias = Callable[[Path, Path, HeldBack, ImageFolder, GateRule], Comparison]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Measurement:
 
 
 def compare_in_clicks(
-    champion: Path, challenger: Path, held_back: HeldBack, load_image: PictureFolder, rule: GateRule
+    champion: Path, challenger: Path, held_back: HeldBack, load_image: ImageFolder, rule: GateRule
 ) -> Comparison:
     """Evaluate two model folders on held-back images, and let the rule decide.
 
@@ -100,7 +100,7 @@ def compare_in_clicks(
     return Comparison(before.metrics, after.metrics, verdict, by_image)
 
 
-def _measure(folder: Path, held_back: AnnotationSet, load_image: PictureFolder) -> Measurement:
+def _measure(folder: Path, held_back: AnnotationSet, load_image: ImageFolder) -> Measurement:
     predictor = Predictor.load(folder)
     annotations = convert_set(held_back, predictor.skeleton)
     images, simulation = ImageMeter(predictor, GOAL / 100), Simulation(goals=(GOAL / 100,))

@@ -17,7 +17,7 @@ from clickpose.errors import ImageError
 from clickpose.images import Findings, open_fitted
 from clickpose.skeleton import Skeleton
 from integrations.coco import read_coco, write_coco
-from pipeline.pictures import picture_exists, read_picture
+from pipeline.image_files import image_exists, read_image_at
 from pipeline.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ FETCHED = "pictures"  # folder of a store for images that only Label Studio has
 
 
 @dataclass(frozen=True)
-class PictureFolder:
+class ImageFolder:
     """Opens the images of a data set.
 
     ``root`` is the path or URI that their file names are relative to. Several may be given, separated by newlines: an
@@ -39,17 +39,17 @@ class PictureFolder:
     def name_of(self, image: AnnotatedImage) -> str:
         """Return the path or URI of an image."""
         names = [_below(root, image.file_name) for root in self.root.splitlines() or [""]]
-        return next((name for name in names[:-1] if picture_exists(name)), names[-1])
+        return next((name for name in names[:-1] if image_exists(name)), names[-1])
 
     def __call__(self, image: AnnotatedImage) -> Image.Image:
         """Read an image, if need be by another spelling of its name; ImageError if it cannot be read."""
         try:
-            return read_picture(self.name_of(image))
+            return read_image_at(self.name_of(image))
         except ImageError:
             for file_name in _other_spellings(image.file_name):
                 name = self.name_of(replace(image, file_name=file_name))
-                if picture_exists(name):
-                    return read_picture(name)
+                if image_exists(name):
+                    return read_image_at(name)
             raise
 
 
@@ -89,7 +89,7 @@ def in_skeleton(annotations: AnnotationSet, skeleton: Skeleton, source: str | Pa
     return convert_set(annotations, skeleton)
 
 
-def fit_records(annotations: AnnotationSet, pictures: PictureFolder, *, skip_bad: bool) -> AnnotationSet:
+def fit_records(annotations: AnnotationSet, images: ImageFolder, *, skip_bad: bool) -> AnnotationSet:
     """Open every image once, and correct each record to fit its image; ``skip_bad`` skips images that cannot be used.
 
     Corrected and skipped records are logged.
@@ -101,7 +101,7 @@ def fit_records(annotations: AnnotationSet, pictures: PictureFolder, *, skip_bad
 
     def fit(image: AnnotatedImage) -> AnnotatedImage | ImageError:
         try:
-            return open_fitted(image, pictures, findings)[1]
+            return open_fitted(image, images, findings)[1]
         except ImageError as error:
             return error
 

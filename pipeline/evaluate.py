@@ -14,7 +14,7 @@ from clickpose.evaluation.stopwatch import Stopwatch
 from clickpose.evaluation.visits import Visit, visit_images
 from clickpose.predictor import Predictor
 from pipeline.cluster import connect, has_gpu
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 from pipeline.store import local_folder
 
 MAX_CRASHES = 3
@@ -79,7 +79,7 @@ def measure(
     def tell(done: int, total: int) -> None:
         advance(1)
 
-    visit_images(watch.on(predictor), annotations, PictureFolder(job.images), [measured], tell)
+    visit_images(watch.on(predictor), annotations, ImageFolder(job.images), [measured], tell)
     measured.seconds = watch.read()
     return measured
 

@@ -9,23 +9,23 @@ import numpy as np
 
 from clickpose.errors import StoreError
 from pipeline.known import KeySet, identities, places
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 from pipeline.prelabelled import Failure, Model
-from pipeline.shards import drop_rows, read_pictures
+from pipeline.shards import drop_rows, read_images
 from pipeline.store import Store
 
 
 @dataclass(frozen=True)
 class SortedOut:
-    """Pictures of a listing that were not listed before: those to label, and how many of the others there are."""
+    """Images of a listing that were not listed before: those to label, and how many of the others there are."""
 
-    missing: list[Picture]
+    missing: list[ListedImage]
     num_kept: int
     num_failed: int
 
 
 class Inventory:
-    """The pictures that are labelled, and those that a run lists and plans.
+    """The images that are labelled, and those that a run lists and plans.
 
     Args:
         store: the folder.
@@ -40,14 +40,14 @@ class Inventory:
         self.store, self.failures = store, failures
         self.labelled, self.places, self.doubled = KeySet(), KeySet(), KeySet()
         self.listed, self.planned = KeySet(), KeySet()
-        known = [failure.picture for failure in failures if failure.picture.modified_ns is not None]
+        known = [failure.image for failure in failures if failure.image.modified_ns is not None]
         self.failed = KeySet(identities(known))
-        self.failed_places = KeySet(places(failure.picture for failure in failures))
+        self.failed_places = KeySet(places(failure.image for failure in failures))
         self._read(model)
 
-    def sort_out(self, pictures: Sequence[Picture], *, retry_failed: bool) -> SortedOut:
-        """Sort out pictures of a listing; what failed is missing if it has changed since, or is to be tried again."""
-        keys = identities(pictures)
+    def sort_out(self, images: Sequence[ListedImage], *, retry_failed: bool) -> SortedOut:
+        """Sort out images of a listing; what failed is missing if it has changed since, or is to be tried again."""
+        keys = identities(images)
         is_new = ~self.listed.has(keys)
         first = np.zeros(len(keys), bool)
         first[np.unique(keys, return_index=True)[1]] = True
@@ -56,55 +56,55 @@ class Inventory:
         is_kept = is_new & self.labelled.has(keys)
         is_failed = is_new & ~is_kept & self.failed.has(keys) & (not retry_failed)
         missing = is_new & ~is_kept & ~is_failed
-        return SortedOut([pictures[i] for i in missing.nonzero()[0]], int(is_kept.sum()), int(is_failed.sum()))
+        return SortedOut([images[i] for i in missing.nonzero()[0]], int(is_kept.sum()), int(is_failed.sum()))
 
-    def plan(self, pictures: Sequence[Picture]) -> None:
-        """Note that pictures are about to be labelled, if there is something of theirs already."""
-        keys = places(pictures)
+    def plan(self, images: Sequence[ListedImage]) -> None:
+        """Note that images are about to be labelled, if there is something of theirs already."""
+        keys = places(images)
         self.planned.add(keys[self.places.has(keys) | self.failed_places.has(keys)])
 
     def drop_replaced(self) -> None:
-        """Delete the rows of pictures that another one took the place of, and all but one row of each picture."""
+        """Delete the rows of images that another one took the place of, and all but one row of each image."""
         replaced = self.planned.sorted[self.places.has(self.planned.sorted)]
         in_question = KeySet(np.concatenate((replaced, self.doubled.sorted)))
         if not len(in_question):
             return
         kept: dict[str, tuple[str, int]] = {}
-        for name, _, pictures in read_pictures(self.store):
-            for i in in_question.has(places(pictures)).nonzero()[0]:
-                if self._is_current(pictures[i]) or pictures[i].uri not in kept:
-                    kept[pictures[i].uri] = (name, int(i))
-        for name, _, pictures in read_pictures(self.store):
-            asked = in_question.has(places(pictures))
-            is_kept = [not asked[i] or self._is_kept(p, (name, i), kept) for i, p in enumerate(pictures)]
+        for name, _, images in read_images(self.store):
+            for i in in_question.has(places(images)).nonzero()[0]:
+                if self._is_current(images[i]) or images[i].uri not in kept:
+                    kept[images[i].uri] = (name, int(i))
+        for name, _, images in read_images(self.store):
+            asked = in_question.has(places(images))
+            is_kept = [not asked[i] or self._is_kept(image, (name, i), kept) for i, image in enumerate(images)]
             if not all(is_kept):
                 drop_rows(self.store, name, is_kept)
 
     def failures_elsewhere(self) -> list[Failure]:
-        """Return the failures of earlier runs over pictures that this one did not try."""
-        tried = self.planned.has(places(failure.picture for failure in self.failures))
+        """Return the failures of earlier runs over images that this one did not try."""
+        tried = self.planned.has(places(failure.image for failure in self.failures))
         return [failure for failure, was_tried in zip(self.failures, tried, strict=True) if not was_tried]
 
     def _read(self, model: Model) -> None:
         labelled, lie_at = [], []
-        for _, digest, pictures in read_pictures(self.store):
+        for _, digest, images in read_images(self.store):
             if digest != model.digest:
                 raise StoreError(
                     f"{self.store.uri} holds pre-labels of another model than {model.version}; choose another folder,"
                     " or delete them with --fresh"
                 )
-            labelled.append(identities(pictures))
-            lie_at.append(places(pictures))
+            labelled.append(identities(images))
+            lie_at.append(places(images))
         if labelled:
             self.labelled.add(np.concatenate(labelled))
             found, counts = np.unique(np.concatenate(lie_at), return_counts=True)
             self.places.add(found)
             self.doubled.add(found[counts > 1])
 
-    def _is_current(self, picture: Picture) -> bool:
-        return bool(self.listed.has(identities([picture]))[0])
+    def _is_current(self, image: ListedImage) -> bool:
+        return bool(self.listed.has(identities([image]))[0])
 
-    def _is_kept(self, picture: Picture, row: tuple[str, int], kept: dict[str, tuple[str, int]]) -> bool:
-        """Keep one row of each picture; none of one that was tried again and failed."""
-        was_tried = bool(self.planned.has(places([picture]))[0])
-        return kept[picture.uri] == row and (self._is_current(picture) or not was_tried)
+    def _is_kept(self, image: ListedImage, row: tuple[str, int], kept: dict[str, tuple[str, int]]) -> bool:
+        """Keep one row of each image; none of one that was tried again and failed."""
+        was_tried = bool(self.planned.has(places([image]))[0])
+        return kept[image.uri] == row and (self._is_current(image) or not was_tried)

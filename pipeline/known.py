@@ -1,4 +1,4 @@
-"""Which pictures are known, for millions of them: eight bytes each, whatever they are called."""
+"""Which images are known, for millions of them: eight bytes each, whatever they are called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 
 Keys = NDArray[np.uint64]
 
@@ -34,14 +34,14 @@ class KeySet:
         self.sorted = np.union1d(self.sorted, keys)
 
 
-def identities(pictures: Iterable[Picture]) -> Keys:
-    """Hash what a picture is: its name below the root, its size and the time it was modified."""
-    return _hashes(f"{p.name}\n{p.num_bytes}\n{p.modified_ns}" for p in pictures)
+def identities(images: Iterable[ListedImage]) -> Keys:
+    """Hash what an image is: its name below the root, its size and the time it was modified."""
+    return _hashes(f"{image.name}\n{image.num_bytes}\n{image.modified_ns}" for image in images)
 
 
-def places(pictures: Iterable[Picture]) -> Keys:
-    """Hash where a picture lies."""
-    return _hashes(p.uri for p in pictures)
+def places(images: Iterable[ListedImage]) -> Keys:
+    """Hash where an image lies."""
+    return _hashes(image.uri for image in images)
 
 
 def _hashes(texts: Iterable[str]) -> Keys:

@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 from clickpose.annotations import Pose
 from clickpose.errors import ClickPoseError, InvalidModel
 from pipeline.breadcrumbs import Breadcrumbs
+from pipeline.image_files import read_image_at
 from pipeline.labelling_model import model_digest
-from pipeline.listing import Picture
-from pipeline.pictures import read_picture
+from pipeline.listing import ListedImage
 from pipeline.prelabelled import Failure, Model, Prelabel, Shard
 from pipeline.settling import mirror_difference, movement
 from pipeline.shards import write_shard
@@ -28,14 +28,14 @@ from pipeline.store import Store, local_folder
 logger = logging.getLogger(__name__)
 MAX_REASON_LENGTH = 500
 MAX_BATCH, MAX_BATCH_PIXELS = 8, 50_000_000  # images in one batch
-NUM_READERS, AHEAD = 2, 4  # threads, and pictures that wait for the model
+NUM_READERS, AHEAD = 2, 4  # threads, and images that wait for the model
 
 
 class Detector(Protocol):
     """The part of ``clickpose.predictor.Predictor`` that labelling needs."""
 
     def encode_all(self, images: Sequence[Image.Image]) -> Sequence[Any]:
-        """Encode RGB pictures."""
+        """Encode RGB images."""
         ...
 
     def detect(self, encoded: Any) -> list[Pose]:
@@ -68,24 +68,24 @@ class ShardResult:
 
     def to_row(self) -> dict[str, Any]:
         """Return plain values, as a row of Ray Data."""
-        failures = json.dumps([(failure.picture, failure.reason) for failure in self.failures])
+        failures = json.dumps([(failure.image, failure.reason) for failure in self.failures])
         return {"name": self.name, "num_labelled": self.num_labelled, "failures": failures}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShardResult:
         """Read a result back from its row."""
-        failures = tuple(Failure(Picture(*picture), reason) for picture, reason in json.loads(row["failures"]))
+        failures = tuple(Failure(ListedImage(*image), reason) for image, reason in json.loads(row["failures"]))
         return cls(row["name"], int(row["num_labelled"]), failures)
 
 
 def shard_to_row(shard: Shard) -> dict[str, Any]:
     """Return a shard as a row of Ray Data."""
-    return {"name": shard.name, "pictures": json.dumps(shard.pictures)}
+    return {"name": shard.name, "images": json.dumps(shard.images)}
 
 
 def shard_from_row(row: dict[str, Any]) -> Shard:
     """Read a shard back from its row."""
-    return Shard(row["name"], tuple(Picture(*values) for values in json.loads(row["pictures"])))
+    return Shard(row["name"], tuple(ListedImage(*values) for values in json.loads(row["images"])))
 
 
 class Labeller:
@@ -100,25 +100,25 @@ class Labeller:
         return self.label(shard_from_row(row)).to_row()
 
     def label(self, shard: Shard) -> ShardResult:
-        """Label every picture of a shard and write its rows."""
+        """Label every image of a shard and write its rows."""
         with Breadcrumbs(self.store, shard.name) as crumbs:
             if crumbs.is_careful:
-                outcomes = [self._label_carefully(picture, crumbs) for picture in shard.pictures]
+                outcomes = [self._label_carefully(image, crumbs) for image in shard.images]
             else:
-                outcomes = [outcome for batch in _batches(shard.pictures) for outcome in self._label_batch(batch)]
+                outcomes = [outcome for batch in _batches(shard.images) for outcome in self._label_batch(batch)]
             prelabels = [outcome for outcome in outcomes if isinstance(outcome, Prelabel)]
             if prelabels:
                 write_shard(self.store, shard.name, prelabels, self.model)
         failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
         return ShardResult(shard.name, len(prelabels), failures)
 
-    def _label_carefully(self, picture: Picture, crumbs: Breadcrumbs) -> Prelabel | Failure:
+    def _label_carefully(self, image: ListedImage, crumbs: Breadcrumbs) -> Prelabel | Failure:
         """Label one image, after noting that it may be the one that crashes the worker."""
-        if picture.uri in crumbs.blamed:
+        if image.uri in crumbs.blamed:
             reason = "was being labelled when a worker process crashed, and again when the next one did"
-            return Failure(picture, f"{picture.uri} {reason}")
-        crumbs.reach(picture.uri)
-        return self._label_batch([_read(picture)])[0]
+            return Failure(image, f"{image.uri} {reason}")
+        crumbs.reach(image.uri)
+        return self._label_batch([_read(image)])[0]
 
     def _label_batch(self, batch: Sequence[Opened]) -> list[Prelabel | Failure]:
         """Label images together; if that fails, one by one, so that only the image that caused the error fails."""
@@ -130,34 +130,34 @@ class Labeller:
         except Exception as error:
             logger.warning("%d images cannot be looked at together, so one by one: %s", len(readable), error)
             found = []
-        labelled = dict(zip((opened.picture.uri for opened in readable), found, strict=False))
-        return [labelled.get(opened.picture.uri) or self._label_alone(opened) for opened in batch]
+        labelled = dict(zip((opened.listed.uri for opened in readable), found, strict=False))
+        return [labelled.get(opened.listed.uri) or self._label_alone(opened) for opened in batch]
 
     def _label_alone(self, opened: Opened) -> Prelabel | Failure:
         if opened.image is None:
-            return Failure(opened.picture, opened.reason)
+            return Failure(opened.listed, opened.reason)
         try:
             return self._look([opened])[0]
         except torch.AcceleratorError:
             raise
         except Exception as error:
-            reason = f"{opened.picture.uri} cannot be labelled: {type(error).__name__}: {error}"
-            return Failure(opened.picture, reason[:MAX_REASON_LENGTH])
+            reason = f"{opened.listed.uri} cannot be labelled: {type(error).__name__}: {error}"
+            return Failure(opened.listed, reason[:MAX_REASON_LENGTH])
 
     def _look(self, batch: Sequence[Opened]) -> list[Prelabel]:
         images = [opened.image for opened in batch if opened.image is not None]
         found = [
-            self._prelabel(opened.picture, image.size, encoded)
+            self._prelabel(opened.listed, image.size, encoded)
             for opened, image, encoded in zip(batch, images, self.predictor.encode_all(images), strict=True)
         ]
         return self._compare_mirrored(found, images) if self.mirror else found
 
-    def _prelabel(self, picture: Picture, size_wh: tuple[int, int], encoded: Any) -> Prelabel:
+    def _prelabel(self, image: ListedImage, size_wh: tuple[int, int], encoded: Any) -> Prelabel:
         poses = self.predictor.detect(encoded)
         expected = self.predictor.expected_clicks(encoded, poses)
         moved = movement(poses, self.predictor.look_again(encoded, poses))
         return Prelabel(
-            picture,
+            image,
             size_wh,
             tuple(poses),
             self.model.version,
@@ -177,27 +177,27 @@ class Labeller:
 
 @dataclass(frozen=True)
 class Opened:
-    """A picture that was read, or the reason why it could not be."""
+    """An image that was read, or the reason why it could not be."""
 
-    picture: Picture
+    listed: ListedImage
     image: Image.Image | None
     reason: str = ""
 
 
-def _read(picture: Picture) -> Opened:
+def _read(image: ListedImage) -> Opened:
     try:
-        return Opened(picture, read_picture(picture.uri))
+        return Opened(image, read_image_at(image.uri))
     except ClickPoseError as error:
-        return Opened(picture, None, str(error)[:MAX_REASON_LENGTH])
+        return Opened(image, None, str(error)[:MAX_REASON_LENGTH])
     except Exception as error:
-        reason = f"{picture.uri} cannot be read: {type(error).__name__}: {error}"
-        return Opened(picture, None, reason[:MAX_REASON_LENGTH])
+        reason = f"{image.uri} cannot be read: {type(error).__name__}: {error}"
+        return Opened(image, None, reason[:MAX_REASON_LENGTH])
 
 
-def _batches(pictures: Sequence[Picture]) -> Iterator[list[Opened]]:
-    """Yield pictures in batches of a certain number of pixels; threads read ahead while a model is busy."""
+def _batches(images: Sequence[ListedImage]) -> Iterator[list[Opened]]:
+    """Yield images in batches of a certain number of pixels; threads read ahead while a model is busy."""
     batch, num_pixels = list[Opened](), 0
-    for opened in _read_ahead(pictures):
+    for opened in _read_ahead(images):
         batch.append(opened)
         num_pixels += opened.image.width * opened.image.height if opened.image else 0
         if len(batch) == MAX_BATCH or num_pixels > MAX_BATCH_PIXELS:
@@ -207,13 +207,13 @@ def _batches(pictures: Sequence[Picture]) -> Iterator[list[Opened]]:
         yield batch
 
 
-def _read_ahead(pictures: Sequence[Picture]) -> Iterator[Opened]:
-    remaining = iter(pictures)
+def _read_ahead(images: Sequence[ListedImage]) -> Iterator[Opened]:
+    remaining = iter(images)
     with ThreadPoolExecutor(NUM_READERS) as pool:
-        coming = deque(pool.submit(_read, picture) for picture in islice(remaining, AHEAD))
+        coming = deque(pool.submit(_read, image) for image in islice(remaining, AHEAD))
         while coming:
             yield coming.popleft().result()
-            coming.extend(pool.submit(_read, picture) for picture in islice(remaining, 1))
+            coming.extend(pool.submit(_read, image) for image in islice(remaining, 1))
 
 
 def load_predictor(model: Model) -> Detector:

@@ -20,8 +20,8 @@ from urllib.parse import quote
 from pyarrow import fs
 
 from clickpose.errors import ClickPoseError, ImageError
+from pipeline.image_files import WILDCARDS, full_name, locate, name_like, read_bytes
 from pipeline.name_files import is_name_file, read_names
-from pipeline.pictures import WILDCARDS, full_name, locate, name_like, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LOOKED_UP, LOOKERS = 1000, 16  # names at once; a bucket answers many requests a
 MAX_EXAMPLES = 20
 
 
-class Picture(NamedTuple):
+class ListedImage(NamedTuple):
     """An image by its path or URI, with size and time, which change if the file is replaced.
 
     Attributes:
@@ -69,33 +69,33 @@ class PassedOver:
             logger.info("passed over %d: %s, such as %s", count, reason, self.examples[reason][0])
 
 
-def find_pictures(source: str | Path | Iterable[str | Path]) -> list[str]:
-    """Return the names of pictures, sorted and each once; see ``list_pictures``.
+def find_images(source: str | Path | Iterable[str | Path]) -> list[str]:
+    """Return the names of images, sorted and each once; see ``list_images``.
 
     Raises:
-        ImageError: there is nothing there, or no picture in it.
+        ImageError: there is nothing there, or no image in it.
     """
     passed_over = PassedOver()
-    names = sorted({picture.uri for picture in list_pictures(source, passed_over)})
+    names = sorted({image.uri for image in list_images(source, passed_over)})
     passed_over.report()
     if not names:
-        raise no_pictures(source)
+        raise no_images(source)
     return names
 
 
-def no_pictures(source: str | Path | Iterable[str | Path]) -> ImageError:
+def no_images(source: str | Path | Iterable[str | Path]) -> ImageError:
     """Return the error that no image was found."""
-    return ImageError(f"there are no pictures in {source if isinstance(source, str | Path) else 'an empty list'}")
+    return ImageError(f"there are no images in {source if isinstance(source, str | Path) else 'an empty list'}")
 
 
-def list_pictures(
+def list_images(
     source: str | Path | Iterable[str | Path], passed_over: PassedOver | None = None
-) -> Iterator[Picture]:
-    """Yield pictures, always in the same order.
+) -> Iterator[ListedImage]:
+    """Yield images, always in the same order.
 
     Args:
-        source: a folder (searched to the bottom), a pattern such as ``data/*.jpg`` (``*`` crosses folders), a
-            picture, a file that lists names (``name_files``), or the names themselves. Only a folder or pattern is
+        source: a folder (searched to the bottom), a pattern such as ``data/*.jpg`` (``*`` crosses folders), an
+            image, a file that lists names (``name_files``), or the names themselves. Only a folder or pattern is
             searched: a name without a file is kept, and fails when it is read.
         passed_over: counts the files that are left out.
 
@@ -121,34 +121,34 @@ def _listed_in(name: str) -> list[str]:
 
     listed = read_names(read_bytes(name), name)
     if not listed:
-        raise no_pictures(name)
+        raise no_images(name)
     return [below(one) for one in listed]
 
 
-def _looked_up(names: Iterable[str]) -> Iterator[Picture]:
-    """Yield pictures given by name, with size and time where there is such a file."""
+def _looked_up(names: Iterable[str]) -> Iterator[ListedImage]:
+    """Yield images given by name, with size and time where there is such a file."""
     remaining, unreachable = iter(names), set[str]()
     with ThreadPoolExecutor(LOOKERS) as pool:
         while some := list(islice(remaining, LOOKED_UP)):
             yield from pool.map(lambda name: _look_up(name, unreachable), some)
 
 
-def _look_up(name: str, unreachable: set[str]) -> Picture:
+def _look_up(name: str, unreachable: set[str]) -> ListedImage:
     """Look up a file; a bucket that did not answer is not contacted again."""
     bucket = "/".join(name.split("/")[:3]) if "://" in name else ""
     if bucket in unreachable:
-        return Picture(name)
+        return ListedImage(name)
     try:
         filesystem, path = locate(name)
         info = filesystem.get_file_info(path)
     except (OSError, ValueError, ClickPoseError):  # reading it later fails, and then the reason is listed
         unreachable.update({bucket} - {""})
-        return Picture(name)
-    return Picture(name, info.size, info.mtime_ns) if info.type == fs.FileType.File else Picture(name)
+        return ListedImage(name)
+    return ListedImage(name, info.size, info.mtime_ns) if info.type == fs.FileType.File else ListedImage(name)
 
 
-def _found_at(name: str, passed_over: PassedOver) -> Iterator[Picture]:
-    """Yield what a folder, a pattern or a single picture stands for."""
+def _found_at(name: str, passed_over: PassedOver) -> Iterator[ListedImage]:
+    """Yield what a folder, a pattern or a single image stands for."""
     filesystem, path = locate(name)
     kind = filesystem.get_file_info(path).type
     if kind == fs.FileType.File:
@@ -157,20 +157,20 @@ def _found_at(name: str, passed_over: PassedOver) -> Iterator[Picture]:
         return (found._replace(uri=name_like(name, found.uri)) for found in _below(filesystem, path, passed_over))
     wildcard = WILDCARDS.search(path)
     if wildcard is None:
-        raise ImageError(f"there is no picture or folder {name}")
+        raise ImageError(f"there is no image or folder {name}")
     folder = path[: wildcard.start()].rpartition("/")[0]
     found_below = _below(filesystem, folder, passed_over)
     return (f._replace(uri=name_like(name, f.uri)) for f in found_below if fnmatchcase(f.uri, path))
 
 
-def _below(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[Picture]:
+def _below(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[ListedImage]:
     """Yield the images of a folder and its subfolders, by path, without those of tools."""
     if isinstance(filesystem, fs.LocalFileSystem):
         return _on_disk(folder, passed_over, {os.path.realpath(folder)})
     return _in_bucket(filesystem, folder, passed_over)
 
 
-def _on_disk(folder: str, passed_over: PassedOver, visited: set[str]) -> Iterator[Picture]:
+def _on_disk(folder: str, passed_over: PassedOver, visited: set[str]) -> Iterator[ListedImage]:
     """Follow linked folders, too, but each only once."""
     try:
         with os.scandir(folder) as entries:
@@ -191,15 +191,15 @@ def _on_disk(folder: str, passed_over: PassedOver, visited: set[str]) -> Iterato
             yield from _on_disk(entry.path, passed_over, visited)
 
 
-def _file(entry: os.DirEntry[str]) -> Picture:
+def _file(entry: os.DirEntry[str]) -> ListedImage:
     try:
         status = entry.stat()
     except OSError:  # a broken link is listed as failed when it is read
-        return Picture(entry.path)
-    return Picture(entry.path, status.st_size, status.st_mtime_ns)
+        return ListedImage(entry.path)
+    return ListedImage(entry.path, status.st_size, status.st_mtime_ns)
 
 
-def _in_bucket(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[Picture]:
+def _in_bucket(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[ListedImage]:
     inside = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     for info in sorted(inside, key=lambda info: info.path):
         is_folder = info.type == fs.FileType.Directory
@@ -208,7 +208,7 @@ def _in_bucket(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) 
         elif is_folder:
             yield from _in_bucket(filesystem, info.path, passed_over)
         else:
-            yield Picture(info.path, info.size, info.mtime_ns)
+            yield ListedImage(info.path, info.size, info.mtime_ns)
 
 
 def _why_not(path: str, *, is_folder: bool) -> str:
@@ -218,4 +218,4 @@ def _why_not(path: str, *, is_folder: bool) -> str:
         return "hidden"
     if is_folder:
         return "a folder of a tool" if name.lower() in TOOLS_FOLDERS else ""
-    return "" if os.path.splitext(name)[1].lower() in SUFFIXES else "no picture by its name"
+    return "" if os.path.splitext(name)[1].lower() in SUFFIXES else "no image by its name"

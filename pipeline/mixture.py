@@ -12,7 +12,7 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
 from clickpose.training.targets import is_trained_on
-from pipeline.dataset import PictureFolder, in_skeleton, read_annotations
+from pipeline.dataset import ImageFolder, in_skeleton, read_annotations
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Mixture:
         folder, original = self.origin(image)
         return folder(original)
 
-    def origin(self, image: AnnotatedImage) -> tuple[PictureFolder, AnnotatedImage]:
+    def origin(self, image: AnnotatedImage) -> tuple[ImageFolder, AnnotatedImage]:
         """Return the folder of an image, and the image as its own source names it."""
         number, _, file_name = image.file_name.partition("/")
-        return PictureFolder(self.sources[int(number)].images), replace(image, file_name=file_name)
+        return ImageFolder(self.sources[int(number)].images), replace(image, file_name=file_name)
 
     def epoch(self, num_images: int | None, seed: tuple[int, ...]) -> AnnotationSet:
         """Draw the images of an epoch, each source by its weight; the same seed draws the same.

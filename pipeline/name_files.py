@@ -1,4 +1,4 @@
-"""Names of pictures in a file, as tools write them.
+"""Names of images in a file, as tools write them.
 
 .txt             a name a line; empty lines and lines that begin with ``#`` are passed over
 .csv .tsv        a column with one of the headings in ``COLUMNS``, or the only one; divided as the first line is
@@ -31,7 +31,7 @@ LINE_ENDS = re.compile(r"\r\n|[\r\n\0]")  # find -print0 ends names with zeros
 
 
 def is_name_file(name: str) -> bool:
-    """Tell by its suffix whether a file lists names of pictures."""
+    """Tell by its suffix whether a file lists names of images."""
     return _suffix(name) in READERS
 
 

@@ -1,4 +1,4 @@
-"""What is to be labelled: the pictures that were asked for, listed on disk, and cut into shards."""
+"""What is to be labelled: the images that were asked for, listed on disk, and cut into shards."""
 
 from __future__ import annotations
 
@@ -11,69 +11,69 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from pipeline.listing import PassedOver, Picture, list_pictures, no_pictures
+from pipeline.listing import ListedImage, PassedOver, list_images, no_images
 from pipeline.prelabelled import Model, Shard
 from pipeline.roots import common_folder, relative_name, root_of
 from pipeline.shards import shard_name
 
-CHUNK = 2**15  # pictures that are planned at once
+CHUNK = 2**15  # images that are planned at once
 FIRST_SIZE, SHARDS_PER_SIZE = 4, 8  # shards begin small, so that a short list keeps many workers busy
 
 
 @dataclass
 class Listing:
-    """The pictures that were asked for, in a file on disk: there may be more than fit into memory.
+    """The images that were asked for, in a file on disk: there may be more than fit into memory.
 
     Attributes:
-        file: a JSON list for each picture.
-        num_pictures: how many there are, those listed twice included.
+        file: a JSON list for each image.
+        num_images: how many there are, those listed twice included.
         root: the folder, path or URI, that all of them are below; see ``root_of``.
         passed_over: what the search left out.
     """
 
     file: IO[str]
-    num_pictures: int = 0
+    num_images: int = 0
     root: str = ""
     passed_over: PassedOver = field(default_factory=PassedOver)
 
-    def chunks(self, roots: Sequence[str]) -> Iterator[list[Picture]]:
-        """Yield the pictures, each with its name below the first of some roots that holds it."""
+    def chunks(self, roots: Sequence[str]) -> Iterator[list[ListedImage]]:
+        """Yield the images, each with its name below the first of some roots that holds it."""
         self.file.seek(0)
         while lines := list(islice(self.file, CHUNK)):
-            pictures = (Picture(*json.loads(line)) for line in lines)
-            yield [picture._replace(name=relative_name(picture.uri, roots)) for picture in pictures]
+            images = (ListedImage(*json.loads(line)) for line in lines)
+            yield [image._replace(name=relative_name(image.uri, roots)) for image in images]
 
 
 @contextmanager
 def list_to_disk(source: str | Path | Iterable[str | Path]) -> Iterator[Listing]:
-    """List pictures into a file that is gone when the block ends; see ``list_pictures``.
+    """List images into a file that is gone when the block ends; see ``list_images``.
 
     Raises:
-        ImageError: there are no pictures.
+        ImageError: there are no images.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         listing, folder = Listing(file), ""
-        for picture in list_pictures(source, listing.passed_over):
-            file.write(json.dumps(picture[:3]) + "\n")
-            if not listing.num_pictures:
-                folder = common_folder([picture.uri])
-            elif not picture.uri.startswith(f"{folder}/"):
-                folder = common_folder([f"{folder}/", picture.uri])
-            listing.num_pictures += 1
+        for image in list_images(source, listing.passed_over):
+            file.write(json.dumps(image[:3]) + "\n")
+            if not listing.num_images:
+                folder = common_folder([image.uri])
+            elif not image.uri.startswith(f"{folder}/"):
+                folder = common_folder([f"{folder}/", image.uri])
+            listing.num_images += 1
         listing.passed_over.report()
-        if not listing.num_pictures:
-            raise no_pictures(source)
+        if not listing.num_images:
+            raise no_images(source)
         listing.root = root_of(source, folder)
         yield listing
 
 
-def plan_shards(pictures: Sequence[Picture], model: Model, max_size: int, num_before: int = 0) -> list[Shard]:
-    """Cut pictures into shards of at most ``max_size``; ``num_before`` were planned before in the same run."""
+def plan_shards(images: Sequence[ListedImage], model: Model, max_size: int, num_before: int = 0) -> list[Shard]:
+    """Cut images into shards of at most ``max_size``; ``num_before`` were planned before in the same run."""
     shards, first = list[Shard](), 0
-    while first < len(pictures):
+    while first < len(images):
         doublings = min(20, (num_before + len(shards)) // SHARDS_PER_SIZE)
         size = min(max_size, FIRST_SIZE << doublings)
-        some = tuple(pictures[first : first + size])
+        some = tuple(images[first : first + size])
         shards.append(Shard(shard_name(some, model), some))
         first += size
     return shards

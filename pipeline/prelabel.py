@@ -31,7 +31,7 @@ from pipeline.shards import (
     delete_prelabels,
     drop_halves,
     read_failures,
-    read_pictures,
+    read_images,
     read_prelabels,
     refuse_old,
     shard_names,
@@ -49,7 +49,7 @@ class PrelabelOptions:
     """Settings of a run.
 
     Attributes:
-        shard_size: pictures per shard at most; a crash loses at most one shard per worker.
+        shard_size: images per shard at most; a crash loses at most one shard per worker.
         num_workers: actors; None for as many as fit, 0 for this process without Ray.
         limit: maximum number of images to label.
         retry_failed: retry images that failed before, even if they have not changed.
@@ -121,14 +121,14 @@ def prelabel(
     """Label every image that is not in ``out`` yet.
 
     Args:
-        images: folder, pattern, list or file of pictures; see ``list_pictures``.
+        images: folder, pattern, list or file of images; see ``list_images``.
         out: the folder or URI of the pre-labels, e.g. ``<store>/prelabels/<run>``; one model each.
         model_folder: path or URI of the model. Its last name is the version.
         options: None stands for the defaults.
         load: makes the predictor inside a worker.
 
     Raises:
-        ImageError: there are no pictures.
+        ImageError: there are no images.
         StoreInUse: another process labels into ``out``.
         StoreError: ``out`` has the pre-labels of another model, or cannot be written.
         ClickPoseError: the workers cannot start, or more failed than allowed; the message says why.
@@ -182,7 +182,7 @@ class _Run:
     @property
     def is_hopeless(self) -> bool:
         """Whether more failed than allowed, even if all others succeed."""
-        return self.summary.num_failed > self.options.max_failed * self.listing.num_pictures
+        return self.summary.num_failed > self.options.max_failed * self.listing.num_images
 
     def sorted_out(self) -> Iterator[SortedOut]:
         """Yield the images of each chunk of the listing that are to be labelled, and count them as left."""
@@ -198,7 +198,7 @@ class _Run:
     def label(self) -> None:
         """Label missing images, up to the limit, until too many fail."""
         num_shards, remaining = 0, self.options.limit
-        with progress(f"labelling with {self.job.model.version}", self.listing.num_pictures) as advance:
+        with progress(f"labelling with {self.job.model.version}", self.listing.num_images) as advance:
             for found in self.sorted_out():
                 advance(0, skipped=found.num_kept + found.num_failed)
                 chosen = found.missing[:remaining]
@@ -227,7 +227,7 @@ class _Run:
             tried += count
             if self.is_hopeless:
                 return
-        if tried < sum(len(shard.pictures) for shard in shards):
+        if tried < sum(len(shard.images) for shard in shards):
             self._book(0, self._lost(shards))
 
     def _book(self, num_labelled: int, failures: Sequence[Failure]) -> None:
@@ -239,11 +239,11 @@ class _Run:
     def _lost(self, shards: Sequence[Shard]) -> list[Failure]:
         """Return the images that are neither labelled nor reported as failed; the next run retries them."""
         written = set(shard_names(self.store)).intersection(shard.name for shard in shards)
-        known = {picture.uri for _, _, pictures in read_pictures(self.store, sorted(written)) for picture in pictures}
+        known = {image.uri for _, _, images in read_images(self.store, sorted(written)) for image in images}
         known.update(failure.uri for failure in self.failures)
-        lost = [picture for shard in shards for picture in shard.pictures if picture.uri not in known]
+        lost = [image for shard in shards for image in shard.images if image.uri not in known]
         reason = "never came back from its worker; run again"
-        return [Failure(p._replace(num_bytes=None, modified_ns=None), f"{p.uri} {reason}") for p in lost]
+        return [Failure(image._replace(num_bytes=None, modified_ns=None), f"{image.uri} {reason}") for image in lost]
 
     def _manifest(self) -> dict[str, Any]:
         passed_over = self.listing.passed_over

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from clickpose.annotations import Pose
 from clickpose.skeleton import Skeleton
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 
 WORTH = ("expected_clicks", "movement", "mirror_difference")  # columns by which images are selected
-PICTURE_FIELDS = [
+FILE_FIELDS = [
     ("image", pa.string()),
     ("uri", pa.string()),
     ("num_bytes", pa.int64()),
@@ -22,7 +22,7 @@ PICTURE_FIELDS = [
 ]
 IMAGE_SCHEMA = pa.schema(
     [
-        *PICTURE_FIELDS,
+        *FILE_FIELDS,
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("num_persons", pa.int32()),
@@ -42,7 +42,7 @@ PERSON_SCHEMA = pa.schema(
         ("visibility", pa.list_(pa.int8())),
     ]
 )
-FAILED_SCHEMA = pa.schema([*PICTURE_FIELDS, ("reason", pa.string())])
+FAILED_SCHEMA = pa.schema([*FILE_FIELDS, ("reason", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class Model:
 
 @dataclass(frozen=True)
 class Shard:
-    """Pictures that are labelled together, by name."""
+    """Images that are labelled together, by name."""
 
     name: str
-    pictures: tuple[Picture, ...]
+    images: tuple[ListedImage, ...]
 
 
 @dataclass(frozen=True)
 class Prelabel:
-    """A labelled picture.
+    """A labelled image.
 
     Attributes:
-        picture: which one.
+        image: which one.
         size_wh: width and height in pixels.
         poses: of all persons, best first; empty if none was found.
         model_version: the model that labelled.
@@ -85,7 +85,7 @@ class Prelabel:
         appearance: of its persons to the model, a few numbers, if that is known; see ``Predictor.appearance``.
     """
 
-    picture: Picture
+    image: ListedImage
     size_wh: tuple[int, int]
     poses: tuple[Pose, ...]
     model_version: str
@@ -96,37 +96,37 @@ class Prelabel:
 
     @property
     def uri(self) -> str:
-        """Path or URI of the picture."""
-        return self.picture.uri
+        """Path or URI of the image."""
+        return self.image.uri
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be labelled, and the reason in one sentence."""
+    """An image that could not be labelled, and the reason in one sentence."""
 
-    picture: Picture
+    image: ListedImage
     reason: str
 
     @property
     def uri(self) -> str:
-        """Path or URI of the picture."""
-        return self.picture.uri
+        """Path or URI of the image."""
+        return self.image.uri
 
 
-def picture_row(picture: Picture) -> dict[str, Any]:
-    """Return the columns that say which picture it is."""
+def file_row(image: ListedImage) -> dict[str, Any]:
+    """Return the columns that say which image it is."""
     return {
-        "image": picture.name,
-        "uri": picture.uri,
-        "num_bytes": picture.num_bytes,
-        "modified": picture.modified_ns,
+        "image": image.name,
+        "uri": image.uri,
+        "num_bytes": image.num_bytes,
+        "modified": image.modified_ns,
     }
 
 
 def image_row(prelabel: Prelabel) -> dict[str, Any]:
-    """Return the row of a labelled picture."""
+    """Return the row of a labelled image."""
     width, height = prelabel.size_wh
-    return picture_row(prelabel.picture) | {
+    return file_row(prelabel.image) | {
         "width": width,
         "height": height,
         "num_persons": len(prelabel.poses),
@@ -137,11 +137,11 @@ def image_row(prelabel: Prelabel) -> dict[str, Any]:
     }
 
 
-def person_row(picture: Picture, number: int, pose: Pose) -> dict[str, Any]:
+def person_row(image: ListedImage, number: int, pose: Pose) -> dict[str, Any]:
     """Return the row of a person."""
     keypoints = np.concatenate((pose.keypoints_px, pose.scores[:, None]), 1)
     return {
-        "image": picture.name,
+        "image": image.name,
         "person": number,
         "box": pose.box_px.tolist(),
         "score": float(pose.score),
@@ -150,11 +150,11 @@ def person_row(picture: Picture, number: int, pose: Pose) -> dict[str, Any]:
     }
 
 
-def read_picture_rows(table: pa.Table) -> list[Picture]:
-    """Read the pictures of a table back."""
+def read_file_rows(table: pa.Table) -> list[ListedImage]:
+    """Read the images of a table back."""
     modified = table["modified"].cast(pa.int64())
     columns = (table["uri"], table["num_bytes"], modified, table["image"])
-    return [Picture(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+    return [ListedImage(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
 
 
 def read_person_row(row: dict[str, Any]) -> Pose:

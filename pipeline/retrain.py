@@ -16,7 +16,7 @@ from clickpose.annotations import AnnotationSet
 from clickpose.checkpoints.files import METRICS
 from integrations.store import MODELS
 from pipeline.compare import Compare, Comparison, compare_in_clicks
-from pipeline.dataset import PictureFolder, coco_bytes
+from pipeline.dataset import ImageFolder, coco_bytes
 from pipeline.gate import Verdict
 from pipeline.lease import lease
 from pipeline.mixture import DataSource
@@ -112,7 +112,7 @@ def challenge(store: Store, this: RoundPlan, config: RetrainConfig, compare: Com
     with tempfile.TemporaryDirectory() as folder:
         challenger = fine_tune(store, this, config, Path(folder) / "challenger")
         if comparison is None:
-            champion, images = registry.fetch(this.champion), PictureFolder(config.images)
+            champion, images = registry.fetch(this.champion), ImageFolder(config.images)
             comparison = compare(champion, challenger, this.held_back, images, config.rule)
             keep_comparison(store, this, comparison)
         _write_metrics(challenger, comparison)
@@ -154,7 +154,7 @@ def _write_source(store: Store, name: str, annotations: AnnotationSet, images: s
 
 
 def _write_metrics(challenger: Path, comparison: Comparison) -> None:
-    """Let the challenger's own folder say what was measured on the held-back pictures."""
+    """Let the challenger's own folder say what was measured on the held-back images."""
     file = challenger / METRICS
     held_back = {f"held_back/{name}": value for name, value in comparison.challenger.items()}
     file.write_text(json.dumps(json.loads(file.read_text()) | held_back, indent=2) + "\n")

@@ -10,17 +10,17 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
-from pipeline.pictures import WILDCARDS, full_name, is_folder
+from pipeline.image_files import WILDCARDS, full_name, is_folder
 from pipeline.store import Store
 
 ROOTS = "roots.json"
 
 
 def root_of(source: str | Path | Iterable[str | Path], deepest: str) -> str:
-    """Return the folder, path or URI, that all pictures of a source are below; see ``list_pictures``.
+    """Return the folder, path or URI, that all images of a source are below; see ``list_images``.
 
     That is the folder itself, a pattern's part without wildcards, the folder of a list, and else the deepest folder
-    that the pictures have in common.
+    that the images have in common.
 
     Args:
         source: where the images were searched.
@@ -59,7 +59,7 @@ def read_roots(store: Store, root: str) -> list[str]:
 
 
 def relative_name(name: str, roots: Sequence[str]) -> str:
-    """Return a picture's path below the first root that holds it, not percent-encoded; else its name as it is."""
+    """Return an image's path below the first root that holds it, not percent-encoded; else its name as it is."""
     for root in roots:
         if name.startswith(f"{root}/"):
             below = _without_query(name)[len(root) + 1 :]

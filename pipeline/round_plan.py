@@ -12,7 +12,7 @@ from clickpose.errors import InvalidConfig, StoreError
 from clickpose.training.config import TrainConfig
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline.compare import HeldBack
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 from pipeline.gate import GateRule
 from pipeline.gold import named_gold
 from pipeline.mixture import DataSource
@@ -173,7 +173,7 @@ def _set_suspicious_aside(
         only(annotations, lambda image: image.file_name in fresh),
         annotators_of(annotations, records),
         replace(trusted, images=trusted.images[-MAX_TRUSTED:]),
-        PictureFolder(config.images),
+        ImageFolder(config.images),
     )
     set_aside(store, suspicions, annotations, records)
 

@@ -165,9 +165,9 @@ def write_report(store: Store, report: RoundReport) -> None:
     folder = f"{REPORTS}/{report.round}"
     models = {report.parent: report.parent_metrics, str(report.challenger): report.challenger_metrics}
     for name, draw in (("curve.png", click_curve), ("clicks.png", click_bars)):
-        picture = io.BytesIO()
-        draw(models).savefig(picture, format="png")
-        store.write_bytes(f"{folder}/{name}", picture.getvalue())
+        figure = io.BytesIO()
+        draw(models).savefig(figure, format="png")
+        store.write_bytes(f"{folder}/{name}", figure.getvalue())
     store.write_bytes(f"{folder}/report.md", report.to_markdown().encode())
     store.write_json(f"{folder}/report.json", report.to_dict())
     store.write_pointer(CURRENT, report.round)

@@ -18,7 +18,7 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet, convert_set
 from clickpose.errors import InvalidConfig
 from clickpose.predictor import Predictor
 from integrations.label_studio.provenance import KeypointRecord
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 from pipeline.store import Store
 from pipeline.suspicion import Suspicion, find_suspicious, poses_of
 
@@ -44,11 +44,11 @@ class SetAside:
     content: str
 
 
-Judge: TypeAlias = Callable[[Path, AnnotationSet, Mapping[str, str], AnnotationSet, PictureFolder], list[Suspicion]]
+Judge: TypeAlias = Callable[[Path, AnnotationSet, Mapping[str, str], AnnotationSet, ImageFolder], list[Suspicion]]
 
 
 def judge_by_champion(
-    champion: Path, new: AnnotationSet, annotators: Mapping[str, str], trusted: AnnotationSet, images: PictureFolder
+    champion: Path, new: AnnotationSet, annotators: Mapping[str, str], trusted: AnnotationSet, images: ImageFolder
 ) -> list[Suspicion]:
     """Compare new annotations with the champion's predictions; see ``find_suspicious``."""
     predictor = Predictor.load(champion)

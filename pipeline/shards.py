@@ -1,12 +1,12 @@
-"""Pre-labels on disk: Parquet that any tool reads, one file per shard of pictures in each of two data sets.
+"""Pre-labels on disk: Parquet that any tool reads, one file per shard of images in each of two data sets.
 
     persons/part-<shard>.parquet   a row per person: image, person, box, score, keypoints, visibility
-    images/part-<shard>.parquet    a row per labelled picture; written last, so that a shard counts with it
-    failed.parquet                 a row per picture that could not be labelled, with the reason
+    images/part-<shard>.parquet    a row per labelled image; written last, so that a shard counts with it
+    failed.parquet                 a row per image that could not be labelled, with the reason
     manifest.json                  counts, the model, and what was passed over
 
 The model and its skeleton are in the metadata of both schemas; ``docs/prelabelling.md`` describes every column. A
-shard's name is a function of its pictures and the model: written twice, it is the same file.
+shard's name is a function of its images and the model: written twice, it is the same file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from clickpose.errors import StoreError
 from clickpose.skeleton import Skeleton
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 from pipeline.prelabelled import (
     FAILED_SCHEMA,
     IMAGE_SCHEMA,
@@ -31,11 +31,11 @@ from pipeline.prelabelled import (
     Failure,
     Model,
     Prelabel,
+    file_row,
     image_row,
     person_row,
-    picture_row,
+    read_file_rows,
     read_person_row,
-    read_picture_rows,
 )
 from pipeline.roots import ROOTS
 from pipeline.store import Store
@@ -45,9 +45,9 @@ WRITTEN = (PERSONS, IMAGES, FAILED, MANIFEST, ROOTS)
 READERS, READ_AHEAD = 16, 256  # a bucket answers many requests at once
 
 
-def shard_name(pictures: Sequence[Picture], model: Model) -> str:
+def shard_name(images: Sequence[ListedImage], model: Model) -> str:
     """Return the name of a shard, a hash of its images and the model's content."""
-    lines = "\n".join([model.digest, *(f"{p.name} {p.num_bytes} {p.modified_ns}" for p in pictures)])
+    lines = "\n".join([model.digest, *(f"{image.name} {image.num_bytes} {image.modified_ns}" for image in images)])
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
@@ -60,9 +60,7 @@ def write_shard(store: Store, name: str, prelabels: Sequence[Prelabel], model: M
         "skeleton": json.dumps(model.skeleton.to_dict()),
     }
     persons = [
-        person_row(prelabel.picture, number, pose)
-        for prelabel in prelabels
-        for number, pose in enumerate(prelabel.poses)
+        person_row(prelabel.image, number, pose) for prelabel in prelabels for number, pose in enumerate(prelabel.poses)
     ]
     images = [image_row(prelabel) for prelabel in prelabels]
     for folder, rows, schema in ((PERSONS, persons, PERSON_SCHEMA), (IMAGES, images, IMAGE_SCHEMA)):
@@ -89,7 +87,7 @@ def drop_halves(store: Store) -> None:
 
 
 def drop_rows(store: Store, name: str, is_kept: Sequence[bool]) -> None:
-    """Delete some pictures of a shard, and their persons; the shard with the last one."""
+    """Delete some images of a shard, and their persons; the shard with the last one."""
     images, persons = _read_table(store, _file(IMAGES, name)), _read_table(store, _file(PERSONS, name))
     kept_persons = np.repeat(np.asarray(is_kept, bool), images["num_persons"].to_numpy())
     for folder, table, mask in ((PERSONS, persons, kept_persons), (IMAGES, images, np.asarray(is_kept, bool))):
@@ -100,13 +98,13 @@ def drop_rows(store: Store, name: str, is_kept: Sequence[bool]) -> None:
             store.delete(_file(folder, name))
 
 
-def read_pictures(store: Store, names: Sequence[str] | None = None) -> Iterator[tuple[str, str, list[Picture]]]:
-    """Yield the name of each shard, or of some, with the digest of its model, and its pictures."""
+def read_images(store: Store, names: Sequence[str] | None = None) -> Iterator[tuple[str, str, list[ListedImage]]]:
+    """Yield the name of each shard, or of some, with the digest of its model, and its images."""
     names = shard_names(store) if names is None else names
 
-    def read(name: str) -> tuple[str, str, list[Picture]]:
+    def read(name: str) -> tuple[str, str, list[ListedImage]]:
         table = _read_table(store, _file(IMAGES, name))
-        return name, _metadata(table).get("model_digest", ""), read_picture_rows(table)
+        return name, _metadata(table).get("model_digest", ""), read_file_rows(table)
 
     with ThreadPoolExecutor(READERS) as pool:
         for first in range(0, len(names), READ_AHEAD):
@@ -114,10 +112,10 @@ def read_pictures(store: Store, names: Sequence[str] | None = None) -> Iterator[
 
 
 def read_prelabels(folder: str) -> Iterator[Prelabel]:
-    """Yield every labelled picture of a folder or URI of pre-labels, shard by shard.
+    """Yield every labelled image of a folder or URI of pre-labels, shard by shard.
 
     Raises:
-        StoreError: a shard cannot be read, or two hold the same picture.
+        StoreError: a shard cannot be read, or two hold the same image.
     """
     store, seen = Store(folder), set[int]()
     refuse_old(store)
@@ -138,15 +136,15 @@ def read_skeleton(folder: str) -> Skeleton:
 
 
 def write_failures(store: Store, failures: Sequence[Failure]) -> None:
-    """Write the list of pictures that could not be labelled; an empty list says that none failed."""
-    rows = [picture_row(failure.picture) | {"reason": failure.reason} for failure in failures]
+    """Write the list of images that could not be labelled; an empty list says that none failed."""
+    rows = [file_row(failure.image) | {"reason": failure.reason} for failure in failures]
     _write_table(store, FAILED, pa.Table.from_pylist(rows, schema=FAILED_SCHEMA))
 
 
 def read_failures(folder: str) -> list[Failure]:
     """Return the images that could not be labelled; StoreError if the run has not finished."""
     table = _read_table(Store(folder), FAILED)
-    return [Failure(*row) for row in zip(read_picture_rows(table), table["reason"].to_pylist(), strict=True)]
+    return [Failure(*row) for row in zip(read_file_rows(table), table["reason"].to_pylist(), strict=True)]
 
 
 def delete_prelabels(store: Store) -> None:
@@ -165,8 +163,8 @@ def _read_shard(store: Store, name: str) -> Iterator[Prelabel]:
     poses, version = iter(persons.to_pylist()), _metadata(images).get("model_version", "")
     sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
     worth = zip(*(images[name].to_pylist() for name in WORTH), _appearances(images), strict=True)
-    for picture, size_wh, count, more in zip(read_picture_rows(images), sizes, counts, worth, strict=True):
-        yield Prelabel(picture, size_wh, tuple(read_person_row(next(poses)) for _ in range(count)), version, *more)
+    for image, size_wh, count, more in zip(read_file_rows(images), sizes, counts, worth, strict=True):
+        yield Prelabel(image, size_wh, tuple(read_person_row(next(poses)) for _ in range(count)), version, *more)
 
 
 def _appearances(images: pa.Table) -> list[tuple[float, ...]]:

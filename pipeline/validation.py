@@ -11,7 +11,7 @@ from clickpose.evaluation.report import ShownPrecision
 from clickpose.evaluation.visits import visit_images
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
-from pipeline.dataset import PictureFolder, fit_records, in_skeleton, read_annotations
+from pipeline.dataset import ImageFolder, fit_records, in_skeleton, read_annotations
 from pipeline.mixture import DataSource
 
 GOAL = 0.85  # OKS of a person
@@ -29,7 +29,7 @@ class Validation:
     """
 
     annotations: AnnotationSet
-    images: PictureFolder
+    images: ImageFolder
 
     @classmethod
     def open(cls, source: DataSource, skeleton: Skeleton, *, skip_bad: bool) -> Validation:
@@ -40,7 +40,7 @@ class Validation:
             ImageError: an image cannot be used, and ``skip_bad`` is not set.
         """
         found = read_annotations(source.annotations, category=source.category, skip_bad=skip_bad)
-        images = PictureFolder(source.images)
+        images = ImageFolder(source.images)
         return cls(fit_records(in_skeleton(found, skeleton, source.annotations), images, skip_bad=skip_bad), images)
 
     def measure(self, network: Network) -> dict[str, float]:

@@ -36,9 +36,9 @@ START_LIMIT_S = 200.0  # far more than it takes, for a machine that does other t
 def photos(tmp_path: Path) -> Path:
     """Eight photos in two folders, with equal names in both."""
     folder = tmp_path / "my photos"
-    for number, picture in enumerate(sorted(PICTURES.glob("*.jpg"))[:8]):
+    for number, image in enumerate(sorted(PICTURES.glob("*.jpg"))[:8]):
         (folder / f"cam{number % 2}").mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, folder / f"cam{number % 2}" / f"{number // 2}.jpg")
+        shutil.copy(image, folder / f"cam{number % 2}" / f"{number // 2}.jpg")
     return folder
 
 

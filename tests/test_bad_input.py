@@ -20,7 +20,7 @@ COCO = Skeleton.load("coco17")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, pictures, and files that are not what they are called."""
+    """A model, images, and files that are not what they are called."""
     folder = tmp_path_factory.mktemp("bad-input")
     torch.manual_seed(0)
     save_model(folder / "model", ClickPose(tiny(len(COCO))), COCO, metrics={}, card="")

@@ -1,4 +1,4 @@
-"""The demo keeps what README says of it, with a real Label Studio and a few of the shipped pictures."""
+"""The demo keeps what README says of it, with a real Label Studio and a few of the shipped images."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clickpose.commands.demo.pictures import PICTURES, find_pictures
+from clickpose.commands.demo.images import PICTURES, find_images
 from clickpose.errors import ImageError
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.server import free_port
@@ -110,10 +110,10 @@ def test_the_report_shows_an_image_that_went_well_and_one_that_went_badly(demo: 
     assert all((demo.report / name).stat().st_size > 1000 for name in shown)
 
 
-def test_an_annotated_picture_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
+def test_an_annotated_image_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
     coco = Skeleton.load("coco17")
-    assert len(find_pictures(PICTURES, coco).files) >= 4
+    assert len(find_images(PICTURES, coco).files) >= 4
     shutil.copy(PICTURES / "annotations.json", tmp_path)
     (tmp_path / "images").mkdir()
     with pytest.raises(ImageError, match=r"images has no \d+\.jpg, which annotations.json names"):
-        find_pictures(tmp_path, coco)
+        find_images(tmp_path, coco)

@@ -26,9 +26,9 @@ from clickpose.training.cpu import keep_large_buffers
 from integrations.coco import person_categories, read_coco
 from integrations.coco_results import read_results
 from integrations.label_studio.times import read_times
-from pipeline.dataset import PictureFolder, fit_records, in_skeleton
+from pipeline.dataset import ImageFolder, fit_records, in_skeleton
 from pipeline.evaluate import EvaluationJob, measure_on_workers
-from pipeline.pictures import full_name
+from pipeline.image_files import full_name
 from pipeline.progress import progress
 from pipeline.store import local_folder
 
@@ -38,8 +38,8 @@ NUM_OVERLAYS = 6
 def run_evaluation(options: EvaluateOptions) -> None:
     """Measure, print tables, and write figures and all numbers where the options say so."""
     keep_large_buffers()
-    pictures, predictor = PictureFolder(options.images), Predictor.load(local_folder(options.model), options.device)
-    measured = measure(options, predictor, pictures, num_overlays=NUM_OVERLAYS if options.plots else 0)
+    images, predictor = ImageFolder(options.images), Predictor.load(local_folder(options.model), options.device)
+    measured = measure(options, predictor, images, num_overlays=NUM_OVERLAYS if options.plots else 0)
     loop = ", ".join(_all_of(LOOPS, options.loop) or ["progressive"])
     of = f", keypoints {options.keypoints}" if options.keypoints else ""
     outputs.print_tables(
@@ -50,7 +50,7 @@ def run_evaluation(options: EvaluateOptions) -> None:
     if options.plots:
         with written(options.plots) as folder:
             outputs.write_figures(folder, predictor.version, measured)
-            outputs.write_overlays(folder, measured.overlays, pictures, predictor.skeleton)
+            outputs.write_overlays(folder, measured.overlays, images, predictor.skeleton)
     which = {"model": predictor.version, "data": options.data.name, "keypoints": options.keypoints}
     settings = {**which, "loop": loop, "hold": options.hold, "noise": options.noise}
     write_json(options.json, outputs.document(settings, measured))
@@ -78,7 +78,7 @@ def _all_of(known: Iterable[str], named: Sequence[str] | None) -> list[str]:
 
 
 def measure(
-    options: EvaluateOptions, predictor: Predictor, pictures: PictureFolder, *, num_overlays: int
+    options: EvaluateOptions, predictor: Predictor, images: ImageFolder, *, num_overlays: int
 ) -> EvaluationResult:
     """Evaluate a model, and the results of others, with the clicks of every strategy."""
     skeleton = predictor.skeleton
@@ -90,21 +90,21 @@ def measure(
     times = read_times(options.label_studio_export, skeleton) if options.label_studio_export else []
 
     annotations = replace(annotations, images=annotations.images[: options.limit])
-    fitted = fit_records(annotations, pictures, skip_bad=options.skip_bad)
+    fitted = fit_records(annotations, images, skip_bad=options.skip_bad)
     usable = {image.id for image in fitted.images}
     annotations = replace(annotations, images=tuple(image for image in annotations.images if image.id in usable))
     shown = choose_images(fitted, num_overlays)
     if options.workers:
         measured = _measure_on_workers(options, predictor.version, fitted, simulations, shown)
     else:
-        measured = _measure_ours(options, predictor, fitted, pictures, simulations, shown)
+        measured = _measure_ours(options, predictor, fitted, images, simulations, shown)
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
     for name, other in starts.items():
         refined = StartedFrom(predictor, other.poses)
         theirs[f"{name}, refined"] = evaluate_all(
-            refined, fitted, lambda image: NamedImage(image.id, pictures(image)), simulations
+            refined, fitted, lambda image: NamedImage(image.id, images(image)), simulations
         )
     return replace(measured, theirs=theirs, times=times)
 
@@ -113,7 +113,7 @@ def _measure_ours(
     options: EvaluateOptions,
     predictor: Predictor,
     annotations: AnnotationSet,
-    pictures: PictureFolder,
+    images: ImageFolder,
     simulations: dict[str, Simulation],
     shown: Collection[int],
 ) -> EvaluationResult:
@@ -123,7 +123,7 @@ def _measure_ours(
     meters: list[Meter] = [overlays, disturbed] if options.disturb else [overlays]
     with progress(f"evaluating {predictor.version}", len(annotations)) as advance:
         metrics = evaluate_all(
-            ours, annotations, pictures, simulations, meters=meters, progress=lambda done, total: advance(1)
+            ours, annotations, images, simulations, meters=meters, progress=lambda done, total: advance(1)
         )
     return EvaluationResult(
         metrics,

@@ -17,7 +17,7 @@ from clickpose.evaluation.plots import click_bars, click_curve, sensitivity_curv
 from clickpose.evaluation.sensitivity import Sensitivity
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.times import AnnotationTimes
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 
 PUBLISHED_STRATEGIES = "farthest keypoint first in rounds, as published, worst first in clicks per person"
 
@@ -97,11 +97,11 @@ def name_curves(
     return ({version: ours[first]} if alone else dict(ours)) | other
 
 
-def write_overlays(folder: Path, overlays: Sequence[Overlay], pictures: PictureFolder, skeleton: Skeleton) -> None:
+def write_overlays(folder: Path, overlays: Sequence[Overlay], images: ImageFolder, skeleton: Skeleton) -> None:
     """Write images before and after clicks."""
     for overlay in overlays:
         name = f"{Path(overlay.image.file_name).with_suffix('').as_posix().replace('/', '_')}-clicks.jpg"
-        overlay.draw(pictures(overlay.image), skeleton).save(folder / name, quality=90)
+        overlay.draw(images(overlay.image), skeleton).save(folder / name, quality=90)
 
 
 def document(settings: Mapping[str, Any], measured: EvaluationResult) -> dict[str, Any]:

@@ -26,17 +26,17 @@ DATA = Path("clickpose-data/label-studio")
 
 @label_studio.command()
 def start(
-    pictures: Annotated[Path, typer.Argument(help="Folder of images that its projects may show.")],
+    images: Annotated[Path, typer.Argument(help="Folder of images that its projects may show.")],
     data: Annotated[Path, typer.Option(help="Folder for its database and log; use the same one to resume.")] = DATA,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8080,
 ) -> None:
     """Start a Label Studio on this machine, set up so that it shows local images and reaches a local service."""
     from integrations.label_studio.server import LabelStudioServer
 
-    if not pictures.is_dir():
-        raise InvalidConfig(f"there is no folder {pictures} to show images from")
+    if not images.is_dir():
+        raise InvalidConfig(f"there is no folder {images} to show images from")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that it is stopped then, too
-    with suppress(KeyboardInterrupt), LabelStudioServer(data, files=pictures.absolute().parent, port=port) as server:
+    with suppress(KeyboardInterrupt), LabelStudioServer(data, files=images.absolute().parent, port=port) as server:
         typer.echo(f"Label Studio is at {server.url}; log in as {server.username} with {server.password}")
         typer.echo(f"export {TOKEN}={server.token}\nCtrl-C stops it")
         threading.Event().wait()
@@ -47,8 +47,9 @@ def init(
     url: Url,
     title: Title,
     model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.", parser=readable_folder)],
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder of the images, on Label Studio's machine, that the project shows.")
+    images: Annotated[
+        Path | None,
+        typer.Option("--pictures", help="Folder of the images, on Label Studio's machine, that the project shows."),
     ] = None,
     backend: Annotated[
         str | None,
@@ -62,16 +63,16 @@ def init(
     """
     from clickpose.checkpoints.files import skeleton_of
     from integrations.label_studio.projects import LocalImages, Service, set_up_project
-    from pipeline.listing import find_pictures
+    from pipeline.listing import find_images
 
     skeleton, shown, service = skeleton_of(model), None, None
-    if pictures is not None:
-        shown = LocalImages(str(pictures.absolute()), find_pictures(pictures.absolute())[0])
+    if images is not None:
+        shown = LocalImages(str(images.absolute()), find_images(images.absolute())[0])
     if backend is not None:
         secret = os.environ.get("CLICKPOSE_SECRET", "")
         service = Service(backend, secret, os.environ.get("CLICKPOSE_WEBHOOK_SECRET") or secret)
     with connect(url) as client:
-        project = set_up_project(client, title, skeleton, pictures=shown, service=service)
+        project = set_up_project(client, title, skeleton, images=shown, service=service)
     typer.echo(f"project {project}: {url.rstrip('/')}/projects/{project}/")
     write_json(json, {"project": project})
 
@@ -108,20 +109,20 @@ def push(options: PushOptions) -> None:
     With --results, the first guesses are those of another model, and ours refines them.
     """
     from clickpose.checkpoints.files import skeleton_of
-    from clickpose.commands.pushing import ForeignResults, predicted_pictures
-    from integrations.label_studio.pushing import push as push_pictures
+    from clickpose.commands.pushing import ForeignResults, predicted_images
+    from integrations.label_studio.pushing import push as push_predicted
 
     skeleton = skeleton_of(options.model)
     if options.prelabels and not options.results:
-        pictures = predicted_pictures(options.prelabels)
+        predicted = predicted_images(options.prelabels)
     elif options.results and options.data and not options.prelabels:
         folder = options.images or str(options.data.parent)
-        pictures = ForeignResults(options.results, options.data, folder, options.min_score).pictures(skeleton)
+        predicted = ForeignResults(options.results, options.data, folder, options.min_score).predicted(skeleton)
     else:
         raise InvalidConfig("name what to push: a folder of pre-labels, or --results and --data")
     with connect(options.url) as client:
         project = find_project(client, options.title)
-        pushed = push_pictures(client, project, pictures(client, project, options.serve_from), skeleton)
+        pushed = push_predicted(client, project, predicted(client, project, options.serve_from), skeleton)
     typer.echo(
         f"{pushed.tasks} new tasks, {pushed.predictions} new predictions, {pushed.replaced} replaced,"
         f" {pushed.unchanged} as they were"
@@ -146,7 +147,7 @@ def sync(
         collected = collect(Project(url, title), model, Store(store))
         snapshot = take_snapshot(Store(store), collected.annotations, collected.provenance)
     left_out = list(collected.left_out)
-    counts = f"{len(snapshot.annotations)} pictures, {snapshot.annotations.num_persons} persons"
+    counts = f"{len(snapshot.annotations)} images, {snapshot.annotations.num_persons} persons"
     typer.echo(f"{snapshot.id}: {counts}" + (f"; left out, see above: {len(left_out)}" if left_out else ""))
     write_json(json, {"snapshot": snapshot.id, "pictures": len(snapshot.annotations), "left_out": left_out})
 

@@ -57,14 +57,14 @@ def _targets(photos: Sequence[Path], out: Path | None) -> Iterator[tuple[Path, P
         InvalidConfig: an image or folder does not exist, or two images would be written to the same file.
         ImageError: a folder has no images.
     """
-    from pipeline.listing import find_pictures
+    from pipeline.listing import find_images
 
     taken: dict[Path, Path] = {}
     for source in photos:
         if not source.exists():
             raise InvalidConfig(f"{source} does not exist")
         folder = source if source.is_dir() else source.parent
-        for name in find_pictures(source) if source.is_dir() else [str(source)]:
+        for name in find_images(source) if source.is_dir() else [str(source)]:
             photo = Path(name)
             if source.is_dir() and name.endswith(DRAWN):
                 continue

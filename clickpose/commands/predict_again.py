@@ -54,11 +54,11 @@ def predict_again(project: Project, store: Store, version: str, *, num_workers: 
 def waiting_tasks(client: LabelStudio, project: int, images: str, version: str) -> dict[str, list[int]]:
     """Return the tasks without annotation and without predictions of a version, by the path or URI of their image."""
     from clickpose.annotations import AnnotatedImage
-    from integrations.label_studio.addresses import picture_names
-    from pipeline.dataset import PictureFolder
-    from pipeline.pictures import full_name, picture_exists
+    from integrations.label_studio.addresses import image_names
+    from pipeline.dataset import ImageFolder
+    from pipeline.image_files import full_name, image_exists
 
-    folder, elsewhere, name_of = PictureFolder(images), 0, picture_names(client, project)
+    folder, elsewhere, name_of = ImageFolder(images), 0, image_names(client, project)
     waiting: dict[str, list[int]] = {}
     for task in client.tasks(project):
         versions = {prediction.get("model_version") for prediction in task.get("predictions") or ()}
@@ -66,7 +66,7 @@ def waiting_tasks(client: LabelStudio, project: int, images: str, version: str) 
             continue
         name = name_of(task)
         uri = full_name(folder.name_of(AnnotatedImage(0, name, (1, 1)))) if name else ""
-        if uri and picture_exists(uri):
+        if uri and image_exists(uri):
             waiting.setdefault(uri, []).append(int(task["id"]))
         else:
             elsewhere += 1

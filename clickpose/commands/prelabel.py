@@ -94,7 +94,7 @@ def write_coco_file(prelabels: str, path: Path) -> None:
     from integrations.coco_predictions import write_predictions
     from pipeline.shards import read_prelabels, read_skeleton
 
-    images = ((found.picture.name, found.size_wh, found.poses) for found in read_prelabels(prelabels))
+    images = ((found.image.name, found.size_wh, found.poses) for found in read_prelabels(prelabels))
     write_predictions(images, read_skeleton(prelabels), path)
 
 

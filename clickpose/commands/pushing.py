@@ -15,15 +15,15 @@ from integrations.coco import person_categories, read_coco
 from integrations.coco_results import read_results
 from integrations.label_studio.addresses import address_below, find_document_root, local_address
 from integrations.label_studio.client import LabelStudio
-from integrations.label_studio.pushing import PredictedPicture
-from pipeline.pictures import full_name
+from integrations.label_studio.pushing import PredictedImage
+from pipeline.image_files import full_name
 from pipeline.shards import read_prelabels, refuse_old, shard_names
 from pipeline.store import Store
 
-PredictedPictures = Callable[[LabelStudio, int, str | None], Iterator[PredictedPicture]]
+PredictedImages = Callable[[LabelStudio, int, str | None], Iterator[PredictedImage]]
 
 
-def predicted_pictures(prelabels: str) -> PredictedPictures:
+def predicted_images(prelabels: str) -> PredictedImages:
     """Return a function that yields the images of a folder or URI of pre-labels, given client, project and address.
 
     Raises:
@@ -34,14 +34,14 @@ def predicted_pictures(prelabels: str) -> PredictedPictures:
     if not shard_names(store):
         raise StoreError(f"there are no pre-labels in {store.uri}: is it the folder that clickpose prelabel wrote?")
 
-    def pictures(client: LabelStudio, project: int, serve_from: str | None) -> Iterator[PredictedPicture]:
+    def images(client: LabelStudio, project: int, serve_from: str | None) -> Iterator[PredictedImage]:
         addresses = Addresses(client, project, serve_from)
         for found in read_prelabels(prelabels):
-            name, address = found.picture.name, addresses.of(found.uri, found.picture.name)
+            name, address = found.image.name, addresses.of(found.uri, found.image.name)
             score = share_right(found.poses, found.expected_clicks)
-            yield PredictedPicture(name, address, found.size_wh, found.poses, found.model_version, score)
+            yield PredictedImage(name, address, found.size_wh, found.poses, found.model_version, score)
 
-    return pictures
+    return images
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ForeignResults:
     images: str
     min_score: float
 
-    def pictures(self, skeleton: Skeleton) -> PredictedPictures:
+    def predicted(self, skeleton: Skeleton) -> PredictedImages:
         """Return what yields the images of ``data`` with poses in another skeleton.
 
         Raises:
@@ -71,14 +71,14 @@ class ForeignResults:
         poses = convert_poses(found, data.skeleton, skeleton)
         folder = full_name(self.images).rstrip("/")
 
-        def pictures(client: LabelStudio, project: int, serve_from: str | None) -> Iterator[PredictedPicture]:
+        def images(client: LabelStudio, project: int, serve_from: str | None) -> Iterator[PredictedImage]:
             addresses = Addresses(client, project, serve_from)
             for image in data.images:
                 address = addresses.of(f"{folder}/{image.file_name}", image.file_name)
                 shown = [pose for pose in poses.get(image.id, ()) if pose.score >= self.min_score]
-                yield PredictedPicture(image.file_name, address, image.size_wh, shown, self.results.stem)
+                yield PredictedImage(image.file_name, address, image.size_wh, shown, self.results.stem)
 
-        return pictures
+        return images
 
 
 class Addresses:

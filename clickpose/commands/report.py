@@ -13,7 +13,7 @@ from clickpose.commands.output import JsonFile, write_json
 
 def report(
     store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
-    plot: Annotated[Path | None, typer.Option(help="Picture to write, such as rounds.png.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Figure to write, such as rounds.png.")] = None,
     json: JsonFile = None,
 ) -> None:
     """Report every round: clicks per person, effort, drift of new images, the worst images, and whether to go on.

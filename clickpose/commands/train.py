@@ -42,9 +42,9 @@ class TrainOptions:
     out: Annotated[str, typer.Option(help="Model folder to write.")]
     run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; give the same one to resume.")]
     weight: Annotated[list[float] | None, typer.Option(help="Weight of each file in every epoch.")] = None
-    pictures: Annotated[int | None, typer.Option(help="Learn from so many images of each file, drawn at random.")] = (
-        None
-    )
+    num_images: Annotated[
+        int | None, typer.Option("--pictures", help="Learn from so many images of each file, drawn at random.")
+    ] = None
     seed: Annotated[int | None, typer.Option(help="Random seed of that draw, and of the training.")] = None
     category: Annotated[
         str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
@@ -112,7 +112,7 @@ def training_job(options: TrainOptions, start: str, config: TrainConfig) -> Trai
 
     sources = data_sources(options.data, options.images, options.weight or ())
     chosen = tuple(
-        replace(source, category=options.category, num_images=options.pictures, seed=options.seed or 0)
+        replace(source, category=options.category, num_images=options.num_images, seed=options.seed or 0)
         for source in sources
     )
     val = data_sources([options.val], [options.val_images] if options.val_images else ())[0] if options.val else None

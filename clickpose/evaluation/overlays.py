@@ -39,14 +39,14 @@ class Overlay:
     image: AnnotatedImage
     panels: tuple[Panel, ...]
 
-    def draw(self, picture: Image.Image, skeleton: Skeleton) -> Image.Image:
+    def draw(self, image: Image.Image, skeleton: Skeleton) -> Image.Image:
         """Draw each state on a copy of the image, under its title; white rings mark clicked keypoints."""
-        width, height = picture.size
+        width, height = image.size
         sheet = Image.new("RGB", ((width + GAP_PX) * len(self.panels) - GAP_PX, height + CAPTION_PX), PAPER)
         canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=0.55 * CAPTION_PX)
         for index, panel in enumerate(self.panels):
             left = index * (width + GAP_PX)
-            sheet.paste(draw_poses(picture, panel.poses, skeleton), (left, CAPTION_PX))
+            sheet.paste(draw_poses(image, panel.poses, skeleton), (left, CAPTION_PX))
             title = f"{panel.title}: OKS {panel.mean_oks:.2f}"
             canvas.text((left + GAP_PX, CAPTION_PX / 2), title, INK, font, anchor="lm")
         return sheet

@@ -25,7 +25,7 @@ MAX_PERSONS = 20
 
 Calibration: TypeAlias = tuple[float, float, float]
 AS_SCORED: Calibration = (1.0, 0.0, 0.0)
-CALIBRATION: Calibration = (3.251, 1.023, 3.149)  # fitted on COCO pictures (examples/calibrate_finder.py)
+CALIBRATION: Calibration = (3.251, 1.023, 3.149)  # fitted on COCO images (examples/calibrate_finder.py)
 Levels: TypeAlias = list[tuple[Tensor, Tensor]]
 
 

@@ -45,10 +45,10 @@ def decode_image(
     refuse_long_work(data, name)
     limit = allow_pixels(max_pixels)
     try:
-        with Image.open(io.BytesIO(drop_ignored_chunks(data)), formats=FORMATS) as picture:
-            refuse_large_work(picture, name, limit)
-            orientation = read_orientation(picture)
-            upright = _to_rgb(turn_upright(picture, orientation))
+        with Image.open(io.BytesIO(drop_ignored_chunks(data)), formats=FORMATS) as image:
+            refuse_large_work(image, name, limit)
+            orientation = read_orientation(image)
+            upright = _to_rgb(turn_upright(image, orientation))
     except Image.DecompressionBombError as error:
         raise too_many_pixels(name, "far too many", limit) from error
     except UnidentifiedImageError as error:
@@ -79,13 +79,13 @@ def read_image(path: str | Path) -> Image.Image:
     return decode_image(data, str(path))
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     """Return an RGB image; what is transparent shows white, as on a page."""
-    if picture.mode.startswith(("I", "F")):
-        picture = _to_8_bits(picture)
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer, page = picture.convert("RGBA"), Image.new("RGB", picture.size, "white")
+    if image.mode.startswith(("I", "F")):
+        image = _to_8_bits(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer, page = image.convert("RGBA"), Image.new("RGB", image.size, "white")
     page.paste(layer, mask=layer)
     return page
 

@@ -16,7 +16,7 @@ ORIENTATION, NAME = "orientation", "name"  # keys of an image's ``info``: how it
 QUARTER_TURNS = (6, 8)  # clockwise and back
 
 
-def fit_record(record: AnnotatedImage, picture: Image.Image) -> AnnotatedImage:
+def fit_record(record: AnnotatedImage, image: Image.Image) -> AnnotatedImage:
     """Return a record whose size and places are those of the upright image.
 
     A record of another size with the same aspect ratio is scaled. One with the size of the image before it was turned
@@ -25,15 +25,15 @@ def fit_record(record: AnnotatedImage, picture: Image.Image) -> AnnotatedImage:
     Raises:
         ImageError: neither explains the difference.
     """
-    if record.size_wh == picture.size:
+    if record.size_wh == image.size:
         return record
-    if _same_aspect(record.size_wh, picture.size):
-        return _scaled(record, picture.size)
-    width, height = picture.size
-    orientation = picture.info.get(ORIENTATION)
+    if _same_aspect(record.size_wh, image.size):
+        return _scaled(record, image.size)
+    width, height = image.size
+    orientation = image.info.get(ORIENTATION)
     if orientation in QUARTER_TURNS and _same_aspect(record.size_wh, (height, width)):
-        return _scaled(_turned(record, clockwise=orientation == QUARTER_TURNS[0]), picture.size)
-    name, (told, found) = picture.info.get(NAME, record.file_name), _sizes(record.size_wh, picture.size)
+        return _scaled(_turned(record, clockwise=orientation == QUARTER_TURNS[0]), image.size)
+    name, (told, found) = image.info.get(NAME, record.file_name), _sizes(record.size_wh, image.size)
     raise ImageError(
         f"{name} has {found} pixels, and its record says {told}: annotate this image, or use the one that was annotated"
     )
@@ -47,23 +47,23 @@ def open_fitted(
     Raises:
         ImageError: it cannot be opened, or is another image than the one that was annotated.
     """
-    picture = load_image(record)
-    fitted = fit_record(record, picture)
+    image = load_image(record)
+    fitted = fit_record(record, image)
     if fitted.size_wh != record.size_wh:
-        name, (old, new) = picture.info.get(NAME, record.file_name), _sizes(record.size_wh, fitted.size_wh)
+        name, (old, new) = image.info.get(NAME, record.file_name), _sizes(record.size_wh, fitted.size_wh)
         how = "scaled" if _same_aspect(record.size_wh, fitted.size_wh) else "turned upright, as its EXIF says,"
         findings.tell(f"{name} has another size than its record, {old}: annotations {how} to {new}")
-    return picture, fitted
+    return image, fitted
 
 
 def _sizes(*sizes_wh: tuple[int, int]) -> list[str]:
     return [f"{width} x {height}" for width, height in sizes_wh]
 
 
-def _same_aspect(record_wh: tuple[int, int], picture_wh: tuple[int, int]) -> bool:
+def _same_aspect(record_wh: tuple[int, int], image_wh: tuple[int, int]) -> bool:
     """Tell whether one size is the other scaled, up to rounding to whole pixels."""
-    scale = picture_wh[0] / record_wh[0]
-    return abs(record_wh[1] * scale - picture_wh[1]) <= max(1.0, scale)
+    scale = image_wh[0] / record_wh[0]
+    return abs(record_wh[1] * scale - image_wh[1]) <= max(1.0, scale)
 
 
 def _scaled(record: AnnotatedImage, size_wh: tuple[int, int]) -> AnnotatedImage:

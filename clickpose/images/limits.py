@@ -72,15 +72,15 @@ def refuse_long_work(data: bytes, name: str) -> None:
         )
 
 
-def refuse_large_work(picture: Image.Image, name: str, max_pixels: int) -> None:
+def refuse_large_work(image: Image.Image, name: str, max_pixels: int) -> None:
     """Reject an image that is opened, but not decoded yet, if decoding would take too much memory.
 
     Raises:
         ImageError: its size or that of its tiles exceeds the limit.
     """
-    if picture.width * picture.height > max_pixels:
-        raise too_many_pixels(name, f"{picture.width} x {picture.height}", max_pixels)
-    if isinstance(picture, TiffImagePlugin.TiffImageFile) and _tile_pixels(picture) > max_pixels:
+    if image.width * image.height > max_pixels:
+        raise too_many_pixels(name, f"{image.width} x {image.height}", max_pixels)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _tile_pixels(image) > max_pixels:
         raise ImageError(
             f"{name} has tiles of more pixels than the limit of {max_pixels}: save it again with smaller tiles, or"
             f" raise the limit with {PIXELS_SETTING}"
@@ -107,9 +107,9 @@ def _segments(data: bytes) -> Iterator[int]:
         yield kind
 
 
-def _tile_pixels(picture: TiffImagePlugin.TiffImageFile) -> int:
+def _tile_pixels(image: TiffImagePlugin.TiffImageFile) -> int:
     """Return width times height of a tile; 0 if the image is made of strips, which are never wider than itself."""
-    sides = [picture.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+    sides = [image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
     if not all(isinstance(side, int) for side in sides):
         raise ValueError("the size of its tiles is malformed")
     return int(sides[0] * sides[1])

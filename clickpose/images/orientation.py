@@ -24,30 +24,30 @@ TURNS = {
 }
 
 
-def read_orientation(picture: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8, of an image that is opened but not decoded yet; 1 if it has none."""
-    if picture.format not in FORMATS_WITH_EXIF:
+    if image.format not in FORMATS_WITH_EXIF:
         return UPRIGHT
     try:
-        return _orientation_in(_exif_block(picture))
+        return _orientation_in(_exif_block(image))
     except struct.error:  # it ends too early
         return UPRIGHT
 
 
-def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     """Return an image turned upright according to its orientation."""
-    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def _exif_block(picture: Image.Image) -> bytes:
+def _exif_block(image: Image.Image) -> bytes:
     """Return the TIFF block of an image, empty if it has none.
 
     In a JPEG it follows ``Exif``, a zero, and a byte that browsers skip and Pillow expects to be zero.
     """
-    for kind, segment in getattr(picture, "applist", ()):
+    for kind, segment in getattr(image, "applist", ()):
         if kind == "APP1" and segment.startswith(b"Exif\0"):
             return bytes(segment[len(b"Exif\0\0") :])
-    block = picture.info.get("exif")
+    block = image.info.get("exif")
     return block.removeprefix(b"Exif\0\0") if isinstance(block, bytes) else b""
 
 

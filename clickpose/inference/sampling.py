@@ -78,8 +78,8 @@ def gather(values: Tensor, layout: TableLayout, cells_xy: Tensor, weights: Tenso
     first = torch.minimum(cells_xy.floor().clamp_(min=0), layout.last).nan_to_num_()
     rows, shares = _table_rows(first, layout), _shares(cells_xy.sub_(first), layout, weights)
     if batch > 1:
-        pictures = torch.arange(batch, device=rows.device, dtype=rows.dtype) * (num_tokens * heads)
-        rows = rows + pictures[:, None, None, None]
+        images = torch.arange(batch, device=rows.device, dtype=rows.dtype) * (num_tokens * heads)
+        rows = rows + images[:, None, None, None]
     summed = _sum_bags(values.reshape(-1, channels), rows.flatten(0, 2), shares.flatten(0, 2))
     return summed.view(batch, queries, heads * channels)
 

@@ -49,8 +49,8 @@ class TrainingImages:
         """Open an image; ImageError if it, and with ``skip_bad`` the images after it, cannot be used."""
         for tried in range(1, 1 + min(len(self), MAX_IN_A_ROW)):
             try:
-                picture, record = open_fitted(self.images[index], self.load_image, self.findings)
-                return Sample(picture, record.persons)
+                image, record = open_fitted(self.images[index], self.load_image, self.findings)
+                return Sample(image, record.persons)
             except ImageError as error:
                 if not self.skip_bad or tried == min(len(self), MAX_IN_A_ROW):
                     raise
@@ -65,11 +65,11 @@ class Augment(Protocol):
     def fit_to(self, model: ModelConfig) -> Augment:
         """Fill in settings that depend on the network, such as its input size."""
 
-    def draw_batch(self, wanted: Sequence[int], pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
+    def draw_batch(self, wanted: Sequence[int], images: TrainingImages, rng: np.random.Generator) -> list[Sample]:
         """Make a sample of each image wanted; it may contain others, too.
 
         Args:
             wanted: indices into the images.
-            pictures: all images.
+            images: all images.
             rng: random generator.
         """

@@ -83,7 +83,7 @@ class TrainingBatches(Dataset[Batch]):
         skip_bad: bool = False,
     ) -> None:
         images = [image for image in annotations.images if any(map(is_trained_on, image.persons))]
-        self.pictures, self.model = TrainingImages(images, load_image, annotations.skeleton, skip_bad), model
+        self.images, self.model = TrainingImages(images, load_image, annotations.skeleton, skip_bad), model
         self.augment, self.batch_size, self.share = (
             cast(Augment, config.augment).fit_to(model),
             config.batch_size,
@@ -103,23 +103,23 @@ class TrainingBatches(Dataset[Batch]):
         rng = np.random.default_rng((*self.seed, self.share.rank, step))
         first = (step * self.share.world_size + self.share.rank) * self.batch_size
         wanted = [int(self.order[(first + i) % len(self.order)]) for i in range(self.batch_size)]
-        samples = self.augment.draw_batch(wanted, self.pictures, rng)
-        return make_batch(samples, self.model, len(self.pictures.skeleton))
+        samples = self.augment.draw_batch(wanted, self.images, rng)
+        return make_batch(samples, self.model, len(self.images.skeleton))
 
     def names_in(self, step: int) -> list[str]:
         """Return the file names of all images in batch ``step``, by drawing it again."""
         names: list[str] = []
-        drawn, load_image = self.pictures, self.pictures.load_image
+        drawn, load_image = self.images, self.images.load_image
 
         def load_and_note(image: AnnotatedImage) -> Image.Image:
             names.append(image.file_name)
             return load_image(image)
 
-        self.pictures = replace(drawn, load_image=load_and_note)
+        self.images = replace(drawn, load_image=load_and_note)
         try:
             self[step]
         finally:
-            self.pictures = drawn
+            self.images = drawn
         return names
 
 
@@ -130,16 +130,16 @@ def make_batch(samples: Sequence[Sample], model: ModelConfig, num_keypoints: int
     return Batch(images, targets, padding)
 
 
-def pad_together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Stack images ``(3, h, w)`` of any sizes; the images and padding of a ``Batch``."""
-    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (1, 2))
-    images = torch.zeros(len(pictures), 3, height, width)
-    padding = torch.ones(len(pictures), height, width, dtype=torch.bool)
-    for image, outside, picture in zip(images, padding, pictures, strict=True):
-        h, w = picture.shape[1:]
-        image[:, :h, :w] = picture
+def pad_together(images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Stack padded ``(3, h, w)`` of any sizes; the images and padding of a ``Batch``."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    padded = torch.zeros(len(images), 3, height, width)
+    padding = torch.ones(len(images), height, width, dtype=torch.bool)
+    for place, outside, image in zip(padded, padding, images, strict=True):
+        h, w = image.shape[1:]
+        place[:, :h, :w] = image
         outside[:h, :w] = False
-    return images, padding if padding.any() else None
+    return padded, padding if padding.any() else None
 
 
 def load_batches(batches: Dataset[Any], num_workers: int = 0, first: int = 0) -> Iterator[Any]:

@@ -58,9 +58,9 @@ class CropConfig:
         """Return itself: sizes are the published ones for any network."""
         return self
 
-    def draw_batch(self, wanted: Sequence[int], pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
+    def draw_batch(self, wanted: Sequence[int], images: TrainingImages, rng: np.random.Generator) -> list[Sample]:
         """Augment each image wanted; their sizes differ."""
-        return [self._vary(pictures[i], pictures.skeleton, rng) for i in wanted]
+        return [self._vary(images[i], images.skeleton, rng) for i in wanted]
 
     def _vary(self, sample: Sample, skeleton: Skeleton, rng: np.random.Generator) -> Sample:
         if rng.random() < self.flip and skeleton.can_mirror:

@@ -62,18 +62,18 @@ class SceneConfig:
         less, side, more = (round(model.short_side_px * part) for part in (5 / 6, 1, 7 / 6))
         return replace(self, canvas_sizes_px=((side, side), (less, more), (more, less)))
 
-    def draw_batch(self, wanted: Sequence[int], pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
+    def draw_batch(self, wanted: Sequence[int], images: TrainingImages, rng: np.random.Generator) -> list[Sample]:
         """Compose a scene around each image wanted, all of one size."""
         assert self.canvas_sizes_px is not None, "fit_to comes first"
         size_wh = self.canvas_sizes_px[rng.integers(len(self.canvas_sizes_px))]
-        return [compose_scene(self._gather(i, pictures, rng), size_wh, pictures.skeleton, self, rng) for i in wanted]
+        return [compose_scene(self._gather(i, images, rng), size_wh, images.skeleton, self, rng) for i in wanted]
 
-    def _gather(self, first: int, pictures: TrainingImages, rng: np.random.Generator) -> list[Sample]:
+    def _gather(self, first: int, images: TrainingImages, rng: np.random.Generator) -> list[Sample]:
         """Open an image and others, drawn at random, for the same scene."""
         counts = np.array([n for n in (1, 2, 4) if n <= self.max_pictures])
         count = int(rng.choice(counts, p=1 / counts / (1 / counts).sum()))
-        others = rng.integers(len(pictures), size=count - 1)
-        return [pictures[i] for i in (first, *others)]
+        others = rng.integers(len(images), size=count - 1)
+        return [images[i] for i in (first, *others)]
 
 
 def compose_scene(

@@ -42,26 +42,26 @@ def name_in_url(image_url: str, folders: Sequence[str] = ()) -> str:
     return upload[1] if upload else path
 
 
-def picture_name(data: Mapping[str, Any], image_key: str, folders: Sequence[str] = ()) -> str | None:
+def image_name(data: Mapping[str, Any], image_key: str, folders: Sequence[str] = ()) -> str | None:
     """Return the name of a task's image: the one given at import, else the one in its address; None without either."""
     if data.get("file_name"):
         return str(data["file_name"])
     return name_in_url(str(data[image_key]), folders) if data.get(image_key) else None
 
 
-def picture_names(client: LabelStudio, project: int) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return a function that gives the name of a task's image, as ``picture_name`` does; the project is asked once."""
+def image_names(client: LabelStudio, project: int) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return a function that gives the name of a task's image, as ``image_name`` does; the project is asked once."""
     key, folders = client.image_key(project), client.local_folders(project)
-    return lambda task: picture_name(task.get("data") or {}, key, folders)
+    return lambda task: image_name(task.get("data") or {}, key, folders)
 
 
-def find_document_root(client: LabelStudio, folder: str, picture: str) -> str:
+def find_document_root(client: LabelStudio, folder: str, image: str) -> str:
     """Find Label Studio's document root by trying to load an image.
 
     Args:
         client: of the server.
         folder: that a project shows, on the server's disk.
-        picture: absolute path of an image in it.
+        image: absolute path of an image in it.
 
     Raises:
         LabelStudioError: the image cannot be loaded as an annotator would load it.
@@ -69,19 +69,19 @@ def find_document_root(client: LabelStudio, folder: str, picture: str) -> str:
     refusal = ""
     for root in PurePosixPath(folder).parents:
         try:
-            client.fetch(local_address(picture, str(root)))
+            client.fetch(local_address(image, str(root)))
             return str(root)
         except LabelStudioError as error:
             refusal = refusal or str(error)
     raise LabelStudioError(
-        f"{picture} cannot be loaded through Label Studio: is {PurePosixPath(folder).parent} or a folder above it"
+        f"{image} cannot be loaded through Label Studio: is {PurePosixPath(folder).parent} or a folder above it"
         f" its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, on its own machine? {refusal}"
     )
 
 
-def local_address(picture: str, document_root: str) -> str:
+def local_address(image: str, document_root: str) -> str:
     """Return the address of an image on the server's disk."""
-    return LOCAL_FILES + quote(str(PurePosixPath(picture).relative_to(document_root)))
+    return LOCAL_FILES + quote(str(PurePosixPath(image).relative_to(document_root)))
 
 
 def _below(path: str, folders: Sequence[str]) -> str:

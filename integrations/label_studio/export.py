@@ -14,7 +14,7 @@ import numpy as np
 from clickpose.annotations import ABSENT, AnnotatedImage, AnnotationSet, PersonAnnotation
 from clickpose.errors import ClickPoseError, InvalidAnnotation
 from clickpose.skeleton import Skeleton
-from integrations.label_studio.addresses import picture_name
+from integrations.label_studio.addresses import image_name
 from integrations.label_studio.foreign import on_one_image
 from integrations.label_studio.people import Person
 from integrations.label_studio.provenance import KeypointRecord, Submission
@@ -132,7 +132,7 @@ def read_annotation(
     where = f"task {task.get('id')}, annotation {annotation.get('id')}"
     task_id, annotation_id = _whole(task, "id", where), _whole(annotation, "id", where)
     data = _data(task)
-    file_name = picture_name(data, image_key, folders)
+    file_name = image_name(data, image_key, folders)
     if file_name is None or not isinstance(data.get(image_key, ""), str):
         raise InvalidAnnotation(f"{where}: the task's data have no {image_key!r} that is the address of one image")
     _refuse_turned(annotation, where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from integrations.label_studio.addresses import picture_names
+from integrations.label_studio.addresses import image_names
 from integrations.label_studio.client import LabelStudio
 
 
@@ -19,7 +19,7 @@ class Ordered:
 
 def annotated_names(client: LabelStudio, project: int) -> frozenset[str]:
     """Return the names of annotated images."""
-    name_of = picture_names(client, project)
+    name_of = image_names(client, project)
     annotated = (name_of(task) for task in client.tasks(project) if task.get("annotations"))
     return frozenset(name for name in annotated if name)
 
@@ -32,7 +32,7 @@ def set_order(client: LabelStudio, project: int, names: Sequence[str]) -> Ordere
     """
     client.use_uncertainty_sampling(project)
     rank = {name: place for place, name in enumerate(names)}
-    found, name_of = set[str](), picture_names(client, project)
+    found, name_of = set[str](), image_names(client, project)
     for task in client.tasks(project):
         name = name_of(task) or ""
         predictions = task.get("predictions") or []

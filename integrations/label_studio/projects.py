@@ -40,7 +40,7 @@ def set_up_project(
     title: str,
     skeleton: Skeleton,
     *,
-    pictures: LocalImages | None = None,
+    images: LocalImages | None = None,
     service: Service | None = None,
 ) -> int:
     """Create a project, or complete an existing one, and return its id.
@@ -49,15 +49,15 @@ def set_up_project(
         client: of the server.
         title: of the project.
         skeleton: whose keypoints are annotated.
-        pictures: that the project shows; one is loaded as an annotator would load it.
+        images: that the project shows; one is loaded as an annotator would load it.
         service: that answers its clicks.
 
     Raises:
         LabelStudioError: a step failed; the message says what to set. A project created here is deleted again.
     """
     with _project(client, title, skeleton) as project:
-        if pictures is not None:
-            _show_pictures(client, project, pictures)
+        if images is not None:
+            _show_images(client, project, images)
         if service is not None:
             _connect_service(client, project, service)
     return project
@@ -91,8 +91,8 @@ def _check_interface(project: Record, skeleton: Skeleton) -> None:
         )
 
 
-def _show_pictures(client: LabelStudio, project: int, pictures: LocalImages) -> None:
-    folder = PurePosixPath(pictures.folder)
+def _show_images(client: LabelStudio, project: int, images: LocalImages) -> None:
+    folder = PurePosixPath(images.folder)
     if not any(folder.is_relative_to(known) for known in client.local_folders(project)):
         try:
             client.add_local_files(project, str(folder))
@@ -101,7 +101,7 @@ def _show_pictures(client: LabelStudio, project: int, pictures: LocalImages) -> 
                 f"Label Studio does not serve {folder}: start it with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"
                 f" and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={folder.parent}; {error}"
             ) from error
-    find_document_root(client, str(folder), pictures.sample)
+    find_document_root(client, str(folder), images.sample)
 
 
 def _connect_service(client: LabelStudio, project: int, service: Service) -> None:

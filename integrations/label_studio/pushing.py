@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PredictedPicture:
+class PredictedImage:
     """An image by its name below the root, its address, its size, and the poses that a model found.
 
     ``score`` orders tasks as ``make_prediction`` says.
@@ -51,34 +51,34 @@ class Pushed:
     unchanged: int
 
 
-def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture], skeleton: Skeleton) -> Pushed:
+def push(client: LabelStudio, project: int, images: Iterable[PredictedImage], skeleton: Skeleton) -> Pushed:
     """Create a task for every image without one, add missing predictions, replace outdated ones, and show them.
 
     Args:
         client: of the server.
         project: its id.
-        pictures: all by the same model.
+        images: all by the same model.
         skeleton: names the keypoints of their poses.
 
     Raises:
         LabelStudioError: two images have the same name, or poses are of another skeleton.
     """
     image_key = client.image_key(project)
-    known, remaining = _KnownTasks(client, project, image_key), iter(pictures)
+    known, remaining = _KnownTasks(client, project, image_key), iter(images)
     tasks = predictions = replaced = unchanged = 0
     while chunk := list(islice(remaining, IMPORT_SIZE)):
         new: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
-        for picture in chunk:
-            prediction = _predict(picture, skeleton)
-            task = known.find(picture)
+        for image in chunk:
+            prediction = _predict(image, skeleton)
+            task = known.find(image)
             if task is None:
-                new.append(_make_task(picture, prediction, image_key))
-            elif (shown := known.predictions[task].get(picture.model_version)) is None:
+                new.append(_make_task(image, prediction, image_key))
+            elif (shown := known.predictions[task].get(image.model_version)) is None:
                 again.append({**prediction, "task": task})
             elif _differ(shown.outline, _outline(prediction)):
                 client.replace_prediction(shown.id, {**prediction, "task": task})
-                known.warn_if_annotated(task, picture.name)
+                known.warn_if_annotated(task, image.name)
                 replaced += 1
             else:
                 unchanged += 1
@@ -89,21 +89,17 @@ def push(client: LabelStudio, project: int, pictures: Iterable[PredictedPicture]
     return Pushed(tasks, predictions, replaced, unchanged)
 
 
-def _make_task(picture: PredictedPicture, prediction: Mapping[str, Any], image_key: str) -> dict[str, Any]:
-    return make_task(
-        picture.address, picture.size_wh, file_name=picture.name, predictions=[prediction], image_key=image_key
-    )
+def _make_task(image: PredictedImage, prediction: Mapping[str, Any], image_key: str) -> dict[str, Any]:
+    return make_task(image.address, image.size_wh, file_name=image.name, predictions=[prediction], image_key=image_key)
 
 
-def _predict(picture: PredictedPicture, skeleton: Skeleton) -> dict[str, Any]:
-    if any(len(pose.visibility) != len(skeleton) for pose in picture.poses):
+def _predict(image: PredictedImage, skeleton: Skeleton) -> dict[str, Any]:
+    if any(len(pose.visibility) != len(skeleton) for pose in image.poses):
         raise LabelStudioError(
-            f"{picture.name}: its poses do not have the {len(skeleton)} keypoints of skeleton {skeleton.name!r}:"
+            f"{image.name}: its poses do not have the {len(skeleton)} keypoints of skeleton {skeleton.name!r}:"
             " give the model that made them"
         )
-    return make_prediction(
-        picture.poses, skeleton, picture.size_wh, model_version=picture.model_version, score=picture.score
-    )
+    return make_prediction(image.poses, skeleton, image.size_wh, model_version=image.model_version, score=image.score)
 
 
 def _outline(prediction: Mapping[str, Any]) -> Outline:
@@ -143,21 +139,21 @@ class _KnownTasks:
             if task.get("annotations"):
                 self.annotated.add(number)
 
-    def find(self, picture: PredictedPicture) -> int | None:
+    def find(self, image: PredictedImage) -> int | None:
         """Return the task of an image, or None if there is none yet.
 
         Raises:
             LabelStudioError: a task, or another image of this push, has the same name and another address.
         """
-        address = name_in_url(picture.address)
-        number, shown = self.by_name.get(picture.name, (None, address))
+        address = name_in_url(image.address)
+        number, shown = self.by_name.get(image.name, (None, address))
         if shown != address:
             where = f"task {number}" if number else "another image"
             raise LabelStudioError(
-                f"{where} is called {picture.name}, too, and shows {shown}, not {address}:"
+                f"{where} is called {image.name}, too, and shows {shown}, not {address}:"
                 " pre-label both under one folder, or push them to different projects"
             )
-        self.by_name[picture.name] = (number or 0, address)
+        self.by_name[image.name] = (number or 0, address)
         return number or self.by_address.get(address)
 
     def warn_if_annotated(self, task: int, name: str) -> None:

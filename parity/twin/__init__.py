@@ -1,8 +1,8 @@
-"""The method once more, slowly and plainly: numpy, double precision, one picture at a time, nothing of clickpose.
+"""The method once more, slowly and plainly: numpy, double precision, one image at a time, nothing of clickpose.
 
 arithmetic   layers
 attention    among tokens, and deformable
-encoder      from a picture to its memory
+encoder      from an image to its memory
 decoder      from a memory to persons
 criterion    matching, and losses
 loop         clicks, and what the pose layers make of them

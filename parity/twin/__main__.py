@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.draws import draw_persons, draw_picture
+from parity.draws import draw_image, draw_persons
 from parity.twin.arithmetic import Array, sigmoid
 from parity.twin.criterion import Target, losses, match
 from parity.twin.decoder import CLASSES, PERSONS, QUERIES, Persons, find_persons
@@ -32,9 +32,9 @@ def main(folder: Path) -> None:
     height, width = np.max(SIZES_HW, axis=0)
     encoded = []
     for seed, (h, w) in zip(META["image_seeds"], SIZES_HW, strict=True):
-        picture, padding = np.zeros((3, height, width)), np.ones((height, width), bool)
-        picture[:, :h, :w], padding[:h, :w] = draw_picture(seed, h, w), False
-        encoded.append(encode(picture, padding))
+        image, padding = np.zeros((3, height, width)), np.ones((height, width), bool)
+        image[:, :h, :w], padding[:h, :w] = draw_image(seed, h, w), False
+        encoded.append(encode(image, padding))
     found = [find_persons(one.memory, META["K"]) for one in encoded]
     targets = [draw_persons(*drawn, META["K"]) for drawn in zip(META["target_seeds"], META["num_people"], strict=True)]
     persons = {f"target_{name}_{i}": array for i, target in enumerate(targets) for name, array in target.items()}
@@ -98,7 +98,7 @@ def with_visibility(keypoints: Array) -> Array:
 
 
 def pixels(found: list[Persons], count: int = 20) -> dict[str, Array]:
-    """The best pairs of person and class, in pixels of the original picture."""
+    """The best pairs of person and class, in pixels of the original image."""
     scores, labels, boxes, keypoints = [], [], [], []
     for one, (height, width) in zip(found, META["orig_sizes"], strict=True):
         score, wh = sigmoid(one.logits).ravel(), np.array([width, height])
@@ -125,12 +125,12 @@ def criterion(found: list[Persons], targets: list[Target]) -> dict[str, Any]:
 def feedback(encoded: list[Encoded], found: list[Persons], targets: list[Target]) -> dict[str, Array]:
     arrays = {"top20_index": np.stack([best_persons(one)[0] for one in found])}
     for kind, num_rounds in ROUNDS.items():
-        pictures = [
-            play(one, target, picture.memory, kind, num_rounds, image)
-            for image, (one, target, picture) in enumerate(zip(found, targets, encoded, strict=True))
+        played = [
+            play(one, target, image.memory, kind, num_rounds, number)
+            for number, (one, target, image) in enumerate(zip(found, targets, encoded, strict=True))
         ]
-        for name in {name for recorded in pictures for name in recorded}:
-            values = [recorded[name] for recorded in pictures if name in recorded]
+        for name in {name for recorded in played for name in recorded}:
+            values = [recorded[name] for recorded in played if name in recorded]
             joined = (
                 np.concatenate(values)
                 if name.endswith("clicks")

@@ -1,4 +1,4 @@
-"""Attention: among tokens, and deformable into the four maps of a picture."""
+"""Attention: among tokens, and deformable into the four maps of an image."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ DIM, HEADS, POINTS = 256, 8, 4
 
 @dataclass(frozen=True)
 class Maps:
-    """The tokens of a picture: contents ``(S, 256)``, padding ``(S,)``, and each level's size and valid share."""
+    """The tokens of an image: contents ``(S, 256)``, padding ``(S,)``, and each level's size and valid share."""
 
     content: Array
     padding: Array

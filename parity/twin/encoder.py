@@ -1,4 +1,4 @@
-"""From a picture to its memory: ResNet-50, projection, positions and six encoder layers."""
+"""From an image to its memory: ResNet-50, projection, positions and six encoder layers."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ LEVELS = 4
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture's memory, and what was on the way to it."""
+    """An image's memory, and what was on the way to it."""
 
     features: list[Array]
     projected: Array
@@ -23,9 +23,9 @@ class Encoded:
     memory: Maps
 
 
-def encode(picture: Array, padding: Array) -> Encoded:
-    """Encode a picture ``(3, H, W)`` of a batch with its padding ``(H, W)``."""
-    features = resnet(picture)
+def encode(image: Array, padding: Array) -> Encoded:
+    """Encode an image ``(3, H, W)`` of a batch with its padding ``(H, W)``."""
+    features = resnet(image)
     projected = [
         group_norm(convolve(x, f"input_proj.{i}.0", DIM, 1) + bias(i), f"input_proj.{i}.1")
         for i, x in enumerate(features)
@@ -100,7 +100,7 @@ def encoder_layer(maps: Maps, positions: Array, i: int) -> Array:
 
 
 def centres(shape: tuple[int, ...], valid_wh: Array) -> Array:
-    """Centres of cells ``(H * W, 2)``, in units of the picture without its padding."""
+    """Centres of cells ``(H * W, 2)``, in units of the image without its padding."""
     height, width = shape
     row, column = np.divmod(np.arange(height * width), width)
     return np.stack([(column + 0.5) / (valid_wh[0] * width), (row + 0.5) / (valid_wh[1] * height)], 1)

@@ -19,7 +19,7 @@ def best_persons(found: Persons) -> tuple[Array, Persons]:
 def play(
     found: Persons, target: Target, memory: Maps, kind: str, num_rounds: int, image: int
 ) -> dict[str, list[Array]]:
-    """Play rounds on a picture; return what is recorded of it, without the variant's name."""
+    """Play rounds on an image; return what is recorded of it, without the variant's name."""
     _, persons = best_persons(found)
     first, pairs = persons, match(persons, target)
     xy, labelled = split(target)

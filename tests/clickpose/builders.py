@@ -40,12 +40,12 @@ def build_model(config: ModelConfig | None = None, **changes: object) -> ClickPo
     return model
 
 
-def build_pictures(count: int = 2, size_hw: tuple[int, int] = (64, 96), seed: int = 0) -> Tensor:
+def build_images(count: int = 2, size_hw: tuple[int, int] = (64, 96), seed: int = 0) -> Tensor:
     return torch.randn(count, 3, *size_hw, generator=seeded(seed))
 
 
 def build_target(count: int = 3, seed: int = 0, num_keypoints: int = NUM_KEYPOINTS) -> Target:
-    """Persons all over the picture, about a quarter of their keypoints without label."""
+    """Persons all over the image, about a quarter of their keypoints without label."""
     generator = seeded(seed)
     sizes = 0.2 + 0.3 * torch.rand(count, 2, generator=generator)
     centres = 0.3 + 0.4 * torch.rand(count, 2, generator=generator)
@@ -70,7 +70,7 @@ def build_output(
 
 
 def perfect_output(targets: Sequence[Target]) -> LayerOutput:
-    """The truth as an answer, for pictures with equally many persons."""
+    """The truth as an answer, for images with equally many persons."""
     logits = torch.tensor([-20.0, 20.0]).expand(len(targets), len(targets[0]), 2)
     return LayerOutput(logits, torch.stack([t.boxes for t in targets]), torch.stack([t.keypoints for t in targets]))
 

@@ -1,4 +1,4 @@
-"""Pictures that show their labels: a dot of its own colour at each keypoint, to be found wherever the picture goes."""
+"""Images that show their labels: a dot of its own colour at each keypoint, to be found wherever the image goes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]  # of head, left and right han
 
 
 def dotted(size_wh: tuple[int, int] = (120, 120), points=POINTS, radius: int = 4) -> Sample:
-    """A black picture with a dot of its own colour at each keypoint."""
-    picture = Image.new("RGB", size_wh)
+    """A black image with a dot of its own colour at each keypoint."""
+    image = Image.new("RGB", size_wh)
     for (x, y), colour in zip(points, COLOURS, strict=True):
-        ImageDraw.Draw(picture).ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
-    return Sample(picture, (build_person(points),))
+        ImageDraw.Draw(image).ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+    return Sample(image, (build_person(points),))
 
 
-def find_dot(picture: Image.Image, colour: tuple[int, int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+def find_dot(image: Image.Image, colour: tuple[int, int, int], box: tuple[int, int, int, int]) -> np.ndarray:
     """Centre in pixels of the dot of some colour inside a box."""
-    pixels = np.asarray(picture.crop(box)).astype(float)
+    pixels = np.asarray(image.crop(box)).astype(float)
     channel = int(np.argmax(colour))
     others = np.delete(pixels, channel, axis=2).max(2)
     strength = np.clip(pixels[..., channel] - 2 * others, 0, None)

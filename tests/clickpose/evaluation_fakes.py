@@ -89,5 +89,5 @@ class Confused(Listener):
 
 
 def record(image: AnnotatedImage) -> AnnotatedImage:
-    """Recorded results need no picture."""
+    """Recorded results need no image."""
     return image

@@ -69,7 +69,7 @@ def test_a_whole_set_is_carried_over_with_names_and_sizes() -> None:
     assert all(same(a, to_skeleton(b, COCO, CROWD)) for a, b in zip(moved.persons, image.persons, strict=True))
 
 
-def test_pictures_are_split_by_how_crowded_they_are() -> None:
+def test_images_are_split_by_how_crowded_they_are() -> None:
     indices = (0.0, 0.09, 0.1, 0.5, 0.8, 0.81, 1.0, None)
     images = tuple(AnnotatedImage(i, "a.png", (9, 9), crowd_index=index) for i, index in enumerate(indices))
     shares = split_by_crowding(AnnotationSet(CROWD, images))

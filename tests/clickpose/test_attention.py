@@ -58,15 +58,15 @@ def test_a_uniform_memory_gives_the_same_answer_everywhere_inside() -> None:
     torch.testing.assert_close(inside, attention.output_proj(values[:, :1].flatten(2)).expand_as(inside))
 
 
-def test_a_picture_moved_by_a_cell_answers_the_same_a_cell_further() -> None:
+def test_a_image_moved_by_a_cell_answers_the_same_a_cell_further() -> None:
     shape, attention = (8, 12), make_attention(num_levels=3)
     queries, boxes = random_queries()
     small = torch.cat((0.3 + 0.4 * boxes[..., :2], 0.1 * boxes[..., 2:]), -1)
-    picture = torch.randn(2, *shape, CONFIG.width, generator=seeded(4))
-    moved, step = picture.roll(1, dims=2), torch.tensor([1 / shape[1], 0, 0, 0])
+    image = torch.randn(2, *shape, CONFIG.width, generator=seeded(4))
+    moved, step = image.roll(1, dims=2), torch.tensor([1 / shape[1], 0, 0, 0])
     first, second = (
         attention(queries, references, attention.project_values(p.flatten(1, 2).repeat(1, 3, 1), None), (shape,) * 3)
-        for p, references in ((picture, small), (moved, small + step))
+        for p, references in ((image, small), (moved, small + step))
     )
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
 

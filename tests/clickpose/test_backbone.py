@@ -9,12 +9,12 @@ from torchvision.ops import FrozenBatchNorm2d
 from clickpose.errors import InvalidModel
 from clickpose.first_guess.networks import make_looker, movenet_backbone
 from clickpose.model.backbone import CHANNELS, Backbone, PadAtEnd, load_backbone, load_imagenet
-from tests.clickpose.builders import build_pictures
+from tests.clickpose.builders import build_images
 
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_features_have_strides_of_8_16_and_32(name: str) -> None:
-    features = Backbone(name)(build_pictures(1, (64, 96)))
+    features = Backbone(name)(build_images(1, (64, 96)))
     assert [f.shape[1:] for f in features] == [
         (channels, 64 // stride, 96 // stride) for channels, stride in zip(CHANNELS[name], (8, 16, 32), strict=True)
     ]
@@ -24,7 +24,7 @@ def test_features_have_strides_of_8_16_and_32(name: str) -> None:
 def test_training_leaves_the_stem_and_every_norm_as_they_are(name: str) -> None:
     backbone = Backbone(name).train()
     before = {key: buffer.clone() for key, buffer in backbone.named_buffers()}
-    sum(f.sum() for f in backbone(build_pictures(1, (64, 64)))).backward()
+    sum(f.sum() for f in backbone(build_images(1, (64, 64)))).backward()
     trained = {key for key, parameter in backbone.named_parameters() if parameter.grad is not None}
     assert trained and not any(key.startswith(("body.conv1", "body.layer1", "body.0.", "body.1.")) for key in trained)
     assert before and all(torch.equal(buffer, before[key]) for key, buffer in backbone.named_buffers())
@@ -61,7 +61,7 @@ def test_weights_from_a_file_give_the_same_features(tmp_path, folded: bool) -> N
     weights = fold(source) if folded else source.body.state_dict()
     save_file({f"features.{key}": value.contiguous() for key, value in weights.items()}, tmp_path / "imagenet")
     load_imagenet(target, "mobilenet_v2", tmp_path / "imagenet")
-    for expected, loaded in zip(source(build_pictures()), target(build_pictures()), strict=True):
+    for expected, loaded in zip(source(build_images()), target(build_images()), strict=True):
         torch.testing.assert_close(loaded, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -94,6 +94,6 @@ def test_lightnings_backbone_gives_its_own_features_under_torchvisions_names() -
 def test_where_the_backbone_pads_changes_no_weight_and_no_shape() -> None:
     backbones = [Backbone("mobilenet_v2", padding) for padding in ("both", "end")]
     assert backbones[0].state_dict().keys() == backbones[1].state_dict().keys()
-    images = build_pictures(1, (63, 97))
+    images = build_images(1, (63, 97))
     shapes = [[feature.shape for feature in backbone(images)] for backbone in backbones]
     assert shapes[0] == shapes[1]

@@ -19,7 +19,7 @@ POINTS = [(10.0, 10.0), (40.0, 30.0)]
 
 
 def annotations(count: int = 12) -> AnnotationSet:
-    """Pictures of one person each, told apart by their ids."""
+    """Images of one person each, told apart by their ids."""
     images = (AnnotatedImage(i, f"{i}.png", (48, 48), (build_person(POINTS, id=i),)) for i in range(count))
     return AnnotationSet(SKELETON, tuple(images))
 
@@ -40,8 +40,8 @@ def same(first: Batch, second: Batch) -> bool:
     return torch.equal(first.images, second.images) and all(torch.equal(a.boxes, b.boxes) for a, b in boxes)
 
 
-def pictures_of(source: AnnotationSet | None = None, **changes) -> list[int]:
-    """Ids of the pictures a worker opens, in order."""
+def images_of(source: AnnotationSet | None = None, **changes) -> list[int]:
+    """Ids of the images a worker opens, in order."""
     opened: list[int] = []
     batches = make_batches(source, lambda image: (opened.append(image.id), load_image(image))[1], **changes)
     for step in range(len(batches)):
@@ -67,13 +67,13 @@ def test_drawing_ahead_in_other_processes_changes_nothing() -> None:
     assert all(same(batch, batches[step]) for step, batch in enumerate(ahead))
 
 
-def test_an_epoch_shows_every_picture_once() -> None:
-    assert sorted(pictures_of()) == list(range(12))
-    assert pictures_of(epoch=1) != pictures_of()
+def test_an_epoch_shows_every_image_once() -> None:
+    assert sorted(images_of()) == list(range(12))
+    assert images_of(epoch=1) != images_of()
 
 
-def test_workers_share_an_epoch_without_a_picture_in_common() -> None:
-    ranks = [pictures_of(rank=rank, world_size=3) for rank in range(3)]
+def test_workers_share_an_epoch_without_a_image_in_common() -> None:
+    ranks = [images_of(rank=rank, world_size=3) for rank in range(3)]
     assert [len(ids) for ids in ranks] == [4, 4, 4]
     assert sorted(ranks[0] + ranks[1] + ranks[2]) == list(range(12))
 
@@ -83,18 +83,18 @@ def test_images_without_a_labelled_person_are_left_out() -> None:
     unlabelled = AnnotatedImage(98, "98.png", (48, 48), (build_person(POINTS, visibility=[0, 0]),))
     crowd = AnnotatedImage(97, "97.png", (48, 48), (build_person(POINTS, is_crowd=True),))
     source = AnnotationSet(SKELETON, (*annotations(4).images, empty, unlabelled, crowd))
-    assert sorted(pictures_of(source)) == [0, 1, 2, 3]
+    assert sorted(images_of(source)) == [0, 1, 2, 3]
 
 
 def test_an_epoch_is_as_long_as_asked() -> None:
     assert len(make_batches(scenes_per_epoch=20)) == 10
-    assert len(pictures_of(scenes_per_epoch=20)) == 20
+    assert len(images_of(scenes_per_epoch=20)) == 20
     assert len(make_batches(annotations(1))) == 1
     assert len(make_batches(AnnotationSet(SKELETON, ()))) == 0
 
 
-def test_pictures_of_other_sizes_are_padded_and_their_persons_are_not() -> None:
-    """Zeros after normalisation, where black is not zero; labels are relative to the picture, not to the batch."""
+def test_images_of_other_sizes_are_padded_and_their_persons_are_not() -> None:
+    """Zeros after normalisation, where black is not zero; labels are relative to the image, not to the batch."""
     black = [Sample(Image.new("RGB", size), (build_person(POINTS),)) for size in ((64, 40), (48, 80))]
     batch = make_batch(black, tiny(2), num_keypoints=2)
     assert batch.images.shape == (2, 3, 80, 64)
@@ -108,10 +108,10 @@ def test_pictures_of_other_sizes_are_padded_and_their_persons_are_not() -> None:
         torch.testing.assert_close(target.keypoints[0] * torch.tensor(sample.image.size), torch.tensor(POINTS))
 
 
-def test_pictures_of_one_size_need_no_padding() -> None:
-    pictures = [torch.full((3, 4, 5), float(i)) for i in range(2)]
-    images, padding = pad_together(pictures)
-    assert torch.equal(images, torch.stack(pictures)) and padding is None
+def test_images_of_one_size_need_no_padding() -> None:
+    separate = [torch.full((3, 4, 5), float(i)) for i in range(2)]
+    images, padding = pad_together(separate)
+    assert torch.equal(images, torch.stack(separate)) and padding is None
 
 
 def test_scenes_of_a_batch_share_a_size_and_need_no_padding() -> None:

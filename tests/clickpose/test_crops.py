@@ -1,4 +1,4 @@
-"""Published variation of pictures: sizes and chances are those of the paper's code, and labels stay on their pixels."""
+"""Published variation of images: sizes and chances are those of the paper's code, and labels stay on their pixels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,18 +24,18 @@ SPOTS = [(240.0, 160.0), (400.0, 280.0), (150.0, 340.0)]
 
 
 def vary(samples: Sequence[Sample], config: CropConfig, seed: int = 0) -> list[Sample]:
-    images = [AnnotatedImage(i, "", sample.image.size, sample.persons) for i, sample in enumerate(samples)]
-    pictures = TrainingImages(images, lambda image: samples[image.id].image, HANDS)
-    return config.draw_batch(range(len(samples)), pictures, np.random.default_rng(seed))
+    records = [AnnotatedImage(i, "", sample.image.size, sample.persons) for i, sample in enumerate(samples)]
+    images = TrainingImages(records, lambda record: samples[record.id].image, HANDS)
+    return config.draw_batch(range(len(samples)), images, np.random.default_rng(seed))
 
 
 def grey(size_wh: tuple[int, int], *boxes_px: tuple[float, float, float, float], area_px: float = 1.0) -> Sample:
-    """A picture of persons whose keypoints are corners of their boxes."""
+    """An image of persons whose keypoints are corners of their boxes."""
     persons = (build_person([(x0, y0), (x1, y0), (x1, y1)], area_px=area_px) for x0, y0, x1, y1 in boxes_px)
     return Sample(Image.new("L", size_wh), tuple(persons))
 
 
-# -- pictures and labels go together
+# -- images and labels go together
 
 
 @pytest.mark.parametrize("config", [PLAIN, CROPPED, replace(PLAIN, flip=1), replace(CROPPED, flip=1)])
@@ -52,12 +52,12 @@ def test_keypoints_follow_their_pixels_under_the_name_they_now_have(config: Crop
 
 def test_nothing_is_mirrored_where_left_and_right_are_not_known() -> None:
     sample = grey((120, 80), (10, 10, 30, 60))
-    pictures = TrainingImages(
+    images = TrainingImages(
         [AnnotatedImage(0, "", (120, 80))], lambda image: sample.image, replace(HANDS, flip_pairs=())
     )
     config = replace(PLAIN, flip=1, short_sides_px=(80,))
     sample.image.putpixel((0, 0), 255)
-    (varied,) = config.draw_batch([0], pictures, np.random.default_rng(0))
+    (varied,) = config.draw_batch([0], images, np.random.default_rng(0))
     assert varied.image.getpixel((0, 0)) == 255
 
 
@@ -70,10 +70,10 @@ def test_mirroring_twice_changes_nothing() -> None:
 
 
 def test_a_mirrored_keypoint_names_the_same_pixel() -> None:
-    places, picture = [(0, 7), (90, 75), (119, 80)], Image.new("RGB", (120, 120))
+    places, image = [(0, 7), (90, 75), (119, 80)], Image.new("RGB", (120, 120))
     for xy, colour in zip(places, COLOURS, strict=True):
-        picture.putpixel(xy, colour)
-    mirrored = mirror(Sample(picture, (build_person(places),)), HANDS)
+        image.putpixel(xy, colour)
+    mirrored = mirror(Sample(image, (build_person(places),)), HANDS)
     head, left, right = mirrored.persons[0].keypoints_px.astype(int).tolist()
     assert [mirrored.image.getpixel(tuple(xy)) for xy in (head, right, left)] == COLOURS
 
@@ -130,11 +130,11 @@ def test_all_published_sizes_come_equally_often() -> None:
     assert_distributed(torch.tensor([SHORT_SIDES.index(h) for _, h in sizes]), torch.ones(11))
 
 
-def test_long_pictures_are_limited() -> None:
+def test_long_images_are_limited() -> None:
     assert {sample.image.size for sample in vary([grey((300, 1200))] * 10, PLAIN)} == {(333, 1332)}
 
 
-def test_half_of_the_pictures_are_cropped_and_another_half_mirrored() -> None:
+def test_half_of_the_images_are_cropped_and_another_half_mirrored() -> None:
     everyone = replace(grey((640, 480), (0, 0, 640, 480)).persons[0], area_px=0.3 * 640 * 480)
     left = build_person([(0, 0)] * 3, visibility=[0, 1, 0], box_px=np.array([0, 0, 640, 480]))
     persons = [s.persons for s in vary([Sample(Image.new("L", (640, 480)), (everyone, left))] * 300, PUBLISHED)]
@@ -146,7 +146,7 @@ def test_half_of_the_pictures_are_cropped_and_another_half_mirrored() -> None:
 
 
 def test_crops_come_from_all_published_sizes() -> None:
-    """What a crop shows of rows of little boxes tells how large the picture was."""
+    """What a crop shows of rows of little boxes tells how large the image was."""
     rows = [(x, y, x + 8, y + 8) for x in range(0, 640, 40) for y in range(0, 480, 40)]
     still = replace(CROPPED, short_sides_px=(384,), crop_sides_px=(384, 384))
     widths = [max(p.box_px[2] - p.box_px[0] for p in s.persons) for s in vary([grey((640, 480), *rows)] * 200, still)]
@@ -159,7 +159,7 @@ def test_windows_have_any_size_in_range_and_any_place() -> None:
     rng = np.random.default_rng(0)
     windows = np.array([draw_window((15, 40), (10, 20), rng) for _ in range(3000)])
     widths, heights = (windows[:, 2:] - windows[:, :2]).T
-    assert_distributed(torch.tensor(widths - 10), torch.ones(6))  # a picture of 15 gives no more
+    assert_distributed(torch.tensor(widths - 10), torch.ones(6))  # an image of 15 gives no more
     assert_distributed(torch.tensor(heights - 10), torch.ones(11))
     assert_distributed(torch.tensor(windows[widths == 11, 0]), torch.ones(5))
 

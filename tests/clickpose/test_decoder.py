@@ -6,7 +6,7 @@ from torch import Tensor
 
 from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput
-from tests.clickpose.builders import NUM_KEYPOINTS, MaskedDecoder, build_model, build_pictures, seeded
+from tests.clickpose.builders import NUM_KEYPOINTS, MaskedDecoder, build_images, build_model, seeded
 
 GROUP = NUM_KEYPOINTS + 1
 MARGIN = 2e-3  # of the coordinates that a logit can hold
@@ -20,7 +20,7 @@ def random_persons(count: int = 4, images: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def decode(model: ClickPose, content: Tensor, references: Tensor, **how) -> LayerOutput:
-    values = model.decoder.pose_values(model.encode(build_pictures()))
+    values = model.decoder.pose_values(model.encode(build_images()))
     with torch.inference_mode():
         return model.decoder.decode_poses(content, references, values, **how)[-1]
 
@@ -105,7 +105,7 @@ def trained_by(model: ClickPose, loss: Tensor) -> set[str]:
 
 
 def person_outputs(model: ClickPose) -> list[LayerOutput]:
-    memory = model.encode(build_pictures())
+    memory = model.encode(build_images())
     proposals = model.propose(memory)
     contents, boxes = proposals.content.detach(), proposals.boxes.detach()
     return model.decoder.decode_persons(contents, boxes, model.decoder.person_values(memory))[2]
@@ -121,7 +121,7 @@ def test_each_layers_boxes_train_its_own_head_and_the_one_before() -> None:
 
 def test_the_size_of_keypoints_is_never_trained_by_their_place() -> None:
     model, (content, references) = build_model(), random_persons()
-    values = model.decoder.pose_values(model.encode(build_pictures()))
+    values = model.decoder.pose_values(model.encode(build_images()))
     layers = model.decoder.decode_poses(content, references, values)
     names = trained_by(model, sum(layer.keypoints.sum() + layer.boxes.sum() for layer in layers))
     assert "decoder.keypoint_size_head" not in names

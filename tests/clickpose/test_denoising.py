@@ -107,7 +107,7 @@ def test_without_clean_keypoints_every_one_moves() -> None:
 def test_few_keypoints_stay_clean_and_seldom_many() -> None:
     """n are drawn with replacement, P(n) ~ 1/n^2; so many different ones are clean, and each as often as another."""
     targets = [replace(build_target(3, 0), labelled=torch.ones(3, NUM_KEYPOINTS))]
-    targets[0].keypoints.clamp_(0.3, 0.7)  # nothing is clamped at the edge of the picture
+    targets[0].keypoints.clamp_(0.3, 0.7)  # nothing is clamped at the edge of the image
     queries = make_denoising_queries(targets, MANY, DenoisingConfig(), MIRROR, generator=seeded(0))
     clean = (queries.keypoints == queries.true_keypoints).all(-1).flatten(0, 1)
     assert_distributed(clean.sum(-1), distinct_when_drawn_with_replacement(NUM_KEYPOINTS))
@@ -174,7 +174,7 @@ def test_tokens_of_noise_see_their_own_person_and_everyone_real(num_persons: int
             assert (block == (not sees)).all()
 
 
-def test_pictures_of_a_batch_have_masks_of_their_own() -> None:
+def test_images_of_a_batch_have_masks_of_their_own() -> None:
     masks = noised(3, 0, queries=6).person_mask(4)
     assert torch.equal(masks[0], noised(3, queries=6).person_mask(4)[0])
     assert torch.equal(masks[1], noised(0, queries=6).person_mask(4)[0])

@@ -1,4 +1,4 @@
-"""Tokens and proposals do not depend on padding, nor on the other pictures of a batch."""
+"""Tokens and proposals do not depend on padding, nor on the other images of a batch."""
 
 import torch
 from torch import Tensor
@@ -6,13 +6,13 @@ from torch import Tensor
 from clickpose.model import ClickPose
 from clickpose.model.encoder import Tokens
 from clickpose.model.proposals import Proposals, proposal_anchors
-from tests.clickpose.builders import build_model, build_pictures, seeded
+from tests.clickpose.builders import build_images, build_model, seeded
 
 SIZE_HW, PADDED_HW = (64, 96), (128, 160)
 
 
 def random_maps(size_hw: tuple[int, int], seed: int = 0) -> list[Tensor]:
-    """Projected feature maps of one picture."""
+    """Projected feature maps of one image."""
     generator = seeded(seed)
     return [torch.randn(1, 32, size_hw[0] // s, size_hw[1] // s, generator=generator) for s in (8, 16, 32)]
 
@@ -60,7 +60,7 @@ def test_no_padding_equals_padding_of_nothing() -> None:
 
 
 def test_a_batch_of_two_equals_one_and_one() -> None:
-    model, images = build_model(), build_pictures(2)
+    model, images = build_model(), build_images(2)
     with torch.inference_mode():
         together, apart = model.encode(images).content, [model.encode(image[None]).content for image in images]
     torch.testing.assert_close(together, torch.cat(apart), atol=1e-4, rtol=1e-4)
@@ -78,7 +78,7 @@ def test_finer_levels_are_looked_at_but_not_changed() -> None:
 
 def test_a_fourth_level_halves_the_third() -> None:
     with torch.inference_mode():
-        memory = build_model(num_levels=4).encode(build_pictures(1, SIZE_HW))
+        memory = build_model(num_levels=4).encode(build_images(1, SIZE_HW))
     assert memory.shapes == ((8, 12), (4, 6), (2, 3), (1, 2))
 
 

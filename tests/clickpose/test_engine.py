@@ -69,7 +69,7 @@ def tensors(value: object) -> Iterator[torch.Tensor]:
         yield torch.as_tensor(value)
 
 
-def test_two_pictures_are_learnt_by_heart() -> None:
+def test_two_images_are_learnt_by_heart() -> None:
     config = replace(CONFIG, scenes_per_epoch=2, learning_rate=4e-3, backbone_learning_rate=2e-3, clip_norm=10.0)
     state = new_state(config)
     first = train_one_epoch(state, batches(config=config), config, 1)

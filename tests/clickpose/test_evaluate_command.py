@@ -133,7 +133,7 @@ def test_results_of_other_categories_than_the_data_s_persons_do_not_count(folder
     assert run_json(tmp_path, "--results", str(tmp_path / "oracle.json"))["results"]["oracle"]["AP"] == pytest.approx(1)
 
 
-def test_plots_are_pictures(folder: Path, tmp_path: Path) -> None:
+def test_plots_are_images(folder: Path, tmp_path: Path) -> None:
     run_json(folder, "--plots", str(tmp_path / "plots"))
     names = sorted(path.name for path in (tmp_path / "plots").iterdir())
     stems = [Path(image.file_name).stem for image in DRAWN.annotations.images]
@@ -204,7 +204,7 @@ def test_only_the_keypoints_asked_for_are_scored_and_clicked(folder: Path) -> No
     assert isinstance(error, InvalidSkeleton) and "'1-99'" in str(error)
 
 
-def test_crowded_pictures_are_scored_apart_where_the_data_tell_which_they_are(folder: Path, tmp_path: Path) -> None:
+def test_crowded_images_are_scored_apart_where_the_data_tell_which_they_are(folder: Path, tmp_path: Path) -> None:
     document = json.loads((folder / "data.json").read_text())
     for image in document["images"]:
         image["crowdIndex"] = 0.9

@@ -140,7 +140,7 @@ def test_a_pose_too_far_away_shows_no_person(people: AnnotationSet) -> None:
     assert annotator.matches == {1: 0}
 
 
-def test_clicks_stay_inside_the_picture(people: AnnotationSet) -> None:
+def test_clicks_stay_inside_the_image(people: AnnotationSet) -> None:
     image = replace(people.images[0], size_wh=(100, 60))
     poses = [make_pose(image.persons[0], wrong=labelled(image.persons[0])[3:])]
     annotator = SimulatedAnnotator(image, COCO17, tolerance=EVERY_KEYPOINT)
@@ -241,12 +241,12 @@ def test_number_of_clicks_is_that_of_the_wrong_keypoints(people: AnnotationSet) 
 
 
 def full(annotations: AnnotationSet) -> AnnotationSet:
-    """Only the pictures whose persons have every keypoint labelled."""
+    """Only the images whose persons have every keypoint labelled."""
     images = [image for image in annotations.images if all(p.num_labelled == 17 for p in image.persons)]
     return AnnotationSet(annotations.skeleton, tuple(images))
 
 
-def test_a_picture_that_never_gets_there_counts_all_keypoints(people: AnnotationSet) -> None:
+def test_a_image_that_never_gets_there_counts_all_keypoints(people: AnnotationSet) -> None:
     image = people.images[0]
     hopeless = [make_pose(image.persons[0], wrong=range(17))]
     right = [make_pose(image.persons[0])]
@@ -256,7 +256,7 @@ def test_a_picture_that_never_gets_there_counts_all_keypoints(people: Annotation
     assert rounds_needed(replace(image, persons=()), COCO17, iter([right] * 40), [0.85]) == {0.85: 17}
 
 
-def test_pictures_without_persons_are_left_out_of_the_published_measures(people: AnnotationSet) -> None:
+def test_images_without_persons_are_left_out_of_the_published_measures(people: AnnotationSet) -> None:
     empty = AnnotatedImage(99, "empty.png", (320, 240))
     more = AnnotationSet(COCO17, (*people.images, empty))
     predictor = by_hand(people, 0)
@@ -344,7 +344,7 @@ def test_a_careless_annotator_fails_more_often(people: AnnotationSet) -> None:
 # --- everything at once
 
 
-def test_evaluate_encodes_each_picture_once_and_gives_plain_json(people: AnnotationSet) -> None:
+def test_evaluate_encodes_each_image_once_and_gives_plain_json(people: AnnotationSet) -> None:
     listener = Listener(people, by_hand(people, 2))
     steps: list[tuple[int, int]] = []
     metrics = evaluate(listener, people, record, progress=lambda done, total: steps.append((done, total)))

@@ -49,7 +49,7 @@ def test_perfect_predictions_have_an_ap_of_one(name: str) -> None:
     assert box_ap(annotations, perfect(annotations))["AP"] == pytest.approx(1.0)
 
 
-def test_a_picture_without_predictions_counts() -> None:
+def test_a_image_without_predictions_counts() -> None:
     annotations = DrawnPeople(Skeleton.load("coco17"), num_images=2, max_persons=1).annotations
     half = {1: perfect(annotations)[1]}
     assert keypoint_ap(annotations, half)["AR"] == pytest.approx(0.5)
@@ -73,7 +73,7 @@ def test_crowds_and_persons_without_labels_are_not_counted() -> None:
     assert keypoint_ap(annotations, poses)["AR"] == pytest.approx(1.0)
 
 
-def test_an_unknown_picture_is_refused() -> None:
+def test_an_unknown_image_is_refused() -> None:
     with pytest.raises(InvalidAnnotation, match="image 7"):
         keypoint_ap(AnnotationSet(Skeleton.load("coco17")), {7: []})
 
@@ -140,7 +140,7 @@ def triples(pose: Pose) -> list[float]:
     return np.column_stack([pose.keypoints_px, pose.visibility]).ravel().tolist()
 
 
-def test_the_ap_of_one_picture_is_that_of_a_data_set_of_one() -> None:
+def test_the_ap_of_one_image_is_that_of_a_data_set_of_one() -> None:
     annotations = DrawnPeople(Skeleton.load("coco17"), num_images=6).annotations
     for image in annotations.images:
         found = noisy(annotations)[image.id]

@@ -165,7 +165,7 @@ def test_the_same_question_gets_the_same_answer_in_the_same_time(people: Annotat
 
 
 @pytest.mark.parametrize("wrong", [{"strategy": "best"}, {"loop": "twice"}, {"hold": "some"}, {"noise": -1.0}])
-def test_a_style_that_does_not_exist_is_refused_before_any_picture_is_looked_at(wrong: dict[str, Any]) -> None:
+def test_a_style_that_does_not_exist_is_refused_before_any_image_is_looked_at(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfig, match=str(next(iter(wrong.values())))):
         Simulation().styled(**wrong)
 
@@ -193,7 +193,7 @@ def test_perfect_results_stay_perfect_in_other_keypoints(people: AnnotationSet) 
     assert metrics["AP"] == pytest.approx(1.0) and metrics["manual_clicks@95"] == 0
 
 
-# --- pictures before and after
+# --- images before and after
 
 
 def test_overlays_show_what_the_clicks_did(people: AnnotationSet) -> None:
@@ -213,7 +213,7 @@ def test_overlays_show_what_the_clicks_did(people: AnnotationSet) -> None:
         assert all(max(oks(p.keypoints_px, t, COCO17.sigmas) for t in truths) == 1 for p in answered.poses)
 
 
-def test_pictures_to_show_have_persons_and_are_spread_over_the_data_set(people: AnnotationSet) -> None:
+def test_images_to_show_have_persons_and_are_spread_over_the_data_set(people: AnnotationSet) -> None:
     empty = AnnotatedImage(99, "empty.png", (320, 240))
     more = AnnotationSet(COCO17, (empty, *people.images))
     assert choose_images(more, 2) == [people.images[0].id, people.images[2].id]

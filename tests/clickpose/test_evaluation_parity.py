@@ -21,7 +21,7 @@ from clickpose.model import ClickPose
 from clickpose.predictor import EncodedImage, Predictor
 from clickpose.skeleton import Skeleton
 from parity.clicks import read_annotations, steady_model
-from parity.draws import draw_picture
+from parity.draws import draw_image
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "reference" / "parity"
 
@@ -86,14 +86,14 @@ def test_number_of_clicks_equals_the_published_evaluation(
 
 
 class DrawnPredictor(Predictor):
-    """Looks at the drawn picture of each record, whatever image it is given, and answers in the recorded size."""
+    """Looks at the drawn image of each record, whatever image it is given, and answers in the recorded size."""
 
     def __init__(self, model: ClickPose, seeds: Sequence[int], size_hw: tuple[int, int]) -> None:
         super().__init__(model, COCO17)
         self.seeds, self.size_hw = seeds, size_hw
 
     def encode(self, image: AnnotatedImage) -> EncodedImage:  # type: ignore[override]
-        drawn = torch.from_numpy(draw_picture(int(self.seeds[image.id - 1]), *self.size_hw))[None]
+        drawn = torch.from_numpy(draw_image(int(self.seeds[image.id - 1]), *self.size_hw))[None]
         look = self.network.encode
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self.network, "encode", lambda _: look(drawn))

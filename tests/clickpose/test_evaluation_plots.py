@@ -32,9 +32,9 @@ def changed(pose: Pose) -> np.ndarray:
 
 
 def test_limbs_and_keypoints_are_drawn_on_a_copy() -> None:
-    picture = grey()
-    drawn = draw_poses(picture, [POSE], SKELETON)
-    assert np.array_equal(picture, grey())
+    image = grey()
+    drawn = draw_poses(image, [POSE], SKELETON)
+    assert np.array_equal(image, grey())
     assert drawn.getpixel((50, 50)) != (50, 50, 50) != drawn.getpixel((20, 20))
 
 

@@ -40,10 +40,9 @@ def test_only_a_hold_on_all_clicks_keeps_them_all(untrained: Predictor) -> None:
 
 
 def test_an_annotator_finishes_with_any_model(untrained: Predictor) -> None:
-    image = DRAWN.annotations.images[1]
-    picture = DRAWN.load_image(image)
-    annotator = SimulatedAnnotator(image, COCO17)
-    poses = annotate(untrained, picture, annotator, max_clicks=17 * len(image.persons))
+    record = DRAWN.annotations.images[1]
+    annotator = SimulatedAnnotator(record, COCO17)
+    poses = annotate(untrained, DRAWN.load_image(record), annotator, max_clicks=17 * len(record.persons))
     for index, person in annotator.matches.items():
         truth = annotator.persons[person]
         close = within_tolerance(poses[index].keypoints_px, truth, COCO17.sigmas)

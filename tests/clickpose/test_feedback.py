@@ -21,7 +21,7 @@ from clickpose.training.feedback import (
 )
 from clickpose.training.matcher import match
 from clickpose.training.targets import Target
-from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_model, build_pictures, build_target, seeded
+from tests.clickpose.builders import NUM_KEYPOINTS, SIGMAS, build_images, build_model, build_target, seeded
 from tests.clickpose.draws import RARE, assert_distributed, inverse_squares
 
 TARGETS = [build_target(2, 1), build_target(3, 2)]
@@ -45,7 +45,7 @@ def play(clicks: list[int], config: FeedbackConfig = HOLD_ALL, targets: list[Tar
     """Play rounds from a first pass; return the rounds' inputs, the answer, and which pose shows which person."""
     watched = Watched()
     with torch.inference_mode():
-        memory = watched.model.encode(build_pictures())
+        memory = watched.model.encode(build_images())
         values = watched.model.decoder.pose_values(memory)
         first = watched.model.estimate_poses(watched.model.find_persons(memory), values)
         layers = run_feedback(watched, first, values, targets, Clicker(SIGMAS, config, generator=seeded(0)), clicks)
@@ -192,7 +192,7 @@ def test_the_annotator_errs_like_the_annotators_of_coco() -> None:
 
 
 def repeated(count: int) -> Target:
-    """A person in the middle of the picture, all keypoints labelled, over and over."""
+    """A person in the middle of the image, all keypoints labelled, over and over."""
     person = build_target(1)
     keypoints = 0.5 + 0.1 * (person.keypoints - 0.5)
     return Target(

@@ -12,7 +12,7 @@ from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.forward import training_forward
 from clickpose.training.losses import LossConfig, total_loss
 from clickpose.training.output import TrainingOutput
-from tests.clickpose.builders import SIGMAS, SKELETON, build_model, build_pictures, build_target, seeded
+from tests.clickpose.builders import SIGMAS, SKELETON, build_images, build_model, build_target, seeded
 
 TARGETS = [build_target(2, 1), build_target(3, 2)]
 NEVER = FeedbackConfig(probability=0)
@@ -21,7 +21,7 @@ NEVER = FeedbackConfig(probability=0)
 def step(model: ClickPose, *, noise: int = 6, feedback: FeedbackConfig = NEVER, seed: int = 0, targets=TARGETS):
     return training_forward(
         model,
-        Batch(build_pictures(), targets),
+        Batch(build_images(), targets),
         SKELETON,
         TrainConfig(num_denoised=noise, feedback=feedback),
         seeded(seed),
@@ -48,7 +48,7 @@ def test_noise_is_repaired_with_an_eye_on_real_persons() -> None:
 def test_training_sees_what_inference_sees() -> None:
     model = build_model()
     trained = step(model).layers[-1]
-    memory = model.encode(build_pictures())
+    memory = model.encode(build_images())
     inferred = model.estimate_poses(model.find_persons(memory), model.decoder.pose_values(memory))
     torch.testing.assert_close(trained.keypoints, inferred.keypoints, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(trained.logits, inferred.logits, atol=1e-5, rtol=1e-4)
@@ -107,15 +107,15 @@ class Mosaic(nn.Module):
         return [F.avg_pool2d(channels, stride) for stride in (8, 16, 32)]
 
 
-def test_a_padded_picture_is_learnt_from_as_if_it_were_alone() -> None:
+def test_a_padded_image_is_learnt_from_as_if_it_were_alone() -> None:
     model = build_model()
     model.backbone, model.projection = Mosaic(), nn.Identity()
     nn.init.zeros_(model.decoder.reference_head.layers[-1].weight)  # as published, it is told places on the padded map
-    pictures = [build_pictures(1, (64, 96))[0], build_pictures(1, (128, 64), seed=1)[0]]
+    alone = [build_images(1, (64, 96))[0], build_images(1, (128, 64), seed=1)[0]]
     config = TrainConfig(num_denoised=0, feedback=FeedbackConfig(max_rounds=1))
 
     def losses_of(numbers: list[int]) -> Tensor:
-        images, padding = pad_together([pictures[i] for i in numbers])
+        images, padding = pad_together([alone[i] for i in numbers])
         targets = [TARGETS[i] for i in numbers]
         assert (padding is None) == (len(numbers) == 1)
         output = training_forward(model, Batch(images, targets, padding), SKELETON, config, seeded(0))

@@ -53,7 +53,7 @@ def test_values_kept_in_half_precision_are_summed_in_single(queries: int) -> Non
     torch.testing.assert_close(half, sample_by_gather(values.half().float(), shapes, locations, weights))
 
 
-def test_rows_of_the_table_are_whole_numbers_in_any_picture_one_can_have() -> None:
+def test_rows_of_the_table_are_whole_numbers_in_any_image_one_can_have() -> None:
     shapes = ((700, 700), (350, 350), (175, 175), (88, 88))  # 5600 pixels wide
     layout = table_layout(shapes, 8, 1, torch.device("cpu"))
     values = torch.zeros(1, sum(h * w for h, w in shapes), 8, 1)

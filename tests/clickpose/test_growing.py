@@ -11,7 +11,7 @@ from clickpose.errors import InvalidSkeleton
 from clickpose.model import ClickPose, tiny
 from clickpose.model.decoder import LayerOutput
 from clickpose.skeleton import DEFAULT_SIGMA, Skeleton
-from tests.clickpose.builders import SKELETON, MaskedDecoder, build_model, build_pictures
+from tests.clickpose.builders import SKELETON, MaskedDecoder, build_images, build_model
 
 TAILED = Skeleton.from_dict(
     {
@@ -29,17 +29,17 @@ def renamed(name: str, keypoints: list[str], **parents: str) -> Skeleton:
 
 def start(model: ClickPose) -> tuple[Tensor, Tensor]:
     """Content and references of all tokens before the pose layers."""
-    persons = model.find_persons(model.encode(build_pictures()))
+    persons = model.find_persons(model.encode(build_images()))
     return model.decoder.start_poses(persons.content, persons.boxes)
 
 
 def answer(model: ClickPose) -> LayerOutput:
-    memory = model.encode(build_pictures())
+    memory = model.encode(build_images())
     return model.estimate_poses(model.find_persons(memory), model.decoder.pose_values(memory))
 
 
 def refined(model: ClickPose) -> LayerOutput:
-    first, memory = answer(model), model.encode(build_pictures())
+    first, memory = answer(model), model.encode(build_images())
     return model.refine(first.boxes, first.keypoints, model.decoder.pose_values(memory))[-1]
 
 
@@ -93,7 +93,7 @@ def test_only_attention_to_new_keypoints_moves_the_shared_ones() -> None:
     """Where no layer looks at the new keypoints, the answer is the old one up to rounding; else it is another."""
     model = build_model()
     grown, group = grow(model, SKELETON, TAILED), len(TAILED) + 1
-    memory = grown.encode(build_pictures())
+    memory = grown.encode(build_images())
     content, references = start(grown)
     person = torch.arange(content.shape[1]).repeat_interleave(group)
     is_new = torch.ones(group, dtype=torch.bool)

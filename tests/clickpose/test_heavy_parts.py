@@ -15,7 +15,7 @@ from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.forward import training_forward
 from clickpose.training.losses import LossConfig, total_loss
 from clickpose.training.output import TrainingOutput
-from tests.clickpose.builders import SIGMAS, SKELETON, build_model, build_pictures, build_target, seeded
+from tests.clickpose.builders import SIGMAS, SKELETON, build_images, build_model, build_target, seeded
 
 TARGETS = [build_target(2, 1), build_target(3, 2)]
 CONFIG = TrainConfig(num_denoised=4, feedback=FeedbackConfig(max_rounds=2, hold="all"))
@@ -25,7 +25,7 @@ RESNET = ModelConfig.from_dict({**tiny().to_dict(), "backbone": "resnet18"})
 def step(model: ClickPose) -> tuple[TrainingOutput, Tensor, Tensor]:
     """What a training step predicts, its loss and its gradient."""
     model.zero_grad()
-    output = training_forward(model, Batch(build_pictures(), TARGETS), SKELETON, CONFIG, seeded(0))
+    output = training_forward(model, Batch(build_images(), TARGETS), SKELETON, CONFIG, seeded(0))
     loss, _ = total_loss(output, TARGETS, SIGMAS, LossConfig())
     loss.backward()
     return output, loss.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])

@@ -1,4 +1,4 @@
-"""Pictures come out upright, RGB and within limits, or not at all."""
+"""Images come out upright, RGB and within limits, or not at all."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ def four_colours(width: int = 24, height: int = 16) -> Image.Image:
     return Image.fromarray(corners.repeat(height // 2, 0).repeat(width // 2, 1))
 
 
-# how a camera stores an upright picture for each EXIF orientation
+# how a camera stores an upright image for each EXIF orientation
 STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,7 +46,7 @@ STORED = {
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_pictures_are_turned_upright(orientation: int) -> None:
+def test_images_are_turned_upright(orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     upright = decode_image(encode(four_colours().transpose(STORED[orientation]), exif=exif))
@@ -217,7 +217,7 @@ def test_what_is_transparent_shows_white_as_on_a_page(format: str) -> None:
     ],
     ids=["empty", "a page", "half a PNG", "half a JPEG"],
 )
-def test_what_is_no_picture_is_refused_by_name(data: bytes, said: str) -> None:
+def test_what_is_no_image_is_refused_by_name(data: bytes, said: str) -> None:
     with pytest.raises(ImageError, match=f"cat.png {said}"):
         decode_image(data, "cat.png")
 
@@ -249,8 +249,8 @@ def test_only_what_browsers_and_cameras_write_is_decoded(format: str) -> None:
 def test_only_the_first_frame_of_an_animation_counts() -> None:
     frames = [Image.new("RGB", (24, 16), colour) for colour in (RED, GREEN, BLUE)]
     for format in ("GIF", "WEBP", "TIFF", "PNG"):
-        picture = decode_image(encode(frames[0], format, save_all=True, append_images=frames[1:]))
-        assert picture.size == (24, 16) and picture.getpixel((5, 5))[0] > 240
+        image = decode_image(encode(frames[0], format, save_all=True, append_images=frames[1:]))
+        assert image.size == (24, 16) and image.getpixel((5, 5))[0] > 240
 
 
 def repeated_scans(times: int) -> bytes:
@@ -284,11 +284,11 @@ def test_a_limit_that_is_no_number_is_not_passed_over(value: str, monkeypatch: p
 
 
 @pytest.mark.parametrize("size_wh", [(12_032, 9_024), (16_320, 12_240)])
-def test_telephone_pictures_of_108_and_200_million_pixels_are_no_attack(size_wh: tuple[int, int]) -> None:
+def test_telephone_images_of_108_and_200_million_pixels_are_no_attack(size_wh: tuple[int, int]) -> None:
     limit = allow_pixels()
-    with Image.open(io.BytesIO(png_header(*size_wh) + bytes(4) + b"IDAT")) as picture:
-        refuse_large_work(picture, "phone.png", limit)
-        assert picture.size == size_wh
+    with Image.open(io.BytesIO(png_header(*size_wh) + bytes(4) + b"IDAT")) as image:
+        refuse_large_work(image, "phone.png", limit)
+        assert image.size == size_wh
 
 
 def test_a_tiff_with_tiles_larger_than_itself_is_refused() -> None:
@@ -321,7 +321,7 @@ def test_limits_are_those_asked_for() -> None:
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF"])
 @pytest.mark.filterwarnings("ignore")
-def test_a_damaged_picture_is_a_picture_or_an_image_error(format: str) -> None:
+def test_a_damaged_image_is_a_image_or_an_image_error(format: str) -> None:
     if format == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
     rng, data = random.Random(0), encode(four_colours(), format)
@@ -367,7 +367,7 @@ def test_limits_are_told_with_the_setting_that_raises_them(monkeypatch, tmp_path
         read_image(tmp_path / "a.png")
 
 
-def test_a_telephone_picture_of_200_megapixels_is_no_attack() -> None:
+def test_a_telephone_image_of_200_megapixels_is_no_attack() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert decode_image(encode(Image.new("1", (16_320, 12_240))), max_pixels=None).size == (16_320, 12_240)

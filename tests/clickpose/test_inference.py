@@ -17,7 +17,7 @@ from clickpose.model.decoder import LayerOutput
 from clickpose.person_frame.config import PersonFrameConfig
 from clickpose.person_frame.maps import KEPT_SIZES, MapAttention
 from clickpose.person_frame.network import PersonFrameNetwork
-from tests.clickpose.builders import NUM_KEYPOINTS, build_model, build_pictures, seeded
+from tests.clickpose.builders import NUM_KEYPOINTS, build_images, build_model, seeded
 
 LOGITS, COORDINATES = 2e-5, 1e-6
 
@@ -71,14 +71,14 @@ def right_bottom_padding(images: Tensor) -> Tensor:
 @pytest.mark.parametrize("changes", [{}, {"num_levels": 4}, {"encoder_first_level": 1, "mark_held": True}])
 @pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
 def test_first_pass_equals_the_trained_networks(changes: dict, padded: bool) -> None:
-    model, images = calm(build_model(**changes)), build_pictures()
+    model, images = calm(build_model(**changes)), build_images()
     padding = right_bottom_padding(images) if padded else None
     assert_equal(first_pass(prepare(model), images, padding), first_pass(model, images, padding))
 
 
 @pytest.mark.parametrize(("backbone", "padding"), [*((name, "both") for name in BACKBONES), ("mobilenet_v2", "end")])
 def test_features_equal_with_norms_that_do_something(backbone: str, padding: str) -> None:
-    network, images = Backbone(backbone, padding), build_pictures(1, (64, 64))
+    network, images = Backbone(backbone, padding), build_images(1, (64, 64))
     for name, buffer in network.named_buffers():
         buffer.copy_(torch.rand(buffer.shape, generator=seeded(len(name))) * 0.5 + 0.5)
     with torch.inference_mode():
@@ -91,19 +91,19 @@ def test_features_equal_with_norms_that_do_something(backbone: str, padding: str
 def test_a_round_of_the_loop_equals_the_last_two_layers(held: bool) -> None:
     model = calm(build_model(pose_layers=3, mark_held=True))
     free = (torch.rand(2, 3, NUM_KEYPOINTS, generator=seeded(3)) < 0.7).float() if held else None
-    ours, theirs = (one_round(network, build_pictures(), free) for network in (prepare(model), model))
+    ours, theirs = (one_round(network, build_images(), free) for network in (prepare(model), model))
     assert len(ours) == 2 and len(theirs) == 3
     for mine, expected in zip(ours, theirs[-2:], strict=True):
         assert_equal(mine, expected)
 
 
 def test_one_pose_layer_and_one_cell_levels_are_no_special_case() -> None:
-    model, images = calm(build_model(num_levels=4, pose_layers=1)), build_pictures(2, (32, 40))
+    model, images = calm(build_model(num_levels=4, pose_layers=1)), build_images(2, (32, 40))
     assert_equal(first_pass(prepare(model), images), first_pass(model, images))
 
 
 def test_the_trained_network_stays_as_it_is_and_the_copy_does_not_follow_it() -> None:
-    model, images = build_model().train(), build_pictures(1)
+    model, images = build_model().train(), build_images(1)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     network = prepare(model)
     assert model.training and all(torch.equal(model.state_dict()[name], weight) for name, weight in before.items())
@@ -113,8 +113,8 @@ def test_the_trained_network_stays_as_it_is_and_the_copy_does_not_follow_it() ->
     assert torch.equal(first_pass(network, images).keypoints, answer.keypoints)
 
 
-def test_parts_of_a_picture_are_refined_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, images = prepare(calm(build_model())), build_pictures()
+def test_parts_of_a_image_are_refined_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = prepare(calm(build_model())), build_images()
     whole = first_pass(network, images)
     for layer in network.encoder.layers:
         assert isinstance(layer, PartwiseEncoderLayer)

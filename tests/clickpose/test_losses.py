@@ -132,7 +132,7 @@ def test_denoising_losses_equal_a_slow_twin() -> None:
     assert float(losses["keypoints"]) == pytest.approx(float(offset[noise.labelled > 0].sum()) / 6, rel=1e-5)
 
 
-def test_noise_of_an_empty_picture_is_no_person() -> None:
+def test_noise_of_an_empty_image_is_no_person() -> None:
     noise, wanted = (
         make_denoising_queries([build_target(0)], 6, DenoisingConfig(), MIRROR, generator=seeded(0)),
         torch.zeros(1, 6, 2),
@@ -200,24 +200,24 @@ def test_the_number_of_persons_of_all_processes_divides() -> None:
     assert float(one) == pytest.approx(2 * float(two), rel=1e-5)
 
 
-def test_pictures_without_anyone_give_a_finite_loss() -> None:
+def test_images_without_anyone_give_a_finite_loss() -> None:
     total, _ = total_loss(make_training_output(), [build_target(0), build_target(0)], SIGMAS, LossConfig())
     assert total.isfinite() and total > 0
 
 
-def part_of(output: TrainingOutput, picture: int) -> TrainingOutput:
-    """The answer about one picture of a batch."""
+def part_of(output: TrainingOutput, image: int) -> TrainingOutput:
+    """The answer about one image of a batch."""
 
     def cut(layer: LayerOutput) -> LayerOutput:
-        keypoints = None if layer.keypoints is None else layer.keypoints[picture, None]
-        return LayerOutput(layer.logits[picture, None], layer.boxes[picture, None], keypoints)
+        keypoints = None if layer.keypoints is None else layer.keypoints[image, None]
+        return LayerOutput(layer.logits[image, None], layer.boxes[image, None], keypoints)
 
-    tensors = {name: x[picture, None] for name, x in vars(output.denoising).items() if isinstance(x, Tensor)}
+    tensors = {name: x[image, None] for name, x in vars(output.denoising).items() if isinstance(x, Tensor)}
     return TrainingOutput(
         cut(output.proposals),
         [cut(layer) for layer in output.layers],
         [cut(layer) for layer in output.denoised],
-        replace(output.denoising, num_persons=(output.denoising.num_persons[picture],), **tensors),
+        replace(output.denoising, num_persons=(output.denoising.num_persons[image],), **tensors),
         [cut(layer) for layer in output.feedback],
     )
 
@@ -235,7 +235,7 @@ def test_the_losses_of_the_parts_of_a_batch_add_up_to_its_own(divisor: str) -> N
 
 
 def test_noise_weighs_the_same_in_a_batch_of_any_size_if_asked() -> None:
-    """The published sum doubles with the same pictures seen twice, the mean over the batch stays."""
+    """The published sum doubles with the same images seen twice, the mean over the batch stays."""
 
     def loss(times: int, divisor: str) -> float:
         noise = make_denoising_queries(TARGETS[:1], 6, DenoisingConfig(), MIRROR, generator=seeded(0))

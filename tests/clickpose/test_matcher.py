@@ -62,7 +62,7 @@ def test_no_other_assignment_is_cheaper(num_keypoints: int | None, seed: int) ->
     assert dict(zip(found.person.tolist(), found.slot.tolist(), strict=True)) == dict(enumerate(best))
 
 
-def test_pictures_are_matched_each_on_their_own() -> None:
+def test_images_are_matched_each_on_their_own() -> None:
     output, targets = build_output(3), [build_target(2, 1), build_target(0), build_target(3, 2)]
     together = match(output, targets, SIGMAS)
     for i, target in enumerate(targets):

@@ -1,4 +1,4 @@
-"""The whole network: pictures of a batch are independent, and a click moves only who was clicked."""
+"""The whole network: images of a batch are independent, and a click moves only who was clicked."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from clickpose.boxes import cxcywh_to_xyxy
 from clickpose.model import ClickPose, mobilenet_v2_demo, tiny
 from clickpose.model.click_pose import extend_to_clicks
 from clickpose.model.decoder import LayerOutput
-from tests.clickpose.builders import NUM_KEYPOINTS, build_model, build_pictures, seeded
+from tests.clickpose.builders import NUM_KEYPOINTS, build_images, build_model, seeded
 
 
 def detect(model: ClickPose, images: Tensor) -> LayerOutput:
@@ -35,19 +35,19 @@ def joined(outputs: list[LayerOutput]) -> LayerOutput:
 
 @pytest.mark.parametrize("preset", [tiny, mobilenet_v2_demo])
 def test_a_batch_of_two_equals_one_and_one(preset) -> None:
-    model, images = build_model(preset(NUM_KEYPOINTS)), build_pictures(2, (96, 128))
+    model, images = build_model(preset(NUM_KEYPOINTS)), build_images(2, (96, 128))
     assert_same(detect(model, images), joined([detect(model, image[None]) for image in images]))
 
 
 def test_refining_a_batch_of_two_equals_one_and_one() -> None:
-    model, images = build_model(), build_pictures(2)
+    model, images = build_model(), build_images(2)
     first = detect(model, images)
     apart = [refine(model, images[i : i + 1], first.boxes[i : i + 1], first.keypoints[i : i + 1]) for i in (0, 1)]
     assert_same(refine(model, images, first.boxes, first.keypoints), joined(apart))
 
 
 def test_a_click_moves_only_who_was_clicked() -> None:
-    model, images = build_model(), build_pictures()
+    model, images = build_model(), build_images()
     first = detect(model, images)
     clicked = first.keypoints.clone()
     clicked[1, 2, 5] = torch.tensor([0.8, 0.2])
@@ -57,7 +57,7 @@ def test_a_click_moves_only_who_was_clicked() -> None:
 
 
 def test_refine_takes_any_number_of_persons_and_any_order() -> None:
-    model, images = build_model(), build_pictures()
+    model, images = build_model(), build_images()
     boxes = 0.2 + 0.4 * torch.rand(2, 9, 4, generator=seeded(1))
     keypoints, order = torch.rand(2, 9, NUM_KEYPOINTS, 2, generator=seeded(2)), torch.randperm(9, generator=seeded(3))
     straight = refine(model, images, boxes, keypoints)
@@ -84,7 +84,7 @@ def test_a_new_model_starts_calm() -> None:
     model = ClickPose(tiny()).eval()
     for head in (model.proposal_head.class_head, *model.decoder.class_heads):
         assert head.bias.sigmoid().tolist() == pytest.approx([0.01, 0.01])
-    images = build_pictures(1)
+    images = build_images(1)
     with torch.inference_mode():
         memory = model.encode(images)
         proposals, persons = model.propose(memory), model.find_persons(memory)
@@ -103,7 +103,7 @@ def test_weights_keep_their_place_in_memory_for_fast_convolutions() -> None:
 
 
 def test_a_mark_on_held_keypoints_is_seen_by_the_others_and_without_any_nothing_changes() -> None:
-    images, keypoints = build_pictures(1), torch.rand(1, 2, NUM_KEYPOINTS, 2, generator=seeded(1))
+    images, keypoints = build_images(1), torch.rand(1, 2, NUM_KEYPOINTS, 2, generator=seeded(1))
     boxes, free = torch.tensor([[[0.5, 0.5, 0.9, 0.9]] * 2]), torch.ones(1, 2, NUM_KEYPOINTS)
     plain = build_model()
     marking = build_model(dataclasses.replace(plain.config, mark_held=True))

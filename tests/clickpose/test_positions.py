@@ -34,7 +34,7 @@ def test_boxes_are_encoded_as_y_x_w_h() -> None:
     torch.testing.assert_close(box_encoding(box, width), torch.cat(parts))
 
 
-def test_cells_count_from_one_to_the_end_of_the_picture() -> None:
+def test_cells_count_from_one_to_the_end_of_the_image() -> None:
     encoding = image_encoding(torch.zeros(1, 5, 3, dtype=torch.bool), 8)
     for row in range(5):
         for column in range(3):

@@ -49,7 +49,7 @@ def test_detect_gives_poses_in_pixels_best_first(predictor, encoded) -> None:
     assert all(p.keypoints_px.shape == (14, 2) and (p.keypoints_px <= (200, 120)).all() for p in poses)
 
 
-def test_array_and_pil_picture_encode_alike(predictor, image, encoded) -> None:
+def test_array_and_pil_image_encode_alike(predictor, image, encoded) -> None:
     again = predictor.encode(np.asarray(image))
     assert np.array_equal(again.hypotheses[0].keypoints_px, encoded.hypotheses[0].keypoints_px)
 
@@ -95,7 +95,7 @@ def test_as_published_only_boxes_of_clicked_persons_reach_out_to_their_keypoints
         assert follows == (i != 1)
 
 
-def test_boxes_end_where_the_picture_does_but_for_those_of_published_rounds(predictor, encoded) -> None:
+def test_boxes_end_where_the_image_does_but_for_those_of_published_rounds(predictor, encoded) -> None:
     raw, clicks = predictor.hypotheses(encoded), [Click(0, 0, (31.7, 88.3))]
     shown = predictor.detect(encoded)
     boxes = [pose.box_px for pose in (*shown, *predictor.refine(encoded, raw, clicks)[:1])]
@@ -172,7 +172,7 @@ def test_grey_array_is_refused(predictor) -> None:
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (7, 900), (900, 7)])
-def test_odd_pictures_are_encoded(predictor, size_wh) -> None:
+def test_odd_images_are_encoded(predictor, size_wh) -> None:
     assert predictor.detect(predictor.encode(Image.new("RGB", size_wh)))
 
 
@@ -209,7 +209,7 @@ def test_half_precision_halves_the_memory_and_moves_keypoints_by_less_than_a_ten
             np.testing.assert_allclose(mine.keypoints_px, expected.keypoints_px, atol=0.1)
 
 
-def test_refine_of_the_same_click_never_changes_nor_does_the_picture(predictor, encoded) -> None:
+def test_refine_of_the_same_click_never_changes_nor_does_the_image(predictor, encoded) -> None:
     before = [value.clone() for value in encoded.values.values]
     poses, click = predictor.hypotheses(encoded), Click(1, "left_wrist", (31.7, 88.3))
     first, again = (predictor.refine(encoded, poses, [click])[1] for _ in range(2))

@@ -1,4 +1,4 @@
-"""Scenes: whatever happens to a picture happens to its labels."""
+"""Scenes: whatever happens to an image happens to its labels."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def test_keypoints_follow_their_pixels_under_the_name_they_now_have(seed: int) -
             np.testing.assert_allclose(find_dot(drawn.image, colour, around(xy)), xy, atol=1.0)
 
 
-def test_large_pictures_shrink_without_moving_their_labels() -> None:
+def test_large_images_shrink_without_moving_their_labels() -> None:
     points = [(10 * x, 10 * y) for x, y in POINTS]
     drawn = scene([dotted((1200, 1200), points, radius=50)])
     for xy, colour in zip(drawn.persons[0].keypoints_px, COLOURS, strict=True):
@@ -70,7 +70,7 @@ def test_size_and_area_grow_together() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_every_picture_has_a_cell_of_its_own(count: int) -> None:
+def test_every_image_has_a_cell_of_its_own(count: int) -> None:
     samples = [Sample(s.image, (replace(s.persons[0], id=i),)) for i, s in enumerate([dotted()] * count)]
     drawn = scene(samples, (160, 200), replace(STILL, max_pictures=4))
     assert [person.id for person in drawn.persons] == list(range(count))

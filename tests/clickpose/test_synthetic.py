@@ -10,14 +10,14 @@ from clickpose.synthetic import DrawnPeople, draw_people
 COCO17 = Skeleton.load("coco17")
 
 
-def test_the_same_seed_draws_the_same_picture() -> None:
+def test_the_same_seed_draws_the_same_image() -> None:
     first, second, other = (draw_people(COCO17, seed=seed)[0] for seed in (3, 3, 4))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("name", built_in())
-def test_labels_lie_in_the_picture_and_in_the_box(name: str) -> None:
+def test_labels_lie_in_the_image_and_in_the_box(name: str) -> None:
     drawn = DrawnPeople(Skeleton.load(name), num_images=12, seed=1)
     for image in drawn.annotations.images:
         for person in image.persons:
@@ -29,7 +29,7 @@ def test_labels_lie_in_the_picture_and_in_the_box(name: str) -> None:
             assert 0 < person.area_px <= np.prod(person.box_px[2:] - person.box_px[:2])
 
 
-def test_pictures_have_their_size_and_every_number_of_persons() -> None:
+def test_images_have_their_size_and_every_number_of_persons() -> None:
     drawn = DrawnPeople(COCO17, num_images=6, size_wh=(200, 150), max_persons=3)
     assert [len(image.persons) for image in drawn.annotations.images] == [1, 2, 3, 1, 2, 3]
     assert {drawn.load_image(image).size for image in drawn.annotations.images} == {(200, 150)}

@@ -9,7 +9,7 @@ from tests.clickpose.builders import build_person
 SIZE_WH = (200, 100)
 
 
-def test_everything_is_normalised_to_the_picture() -> None:
+def test_everything_is_normalised_to_the_image() -> None:
     person = build_person([(20, 10), (60, 50), (100, 90)], visibility=[2, 1, 2], area_px=1000.0)
     target = make_target([person], SIZE_WH, 3)
     torch.testing.assert_close(target.boxes, torch.tensor([[0.3, 0.5, 0.4, 0.8]]))
@@ -34,12 +34,12 @@ def test_crowds_and_persons_without_labels_or_a_size_are_left_out() -> None:
     assert len(target) == 1 and target.areas.item() == np.float32(7 / 20_000)
 
 
-def test_boxes_end_at_the_picture() -> None:
+def test_boxes_end_at_the_image() -> None:
     person = build_person([(-40, 50), (100, 150)])
     torch.testing.assert_close(make_target([person], SIZE_WH, 2).boxes, torch.tensor([[0.25, 0.75, 0.5, 0.5]]))
 
 
-def test_a_picture_without_persons_has_an_empty_target() -> None:
+def test_a_image_without_persons_has_an_empty_target() -> None:
     target = make_target([], SIZE_WH, 17)
     assert len(target) == 0
     assert (target.boxes.shape, target.keypoints.shape) == ((0, 4), (0, 17, 2))

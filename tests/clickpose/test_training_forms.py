@@ -19,7 +19,7 @@ from clickpose.training.feedback import FeedbackConfig
 from clickpose.training.loop import backward
 from clickpose.training.state import build_state, unwrap
 from parity.plain_training import build_plain_state, make_plain
-from tests.clickpose.builders import MIRROR, SKELETON, build_model, build_pictures, build_target, seeded
+from tests.clickpose.builders import MIRROR, SKELETON, build_images, build_model, build_target, seeded
 
 RESNET = ModelConfig.from_dict({**tiny().to_dict(), "backbone": "resnet18"})
 END = ModelConfig.from_dict({**tiny().to_dict(), "backbone_padding": "end"})
@@ -43,7 +43,7 @@ def learn(build, config: TrainConfig, model: ModelConfig, num_persons: tuple[int
     """Loss and gradient of one step."""
     state = build(with_real_norms(build_model(model)), SKELETON, config)
     targets = [build_target(n, seed=i + 1) for i, n in enumerate(num_persons)]
-    losses = backward(state, [Batch(build_pictures(), targets)], config)
+    losses = backward(state, [Batch(build_images(), targets)], config)
     return float(losses["loss"]), torch.cat(
         [p.grad.flatten() for p in unwrap(state.network).parameters() if p.grad is not None]
     )
@@ -75,7 +75,7 @@ def test_noised_and_real_persons_attend_as_under_the_published_mask() -> None:
 
 def test_folding_changes_no_feature_and_a_plain_copy_stays_plain() -> None:
     for config in (tiny(), RESNET, END):
-        backbone, images = with_real_norms(build_model(config)).backbone, build_pictures()
+        backbone, images = with_real_norms(build_model(config)).backbone, build_images()
         before = backbone(images)
         names = list(backbone.state_dict())
         fold_norms(backbone)

@@ -46,7 +46,7 @@ def build_pose(skeleton: Skeleton, box_px: tuple[float, ...] = (64, 48, 256, 432
 
 
 class FakeService:
-    """Finds the same two people in every picture, and shifts the edited person by one pixel."""
+    """Finds the same two people in every image, and shifts the edited person by one pixel."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
@@ -123,9 +123,9 @@ def label_studio(empty_label_studio: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def desk(chromium: str, page: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
     """Label Studio behind the proxy, with a project and a service, and somebody logged in."""
-    pictures = label_studio.files / "pictures"
-    pictures.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE_WH, "#5a6a7a").save(pictures / "a.png")
+    images = label_studio.files / "pictures"
+    images.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE_WH, "#5a6a7a").save(images / "a.png")
     service, app = Follower(), FastAPI()
     app.include_router(build_router(service))
     with (
@@ -134,7 +134,7 @@ def desk(chromium: str, page: Any, label_studio: LabelStudioServer) -> Iterator[
         LabelStudio(label_studio.url, label_studio.token) as client,
     ):
         project = client.create_project("poses", labelling_interface(SKELETON))["id"]
-        client.add_local_files(project, str(pictures))
+        client.add_local_files(project, str(images))
         client.connect_backend(project, backend, title="follower", user="", password="")
         editor = Editor(page, url, client, project, service)
         editor.new_task()

@@ -113,7 +113,7 @@ def test_server_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize("server", ["http://studio", "http://studio:8080/labels"])
-def test_pictures_are_fetched_by_the_address_that_the_task_has(server: str) -> None:
+def test_images_are_fetched_by_the_address_that_the_task_has(server: str) -> None:
     asked: list[str] = []
 
     def studio(request: httpx.Request) -> httpx.Response:
@@ -129,7 +129,7 @@ def test_pictures_are_fetched_by_the_address_that_the_task_has(server: str) -> N
     assert asked[-1] == f"{server}/data/local-files/?d=a%26b.jpg"
 
 
-def test_no_other_server_is_asked_for_a_picture_or_told_the_token() -> None:
+def test_no_other_server_is_asked_for_a_image_or_told_the_token() -> None:
     client = make_client(lambda request: pytest.fail("somebody was asked"))
     for address in ("http://elsewhere/data/a.jpg", "//elsewhere/a.jpg", "https://studio/a.jpg"):
         with pytest.raises(LabelStudioError, match="not fetched from other servers"):

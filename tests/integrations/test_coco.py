@@ -53,7 +53,7 @@ coordinate = st.integers(-(10**5), 10**7).map(lambda thousandths: np.float32(tho
 def persons(draw: Any, person_id: int) -> PersonAnnotation:
     visibility = np.array(draw(st.lists(st.integers(0, 2), min_size=17, max_size=17)))
     points = np.array(draw(st.lists(coordinate, min_size=34, max_size=34)), np.float32).reshape(17, 2)
-    inside = draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))  # of the smallest picture
+    inside = draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))  # of the smallest image
     corner = coordinate.filter(lambda edge: edge % 1 > 0)  # so that the box has a size
     box = np.array([inside, draw(st.tuples(corner, corner))], np.float32)
     return PersonAnnotation(
@@ -155,17 +155,17 @@ def test_bad_person_is_refused_by_file_id_and_field_or_skipped(
     [
         [-0.01, 2, 64.02, 46.003],  # rounded beyond an edge
         [1, 1, 64, 48],  # counted from 1
-        [-20, -30, 100, 90],  # somebody the picture cuts off
-        [64.5, 2, 3, 4],  # beside the picture, by less than a pixel
+        [-20, -30, 100, 90],  # somebody the image cuts off
+        [64.5, 2, 3, 4],  # beside the image, by less than a pixel
     ],
 )
-def test_a_box_may_stick_out_of_the_picture_and_is_kept_as_it_is(tmp_path: Path, bbox: list[float]) -> None:
+def test_a_box_may_stick_out_of_the_image_and_is_kept_as_it_is(tmp_path: Path, bbox: list[float]) -> None:
     (image,) = read_coco(save(tmp_path, document(bbox=bbox))).images
     x, y, width, height = bbox
     assert image.persons[0].box_px.tolist() == pytest.approx([x, y, x + width, y + height])
 
 
-def test_everything_skipped_is_listed_and_so_are_the_persons_of_a_skipped_picture(
+def test_everything_skipped_is_listed_and_so_are_the_persons_of_a_skipped_image(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = document()

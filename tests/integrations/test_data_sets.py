@@ -113,7 +113,7 @@ def test_ochuman_in_coco_form(tmp_path: Path) -> None:
 
 
 def crowdpose_document() -> dict[str, Any]:
-    """Two pictures, without areas, and with the links of COCO, which name keypoints that are not there."""
+    """Two images, without areas, and with the links of COCO, which name keypoints that are not there."""
     crowdpose = Skeleton.load("crowdpose14")
     images = [(106848, 0.05), (103319, 0.8), (103320, 0.9)]
     person = coco_person(123803, 106848, keypoints=[*triples(13), 0, 0, 0], num_keypoints=13)
@@ -144,7 +144,7 @@ def test_crowdpose_has_its_own_links_and_area(tmp_path: Path) -> None:
     assert person.visibility.tolist() == [2] * 13 + [0]
 
 
-def test_crowdpose_tells_how_crowded_a_picture_is_also_when_written_again(tmp_path: Path) -> None:
+def test_crowdpose_tells_how_crowded_a_image_is_also_when_written_again(tmp_path: Path) -> None:
     read = read_coco(save(tmp_path, crowdpose_document()))
     write_coco(read, tmp_path / "again.json")
     for one in (read, read_coco(tmp_path / "again.json")):
@@ -266,7 +266,7 @@ def test_a_malformed_part_is_refused_by_its_field_or_skipped(
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the small sample of real data sets is not at {REAL}")
 @pytest.mark.parametrize("name", REAL_FILES)
-def test_real_files_and_their_pictures_are_read(name: str) -> None:
+def test_real_files_and_their_images_are_read(name: str) -> None:
     path = REAL / name
     document = json.loads(path.read_text())
     read = read_coco(path)

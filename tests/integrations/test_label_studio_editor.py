@@ -40,7 +40,7 @@ def test_an_opened_task_is_ready_to_work_on(editor: Editor) -> None:
 
 
 @pytest.mark.parametrize("size", [(1360, 1000), (1200, 620)], ids=["large", "small"])
-def test_the_picture_is_whole_and_never_moves(editor: Editor, size: tuple[int, int]) -> None:
+def test_the_image_is_whole_and_never_moves(editor: Editor, size: tuple[int, int]) -> None:
     before = editor.page.viewport_size
     editor.page.set_viewport_size({"width": size[0], "height": size[1]})
     try:
@@ -163,7 +163,7 @@ def test_a_person_is_deleted_as_a_whole_in_one_step(editor: Editor, how: str) ->
 
 def test_enter_accepts_one_after_the_other_and_then_submits(editor: Editor) -> None:
     task = int(editor.page.evaluate("() => window.Htx.task.id"))
-    editor.page.evaluate("() => localStorage.clear()")  # of earlier pictures
+    editor.page.evaluate("() => localStorage.clear()")  # of earlier images
     editor.open(task)
     editor.drag("p0_nose")
     editor.settle()
@@ -179,7 +179,7 @@ def test_enter_accepts_one_after_the_other_and_then_submits(editor: Editor) -> N
     boxes = [item for item in annotation["result"] if item["type"] == "rectanglelabels"]
     assert [box["meta"]["accepted"] for box in boxes] == [True, True]
     assert re.search(
-        r"\d+ of \d+ pictures done · \d+\.\d min per picture · 0\.5 clicks per person · follower-1", editor.panel()
+        r"\d+ of \d+ images done · \d+\.\d min per image · 0\.5 clicks per person · follower-1", editor.panel()
     )
 
 

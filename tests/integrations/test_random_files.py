@@ -19,7 +19,7 @@ from clickpose.skeleton import Skeleton
 from integrations.coco import read_coco
 from integrations.coco_results import read_results
 from integrations.label_studio.export import once_per_image, read_export
-from pipeline.listing import find_pictures
+from pipeline.listing import find_images
 
 ODD = [
     None,
@@ -98,7 +98,7 @@ def read_tasks(path: Path) -> None:
         (COCO, lambda path: read_coco(path, skip_bad=True)),
         (RESULTS, lambda path: read_results(path, DATA)),
         (SKELETON, Skeleton.load),
-        (NAMES, find_pictures),
+        (NAMES, find_images),
     ],
     ids=["export", "coco", "coco without bad records", "results", "skeleton", "names"],
 )

@@ -240,7 +240,7 @@ def test_bad_click_never_reaches_the_service_nor_the_screen(
     assert not service.edits
 
 
-def test_task_without_picture_leaves_the_screen(client: TestClient, service: Any) -> None:
+def test_task_without_image_leaves_the_screen(client: TestClient, service: Any) -> None:
     seen = with_label(service, "nose")
     assert ask(client, service, [*seen, click("nose", (20.0, 20.0))], data={"text": "a"}) == seen
 

@@ -135,7 +135,7 @@ def test_a_task_that_cannot_be_read_is_set_aside_and_the_others_go_on() -> None:
     assert sentence.startswith("task 2, annotation 2: the image's size is in no region")
 
 
-def test_a_size_that_nothing_tells_is_that_of_the_picture() -> None:
+def test_a_size_that_nothing_tells_is_that_of_the_image() -> None:
     def size_of(address: str) -> tuple[int, int]:
         if address != "/data/upload/3/1.jpg":
             raise ImageError(f"{address} cannot be opened")

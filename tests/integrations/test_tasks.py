@@ -52,7 +52,7 @@ def test_record_of_each_keypoint_tells_who_set_it(skeleton: Skeleton, make_pose:
     assert (first.image_id, first.annotation_id, first.person_id) == (13, 7, 70000)
 
 
-def test_annotation_becomes_a_picture_of_a_data_set(skeleton: Skeleton, make_pose: Any) -> None:
+def test_annotation_becomes_a_image_of_a_data_set(skeleton: Skeleton, make_pose: Any) -> None:
     found = [make_pose(), make_pose((340, 48, 560, 432), seed=1)]
     result = make_prediction(found, skeleton, SIZE_WH, model_version="v1")["result"]
     annotations = to_annotation_set(read_export([task_with(result)], skeleton).annotations, skeleton)
@@ -77,7 +77,7 @@ def test_the_annotation_that_counts(skeleton: Skeleton) -> None:
     assert chosen() == []
 
 
-def test_picture_without_people_keeps_its_size(skeleton: Skeleton) -> None:
+def test_image_without_people_keeps_its_size(skeleton: Skeleton) -> None:
     task = make_task("/a.jpg", SIZE_WH, file_name="a.jpg") | {"id": 1}
     read = read_annotation(task, {"id": 2, "result": []}, skeleton)
     assert (read.image.size_wh, read.image.persons, read.records) == (SIZE_WH, (), ())

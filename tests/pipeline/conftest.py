@@ -21,11 +21,11 @@ from tests.pipeline.prelabelling import PAW, FakePredictor
 
 
 @pytest.fixture
-def make_pictures(tmp_path):
-    """Write grey pictures and return their folder; a picture's brightness is its place in the list."""
+def make_images(tmp_path):
+    """Write grey images and return their folder; an image's brightness is its place in the list."""
 
     def make(*names: str) -> Path:
-        folder = tmp_path / "pictures"
+        folder = tmp_path / "images"
         for index, name in enumerate(names):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 24), (index,) * 3).save(folder / name)
@@ -54,7 +54,7 @@ def make_pose():
 
 @pytest.fixture(scope="session")
 def drawn_people(tmp_path_factory):
-    """Eight pictures of drawn people on disk: a folder with ``annotations.json`` and the pictures."""
+    """Eight images of drawn people on disk: a folder with ``annotations.json`` and the images."""
     folder = tmp_path_factory.mktemp("drawn")
     people = DrawnPeople(Skeleton.load("coco17"), num_images=8, size_wh=(96, 72), max_persons=2)
     for image in people.annotations.images:

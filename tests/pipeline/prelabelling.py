@@ -12,7 +12,7 @@ PAW = Skeleton("paw", ("a", "b", "c"), (0.1, 0.1, 0.1))
 
 
 class FakePredictor:
-    """Sees one person in every picture but black ones; counts what it was asked."""
+    """Sees one person in every image but black ones; counts what it was asked."""
 
     def __init__(self, pose, on_encode=lambda brightness: None) -> None:
         self.pose, self.on_encode, self.seen = pose, on_encode, []

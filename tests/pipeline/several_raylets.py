@@ -41,15 +41,15 @@ CONFIG = TrainConfig(
 )
 
 
-def main(model: str, pictures: str, folder: str) -> None:
+def main(model: str, images: str, folder: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     os.environ["RAY_ADDRESS"] = cluster.address
     connect()
     try:
-        labelled = pre_label(cluster, nodes, model, pictures, folder)
+        labelled = pre_label(cluster, nodes, model, images, folder)
         cluster.add_node(num_cpus=2)
-        curves = [train_on_two(model, pictures, f"{folder}/undisturbed", lambda node: None)]
+        curves = [train_on_two(model, images, f"{folder}/undisturbed", lambda node: None)]
         cluster.add_node(num_cpus=2)
         killed: list[str] = []
 
@@ -58,14 +58,14 @@ def main(model: str, pictures: str, folder: str) -> None:
             cluster.remove_node(node, allow_graceful=False)
             killed.append(node_id)
 
-        curves.append(train_on_two(model, pictures, f"{folder}/killed", kill))
+        curves.append(train_on_two(model, images, f"{folder}/killed", kill))
     finally:
         ray.shutdown()
         cluster.shutdown()
     print(json.dumps({"labelled": labelled, "curves": curves, "killed": len(killed)}))
 
 
-def pre_label(cluster: Cluster, nodes: list[Any], model: str, pictures: str, folder: str) -> list[str]:
+def pre_label(cluster: Cluster, nodes: list[Any], model: str, images: str, folder: str) -> list[str]:
     """Label, and kill the node of an actor that has begun; return the name of each label written."""
     begun = Path(folder) / "begun"
 
@@ -83,12 +83,12 @@ def pre_label(cluster: Cluster, nodes: list[Any], model: str, pictures: str, fol
     killer = threading.Thread(target=kill)
     killer.start()
     options = PrelabelOptions(shard_size=1, num_workers=2)
-    prelabel(pictures, f"{folder}/prelabels", model, options, load=slow)
+    prelabel(images, f"{folder}/prelabels", model, options, load=slow)
     killer.join()
     return sorted(Path(found.uri).name for found in read_prelabels(f"{folder}/prelabels"))
 
 
-def train_on_two(model: str, pictures: str, run: str, kill: Callable[[str], None]) -> list[dict[str, float]]:
+def train_on_two(model: str, images: str, run: str, kill: Callable[[str], None]) -> list[dict[str, float]]:
     """Train on two workers; after two epochs, call ``kill`` with the node of the second; return all epochs."""
     place = Path(run).with_suffix(".node")
 
@@ -104,7 +104,7 @@ def train_on_two(model: str, pictures: str, run: str, kill: Callable[[str], None
     pipeline.train.train_worker = placed
     killer = threading.Thread(target=kill_later)
     killer.start()
-    job = TrainJob(model, (DataSource(f"{pictures}/annotations.json", pictures),), CONFIG)
+    job = TrainJob(model, (DataSource(f"{images}/annotations.json", images),), CONFIG)
     train(job, f"{run}-model", run=run, num_workers=2)
     killer.join()
     return list(read_log(run)["epochs"])

@@ -12,30 +12,30 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet
 from clickpose.errors import ImageError
 from clickpose.images import Findings, decode_image, open_fitted
 from clickpose.training.augment import TrainingImages
-from pipeline.dataset import PictureFolder, fit_records
+from pipeline.dataset import ImageFolder, fit_records
 from tests.clickpose.dots import COLOURS, HANDS, POINTS, around, dotted, find_dot
 
 SIZE_WH = (120, 100)
 RECORD = AnnotatedImage(1, "a.png", SIZE_WH, dotted(SIZE_WH).persons)
 
 
-def stored(picture: Image.Image, orientation: int = 1) -> Image.Image:
+def stored(image: Image.Image, orientation: int = 1) -> Image.Image:
     """An image as it is read from a file with that orientation."""
     exif, data = Image.Exif(), io.BytesIO()
     exif[0x0112] = orientation
-    picture.save(data, "PNG", exif=exif)
+    image.save(data, "PNG", exif=exif)
     return decode_image(data.getvalue(), "photos/a.png")
 
 
-def fitted(picture: Image.Image, record: AnnotatedImage = RECORD) -> AnnotatedImage:
-    return open_fitted(record, lambda _: picture, Findings())[1]
+def fitted(image: Image.Image, record: AnnotatedImage = RECORD) -> AnnotatedImage:
+    return open_fitted(record, lambda _: image, Findings())[1]
 
 
-def assert_labels_are_on_their_dots(picture: Image.Image, record: AnnotatedImage) -> None:
-    assert record.size_wh == picture.size
+def assert_labels_are_on_their_dots(image: Image.Image, record: AnnotatedImage) -> None:
+    assert record.size_wh == image.size
     (person,) = record.persons
     for xy, colour in zip(person.keypoints_px, COLOURS, strict=True):
-        np.testing.assert_allclose(find_dot(picture, colour, around(xy)), xy, atol=1.6)
+        np.testing.assert_allclose(find_dot(image, colour, around(xy)), xy, atol=1.6)
     lows, highs = person.keypoints_px.min(0), person.keypoints_px.max(0)
     np.testing.assert_allclose(person.box_px, [*lows, *highs], atol=1.1)
 
@@ -50,9 +50,9 @@ def test_labels_of_a_tool_that_ignores_exif_are_turned(orientation: int) -> None
 @pytest.mark.parametrize("factor", [0.5, 2, 1.013])
 def test_labels_of_an_image_that_was_resized_are_scaled(factor: float) -> None:
     size_wh = tuple(round(factor * side) for side in SIZE_WH)
-    picture = dotted(SIZE_WH).image.resize(size_wh)
-    record = fitted(picture)
-    assert_labels_are_on_their_dots(picture, record)
+    image = dotted(SIZE_WH).image.resize(size_wh)
+    record = fitted(image)
+    assert_labels_are_on_their_dots(image, record)
     assert record.persons[0].area_px == pytest.approx(RECORD.persons[0].area_px * factor**2, rel=0.03)
 
 
@@ -82,38 +82,38 @@ RECORDS = tuple(AnnotatedImage(n, f"{n}.png", SIZE_WH, RECORD.persons) for n in 
 
 
 def test_training_leaves_out_what_cannot_be_used_and_says_so_once(photos: Path, caplog) -> None:
-    pictures = TrainingImages(RECORDS, PictureFolder(str(photos)), HANDS, skip_bad=True)
+    images = TrainingImages(RECORDS, ImageFolder(str(photos)), HANDS, skip_bad=True)
     for _ in range(2):
-        sizes = [pictures[n].image.size for n in range(5)]
+        sizes = [images[n].image.size for n in range(5)]
     assert sizes == [(120, 100), (60, 50), (60, 50), (120, 100), (120, 100)]
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [sum(f"{n}.png" in line for line in told) for n in range(5)] == [0, 1, 1, 1, 1]
-    np.testing.assert_allclose(pictures[2].persons[0].keypoints_px, np.array(POINTS) / 2)
+    np.testing.assert_allclose(images[2].persons[0].keypoints_px, np.array(POINTS) / 2)
 
 
 def test_training_ends_at_a_bad_image_where_that_is_wanted_or_none_is_good(photos: Path) -> None:
     with pytest.raises(ImageError, match=r"1\.png"):
-        TrainingImages(RECORDS, PictureFolder(str(photos)), HANDS)[1]
+        TrainingImages(RECORDS, ImageFolder(str(photos)), HANDS)[1]
     with pytest.raises(ImageError, match=r"[34]\.png"):
-        TrainingImages(RECORDS[3:], PictureFolder(str(photos)), HANDS, skip_bad=True)[0]
+        TrainingImages(RECORDS[3:], ImageFolder(str(photos)), HANDS, skip_bad=True)[0]
 
 
 def test_a_data_set_is_fitted_as_a_whole(photos: Path, caplog) -> None:
-    found = fit_records(AnnotationSet(HANDS, RECORDS), PictureFolder(str(photos)), skip_bad=True)
+    found = fit_records(AnnotationSet(HANDS, RECORDS), ImageFolder(str(photos)), skip_bad=True)
     assert [(image.file_name, image.size_wh) for image in found.images] == [("0.png", SIZE_WH), ("2.png", (60, 50))]
     assert "left out 3 of 5 images" in caplog.text
     with pytest.raises(ImageError, match=r"1\.png"):
-        fit_records(AnnotationSet(HANDS, RECORDS), PictureFolder(str(photos)), skip_bad=False)
+        fit_records(AnnotationSet(HANDS, RECORDS), ImageFolder(str(photos)), skip_bad=False)
 
 
 @pytest.mark.parametrize("spelled", ["cam 1\\\\é.png", "cam%201/%C3%A9.png", "cam 1/e\u0301.png", "./cam 1/é.png"])
-def test_a_picture_is_found_as_other_systems_spell_its_name(tmp_path: Path, spelled: str) -> None:
+def test_a_image_is_found_as_other_systems_spell_its_name(tmp_path: Path, spelled: str) -> None:
     (tmp_path / "cam 1").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "cam 1" / "\u00e9.png")
     spelled = spelled.replace("\\\\", "\\")
-    assert PictureFolder(str(tmp_path))(AnnotatedImage(1, spelled, (8, 8))).size == (8, 8)
+    assert ImageFolder(str(tmp_path))(AnnotatedImage(1, spelled, (8, 8))).size == (8, 8)
     with pytest.raises(ImageError, match="No such"):
-        PictureFolder(str(tmp_path))(AnnotatedImage(1, f"x{spelled}", (8, 8)))
+        ImageFolder(str(tmp_path))(AnnotatedImage(1, f"x{spelled}", (8, 8)))
 
 
 def test_of_many_findings_the_first_are_told(caplog) -> None:

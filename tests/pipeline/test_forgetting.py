@@ -44,17 +44,17 @@ TRAINING = TrainConfig(
 
 
 def draw(folder: Path, num_images: int, seed: int, change: Callable[[Image.Image], Image.Image] | None = None):
-    """Write pictures of one person each, and return their annotations; ``change`` turns them upside down, too."""
+    """Write images of one person each, and return their annotations; ``change`` turns them upside down, too."""
     people = DrawnPeople(SKELETON, num_images=num_images, size_wh=(SIDE_PX, SIDE_PX), max_persons=1, seed=seed)
-    images = []
-    for image in people.annotations.images:
-        picture = people.load_image(image)
+    records = []
+    for record in people.annotations.images:
+        image = people.load_image(record)
         if change:
-            picture = change(picture.rotate(180))
-            image = replace(image, id=10_000 + image.id, persons=tuple(map(upside_down, image.persons)))
-        picture.save(folder / image.file_name)
-        images.append(image)
-    return tuple(images)
+            image = change(image.rotate(180))
+            record = replace(record, id=10_000 + record.id, persons=tuple(map(upside_down, record.persons)))
+        image.save(folder / record.file_name)
+        records.append(record)
+    return tuple(records)
 
 
 def upside_down(person: PersonAnnotation) -> PersonAnnotation:
@@ -66,7 +66,7 @@ def upside_down(person: PersonAnnotation) -> PersonAnnotation:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[AnnotatedImage, ...]]]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[AnnotatedImage, ...]]]:
     """What the champion learns from, what it is known by, and the narrow source."""
     folder = tmp_path_factory.mktemp("pictures")
     parts = {
@@ -79,9 +79,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 
 @pytest.fixture(scope="module")
-def champion(pictures, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def champion(images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that knows people as they are."""
-    folder, _ = pictures
+    folder, _ = images
     home = tmp_path_factory.mktemp("champion")
     torch.manual_seed(0)
     network = ClickPose(replace(tiny(len(SKELETON)), num_persons=1, num_refined=1, min_score=0.3))
@@ -97,8 +97,8 @@ def believe(*_: object) -> list[Suspicion]:
 
 
 @pytest.mark.cluster
-def test_a_narrow_source_is_refused_without_replay_and_accepted_with_it(pictures, champion, tmp_path) -> None:
-    folder, parts = pictures
+def test_a_narrow_source_is_refused_without_replay_and_accepted_with_it(images, champion, tmp_path) -> None:
+    folder, parts = images
     store = Store(tmp_path / "store")
     Registry(store).promote(Registry(store).add(champion))
     name_gold(store, [image.file_name for image in parts["gold"]])

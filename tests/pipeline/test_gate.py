@@ -15,7 +15,7 @@ RULE = GateRule()
 
 
 def make_costs(num_images: int = 50, **changes: object) -> list[ImageCost]:
-    """Pictures of two persons who take four clicks each; every other person's keypoints are accurate."""
+    """Images of two persons who take four clicks each; every other person's keypoints are accurate."""
     both = np.full(len(KEYPOINTS), 2)
     cost = ImageCost("", 2, 8, 0, 0.5, 20, 2, labelled=both, accurate=both // 2)
     return [dataclasses.replace(cost, file_name=f"{n}.jpg", **changes) for n in range(num_images)]

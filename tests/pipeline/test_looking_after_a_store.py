@@ -20,7 +20,7 @@ from pipeline.compare import Comparison, ImageClicks
 from pipeline.data_diff import Changed, diff_data
 from pipeline.gate import Check, Verdict
 from pipeline.lease import lease
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 from pipeline.prelabelled import Model, Prelabel
 from pipeline.registry import Registry
 from pipeline.retrain import Collected, RetrainConfig, RoundReport, retrain
@@ -132,8 +132,8 @@ def test_the_report_says_whether_to_go_on_from_images_that_select_drew_by_lot(
 ) -> None:
     last = play(8, 5.0, promote=True)
     prelabels = store.uri_of("prelabels/first")
-    pictures = [Picture(f"/p/{name}", name=name) for name in last.newest]
-    found = [Prelabel(picture, (9, 9), (), "v1") for picture in pictures]
+    images = [ListedImage(f"/p/{name}", name=name) for name in last.newest]
+    found = [Prelabel(image, (9, 9), (), "v1") for image in images]
     write_shard(Store(prelabels), "a", found, Model("v1", "models/v1", "v1", Skeleton.load("coco17")))
     told = run("report", "--store", store.uri)
     assert "No image of the last round was drawn by lot" in told and "Go on: they would save at least" in told

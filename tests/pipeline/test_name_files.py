@@ -1,4 +1,4 @@
-"""Lists of pictures are read in the forms and encodings in which tools write them."""
+"""Lists of images are read in the forms and encodings in which tools write them."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 from pyarrow import fs
 
 from clickpose.errors import ImageError
-from pipeline import pictures
-from pipeline.listing import find_pictures
+from pipeline import image_files
+from pipeline.listing import find_images
 
 NAMES = ["cam1/größe.jpg", "mock:///bucket/x.jpg"]
 COCO = {"images": [{"id": i, "file_name": name} for i, name in enumerate(NAMES)], "annotations": []}
@@ -40,20 +40,20 @@ def expected(folder: Path) -> list[str]:
 @pytest.mark.parametrize("name", TEXTS)
 def test_lists_are_read_whatever_their_form_and_encoding(tmp_path: Path, name: str, encoding: str) -> None:
     (tmp_path / name).write_bytes(TEXTS[name].encode(encoding))
-    assert find_pictures(tmp_path / name) == expected(tmp_path)
+    assert find_images(tmp_path / name) == expected(tmp_path)
 
 
 def test_a_parquet_file_lists_names_in_a_column(tmp_path: Path) -> None:
     pq.write_table(pa.table({"label": [1, 2, 3], "image": [*NAMES, None]}), tmp_path / "list.parquet")
-    assert find_pictures(tmp_path / "list.parquet") == expected(tmp_path)
+    assert find_images(tmp_path / "list.parquet") == expected(tmp_path)
 
 
 def test_a_list_in_a_bucket_is_relative_to_its_place_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    monkeypatch.setattr(pictures, "open_once", lambda _: (folder, ""))
+    monkeypatch.setattr(image_files, "open_once", lambda _: (folder, ""))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "list.txt").write_text("cam 1/a.jpg")
-    assert find_pictures("mock:///photos/list.txt") == ["mock:///photos/cam%201/a.jpg"]
+    assert find_images("mock:///photos/list.txt") == ["mock:///photos/cam%201/a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_a_list_in_a_bucket_is_relative_to_its_place_there(tmp_path: Path, monke
         ("list.csv", b"a.jpg;train\nb.jpg;dev\n", "no column of image names, only a.jpg, train: call it 'file_name'"),
         ("list.json", b'{"pictures": []}', "a list of names, a COCO file or tasks of Label Studio are expected"),
         ("list.json", b'["a.jpg"', "cannot be read as JSON"),
-        ("list.json", b'[{"id": 3}]', "there are no pictures in"),
+        ("list.json", b'[{"id": 3}]', "there are no images in"),
         ("list.parquet", b"PAR1", "no Parquet file"),
-        ("list.txt", b"# nothing\n", "there are no pictures in"),
+        ("list.txt", b"# nothing\n", "there are no images in"),
     ],
 )
 def test_a_list_that_is_none_is_explained(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageError, match=said) as error:
-        find_pictures(tmp_path / name)
+        find_images(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
 
 
@@ -80,5 +80,5 @@ def test_entries_that_name_nothing_are_counted_and_the_others_taken(tmp_path: Pa
     (tmp_path / "list.json").write_text('["a.jpg", {"id": 3}, null]')
     (tmp_path / "list.csv").write_text("id,image\n1,a.jpg\n2\n3,\n")
     for name in ("list.json", "list.csv"):
-        assert find_pictures(tmp_path / name) == [str(tmp_path / "a.jpg")]
+        assert find_images(tmp_path / name) == [str(tmp_path / "a.jpg")]
         assert f"{name}: 2 of 3 entries name no image" in caplog.text

@@ -52,9 +52,9 @@ def store(tmp_path: Path, tiny_model: Path) -> Store:
 
 
 def test_only_tasks_that_wait_get_a_prediction_and_only_once(
-    store: Store, make_pictures, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store, make_images, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pictures = make_pictures("a.png", "b c.png", "deep/d.png")
+    images = make_images("a.png", "b c.png", "deep/d.png")
     client = LabelStudio(
         task(1, "a.png", annotations=[{"id": 11}]),
         task(2, "b c.png"),
@@ -64,7 +64,7 @@ def test_only_tasks_that_wait_get_a_prediction_and_only_once(
     )
     monkeypatch.setattr(command, "connect", lambda url: nullcontext(client))
     version = Registry(store).current()
-    project = Project("http://localhost", "Poses", str(pictures))
+    project = Project("http://localhost", "Poses", str(images))
 
     assert predict_again(project, store, version) == 3
     assert {number: len(one["predictions"]) for number, one in client.by_id.items()} == {1: 0, 2: 1, 3: 1, 4: 0, 6: 1}

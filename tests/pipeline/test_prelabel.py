@@ -15,29 +15,29 @@ from pipeline import prelabel as driver
 from pipeline.breadcrumbs import CRUMBS, Breadcrumbs
 from pipeline.labeller import Labeller, ShardResult, load_predictor
 from pipeline.lease import lease
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 from pipeline.prelabel import PrelabelOptions, prelabel, read_prelabels
 from pipeline.prelabelled import Model, Shard
 from pipeline.store import Store
 from tests.pipeline.prelabelling import PAW, FakePredictor, failed, labelled, raise_at
 
 
-def test_every_picture_is_labelled_once(label, make_pictures, tmp_path) -> None:
-    summary = label(make_pictures("a.png", "b.png", "c.png"))
+def test_every_image_is_labelled_once(label, make_images, tmp_path) -> None:
+    summary = label(make_images("a.png", "b.png", "c.png"))
     assert labelled(tmp_path / "out") == {"a.png": 1, "b.png": 1, "c.png": 1}
     assert (summary.num_pictures, summary.num_labelled, summary.num_kept, summary.num_failed) == (3, 3, 0, 0)
     assert summary.model_version == "v0001-abc"
     assert failed(tmp_path / "out") == {}
 
 
-def test_a_picture_without_people_has_no_poses(label, make_pictures, tmp_path) -> None:
-    label(make_pictures("black.png", "grey.png"))
+def test_a_image_without_people_has_no_poses(label, make_images, tmp_path) -> None:
+    label(make_images("black.png", "grey.png"))
     assert [len(prelabel.poses) for prelabel in read_prelabels(str(tmp_path / "out"))] == [0, 1]
 
 
-def test_broken_and_missing_pictures_are_listed_with_the_reason(label, make_pictures, tmp_path) -> None:
-    folder = make_pictures("a.png", "b.png")
-    (folder / "broken.png").write_bytes(b"no picture")
+def test_broken_and_missing_images_are_listed_with_the_reason(label, make_images, tmp_path) -> None:
+    folder = make_images("a.png", "b.png")
+    (folder / "broken.png").write_bytes(b"no image")
     summary = label([folder / name for name in ("a.png", "broken.png", "missing.png", "b.png")])
     reasons = failed(tmp_path / "out")
     assert labelled(tmp_path / "out") == {"a.png": 1, "b.png": 1}
@@ -47,30 +47,30 @@ def test_broken_and_missing_pictures_are_listed_with_the_reason(label, make_pict
     assert (summary.num_labelled, summary.num_failed) == (2, 2)
 
 
-def test_a_picture_that_upsets_the_model_stays_alone(label, make_pictures, make_pose, tmp_path) -> None:
+def test_a_image_that_upsets_the_model_stays_alone(label, make_images, make_pose, tmp_path) -> None:
     predictor = FakePredictor(make_pose(), raise_at(1, RuntimeError("out of memory")))
-    label(make_pictures("a.png", "b.png", "c.png"), predictor)
+    label(make_images("a.png", "b.png", "c.png"), predictor)
     assert labelled(tmp_path / "out") == {"a.png": 1, "c.png": 1}
     assert "RuntimeError: out of memory" in failed(tmp_path / "out")["b.png"]
 
 
-def test_a_lost_device_stops_the_run(label, make_pictures, make_pose) -> None:
+def test_a_lost_device_stops_the_run(label, make_images, make_pose) -> None:
     predictor = FakePredictor(make_pose(), raise_at(0, torch.AcceleratorError("the GPU fell off the bus")))
     with pytest.raises(torch.AcceleratorError):
-        label(make_pictures("a.png", "b.png"), predictor)
+        label(make_images("a.png", "b.png"), predictor)
     assert predictor.seen == [0]
 
 
-def test_the_second_of_two_drivers_is_told_who_labels(label, make_pictures, tmp_path) -> None:
-    folder = make_pictures("a.png")
+def test_the_second_of_two_drivers_is_told_who_labels(label, make_images, tmp_path) -> None:
+    folder = make_images("a.png")
     with lease(Store(tmp_path / "out"), "pre-labelling"), pytest.raises(StoreInUse, match="pre-labelling since"):
         label(folder)
 
 
-def test_a_run_in_which_too_much_fails_stops_and_says_so(label, make_pictures, make_pose, tmp_path) -> None:
-    folder = make_pictures(*(f"{i}.png" for i in range(8)))
+def test_a_run_in_which_too_much_fails_stops_and_says_so(label, make_images, make_pose, tmp_path) -> None:
+    folder = make_images(*(f"{i}.png" for i in range(8)))
     for i in range(4):
-        (folder / f"{i}.png").write_bytes(b"no picture")
+        (folder / f"{i}.png").write_bytes(b"no image")
     predictor = FakePredictor(make_pose())
     with pytest.raises(ClickPoseError, match="2 of 8 images failed, more than the 20% allowed"):
         label(folder, predictor, max_failed=0.2)
@@ -79,35 +79,35 @@ def test_a_run_in_which_too_much_fails_stops_and_says_so(label, make_pictures, m
     assert label(folder, max_failed=0.5).num_labelled == 4
 
 
-def test_the_manifest_adds_up(label, make_pictures, tmp_path) -> None:
-    label(make_pictures("a.png"))
-    (make_pictures("b.png", "c.png", "d.png") / "notes.txt").touch()
-    label(tmp_path / "pictures")
+def test_the_manifest_adds_up(label, make_images, tmp_path) -> None:
+    label(make_images("a.png"))
+    (make_images("b.png", "c.png", "d.png") / "notes.txt").touch()
+    label(tmp_path / "images")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["num_shards"] == len(list((tmp_path / "out").glob("images/part-*"))) == 3
     run = manifest["last_run"]
     assert run["num_pictures"] == sum(run[f"num_{name}"] for name in ("labelled", "kept", "failed", "left")) == 4
     assert run["num_kept"] == 1
-    assert manifest["passed_over"] == {"no picture by its name": 1}
+    assert manifest["passed_over"] == {"no image by its name": 1}
 
 
-def test_a_finished_run_leaves_no_crumbs(label, make_pictures, tmp_path) -> None:
-    label(make_pictures("a.png"))
+def test_a_finished_run_leaves_no_crumbs(label, make_images, tmp_path) -> None:
+    label(make_images("a.png"))
     assert not (tmp_path / "out" / CRUMBS).exists()
 
 
 @pytest.mark.parametrize("options", [{"shard_size": 0}, {"num_workers": -1}, {"limit": -1}, {"max_failed": 1.5}])
-def test_numbers_out_of_range_are_refused(label, make_pictures, options) -> None:
+def test_numbers_out_of_range_are_refused(label, make_images, options) -> None:
     with pytest.raises(InvalidConfig):
-        label(make_pictures("a.png"), **options)
+        label(make_images("a.png"), **options)
 
 
-def test_a_picture_that_kills_is_found_out_in_three_lives(make_pictures, make_pose, tmp_path) -> None:
+def test_a_image_that_kills_is_found_out_in_three_lives(make_images, make_pose, tmp_path) -> None:
     class Death(BaseException):
         """What a worker process raises nowhere: it is just gone, and Ray starts the next one."""
 
-    folder = make_pictures("a.png", "b.png", "c.png")
-    shard = Shard("s0", tuple(Picture(str(folder / name)) for name in ("a.png", "b.png", "c.png")))
+    folder = make_images("a.png", "b.png", "c.png")
+    shard = Shard("s0", tuple(ListedImage(str(folder / name)) for name in ("a.png", "b.png", "c.png")))
 
     def live():
         predictor = FakePredictor(make_pose(), raise_at(1, Death()))
@@ -123,7 +123,7 @@ def test_a_picture_that_kills_is_found_out_in_three_lives(make_pictures, make_po
     assert labelled(tmp_path / "out") == {"a.png": 1, "c.png": 1}
 
 
-def test_no_picture_is_blamed_for_one_death(tmp_path) -> None:
+def test_no_image_is_blamed_for_one_death(tmp_path) -> None:
     store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt), Breadcrumbs(store, "s0") as crumbs:
         crumbs.reach("a.png")
@@ -148,12 +148,12 @@ def test_a_model_that_changed_since_the_run_began_is_refused(tiny_model) -> None
         load_predictor(Model("v0001-tiny", str(tiny_model), "the digest of other weights", PAW))
 
 
-def test_the_driver_keeps_a_few_bytes_per_picture(label, make_pose, model, tmp_path, monkeypatch) -> None:
+def test_the_driver_keeps_a_few_bytes_per_image(label, make_pose, model, tmp_path, monkeypatch) -> None:
     """Labelling is replaced by counting, so that nothing but the driver's own memory is measured."""
     monkeypatch.setattr("pipeline.planning.CHUNK", 500)
 
     def count(shards, job, num_workers):
-        return (ShardResult(shard.name, len(shard.pictures), ()) for shard in shards)
+        return (ShardResult(shard.name, len(shard.images), ()) for shard in shards)
 
     def peak_bytes(num_pictures: int) -> int:
         names = (f"/nowhere/{i:09d}.jpg" for i in range(num_pictures))
@@ -171,8 +171,8 @@ def test_the_driver_keeps_a_few_bytes_per_picture(label, make_pose, model, tmp_p
 
 
 @pytest.mark.cluster
-def test_pre_labelling_on_ray(ray_cluster, make_pictures, make_pose, model, tmp_path) -> None:
-    """Two actors; a picture that is broken, one that is missing and one that kills; then again with more pictures."""
+def test_pre_labelling_on_ray(ray_cluster, make_images, make_pose, model, tmp_path) -> None:
+    """Two actors; an image that is broken, one that is missing and one that kills; then again with more images."""
     pose, deaths = make_pose(), tmp_path / "deaths"
 
     class Deadly(FakePredictor):
@@ -184,8 +184,8 @@ def test_pre_labelling_on_ray(ray_cluster, make_pictures, make_pose, model, tmp_
                 os._exit(1)
             return super().encode(image)
 
-    folder = make_pictures(*(f"{i}.png" for i in range(8)))
-    (folder / "broken.png").write_bytes(b"no picture")
+    folder = make_images(*(f"{i}.png" for i in range(8)))
+    (folder / "broken.png").write_bytes(b"no image")
     asked = [*sorted(folder.iterdir()), folder / "missing.png"]
     options = PrelabelOptions(shard_size=3, num_workers=2)
 
@@ -199,12 +199,12 @@ def test_pre_labelling_on_ray(ray_cluster, make_pictures, make_pose, model, tmp_
     assert len(deaths.read_text()) == 2
 
     (folder / "3.png").unlink()
-    make_pictures("broken.png", "new.png")
+    make_images("broken.png", "new.png")
     summary = prelabel(folder, tmp_path / "out", model, options, load=load)
     assert (summary.num_labelled, summary.num_kept, summary.num_failed) == (2, 7, 0)
 
     with pytest.raises(ClickPoseError, match="no such model"):
-        prelabel(make_pictures("more.png"), tmp_path / "out", model, options, load=refuse_to_load)
+        prelabel(make_images("more.png"), tmp_path / "out", model, options, load=refuse_to_load)
 
 
 def refuse_to_load(_):

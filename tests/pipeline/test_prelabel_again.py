@@ -15,8 +15,8 @@ from pipeline.store import Store
 from tests.pipeline.prelabelling import PAW, FakePredictor, failed, labelled, raise_at
 
 
-def test_a_second_run_has_nothing_to_do(label, make_pictures, make_pose, tmp_path) -> None:
-    folder = make_pictures("a.png", "b.png", "c.png")
+def test_a_second_run_has_nothing_to_do(label, make_images, make_pose, tmp_path) -> None:
+    folder = make_images("a.png", "b.png", "c.png")
     label(folder)
     before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*/part-*")}
     predictor = FakePredictor(make_pose())
@@ -26,8 +26,8 @@ def test_a_second_run_has_nothing_to_do(label, make_pictures, make_pose, tmp_pat
     assert {path: path.read_bytes() for path in (tmp_path / "out").glob("*/part-*")} == before != {}
 
 
-def test_an_interrupted_run_resumes_where_it_was(label, make_pictures, make_pose, tmp_path) -> None:
-    folder = make_pictures(*(f"{i}.png" for i in range(7)))
+def test_an_interrupted_run_resumes_where_it_was(label, make_images, make_pose, tmp_path) -> None:
+    folder = make_images(*(f"{i}.png" for i in range(7)))
     with pytest.raises(KeyboardInterrupt):
         label(folder, FakePredictor(make_pose(), raise_at(5, KeyboardInterrupt())))
     assert len(labelled(tmp_path / "out")) == 4  # two shards of two
@@ -39,46 +39,46 @@ def test_an_interrupted_run_resumes_where_it_was(label, make_pictures, make_pose
     assert (summary.num_labelled, summary.num_kept, summary.num_failed) == (3, 4, 0)
 
 
-def test_pictures_that_came_later_are_added(label, make_pictures, make_pose, tmp_path) -> None:
-    folder = make_pictures("0.png", "1.png", "b.png", "d.png")
+def test_images_that_came_later_are_added(label, make_images, make_pose, tmp_path) -> None:
+    folder = make_images("0.png", "1.png", "b.png", "d.png")
     for later in ("0.png", "1.png"):
         (folder / later).unlink()
     label(folder)
     predictor = FakePredictor(make_pose())
-    summary = label(make_pictures("a.png", "c.png"), predictor)
+    summary = label(make_images("a.png", "c.png"), predictor)
     assert sorted(predictor.seen) == [0, 1]
     assert labelled(tmp_path / "out") == {f"{name}.png": 1 for name in "abcd"}
     assert (summary.num_labelled, summary.num_kept) == (2, 2)
 
 
-def test_a_picture_that_failed_is_tried_again_when_it_has_changed_or_that_is_asked_for(
-    label, make_pictures, tmp_path
+def test_a_image_that_failed_is_tried_again_when_it_has_changed_or_that_is_asked_for(
+    label, make_images, tmp_path
 ) -> None:
-    folder = make_pictures("good.png")
-    (folder / "broken.png").write_bytes(b"no picture")
+    folder = make_images("good.png")
+    (folder / "broken.png").write_bytes(b"no image")
     asked = [folder / name for name in ("good.png", "broken.png", "late.png")]
     assert label(asked).num_failed == 2
 
-    make_pictures("late.png")
+    make_images("late.png")
     summary = label(asked)
     assert (summary.num_labelled, summary.num_kept, summary.num_failed) == (1, 1, 1)
     assert set(failed(tmp_path / "out")) == {"broken.png"}
 
     assert label(asked, retry_failed=True).num_failed == 1
-    make_pictures("broken.png")
+    make_images("broken.png")
     assert label(asked).num_failed == 0
     assert failed(tmp_path / "out") == {}
 
 
-def test_failures_of_other_pictures_stay_listed(label, make_pictures, tmp_path) -> None:
+def test_failures_of_other_images_stay_listed(label, make_images, tmp_path) -> None:
     label([tmp_path / "elsewhere.png"])
-    summary = label(make_pictures("a.png"))
+    summary = label(make_images("a.png"))
     assert summary.num_failed == 0
     assert set(failed(tmp_path / "out")) == {"elsewhere.png"}
 
 
-def test_a_picture_that_never_comes_back_is_listed_and_tried_again(label, make_pictures, monkeypatch, tmp_path) -> None:
-    real, folder = driver.label_shards, make_pictures("a.png", "b.png", "c.png")
+def test_a_image_that_never_comes_back_is_listed_and_tried_again(label, make_images, monkeypatch, tmp_path) -> None:
+    real, folder = driver.label_shards, make_images("a.png", "b.png", "c.png")
     with monkeypatch.context() as broken:
         broken.setattr(driver, "label_shards", lambda shards, job, num_workers: real(shards[1:], job, num_workers))
         summary = label(folder)
@@ -91,22 +91,20 @@ def test_a_picture_that_never_comes_back_is_listed_and_tried_again(label, make_p
     assert label(folder).num_labelled == 2
 
 
-def test_a_picture_that_took_the_place_of_another_is_labelled_again(label, make_pictures, tmp_path) -> None:
-    folder = make_pictures("black.png", "b.png", "c.png")
+def test_a_image_that_took_the_place_of_another_is_labelled_again(label, make_images, tmp_path) -> None:
+    folder = make_images("black.png", "b.png", "c.png")
     label(folder)
-    make_pictures("b.png", "black.png")  # the first is black now, and the other is not
+    make_images("b.png", "black.png")  # the first is black now, and the other is not
     os.utime(folder / "c.png", ns=(0, 0))
-    (folder / "c.png").write_bytes(b"no picture")
+    (folder / "c.png").write_bytes(b"no image")
     summary = label(folder)
     assert (summary.num_labelled, summary.num_kept, summary.num_failed) == (2, 0, 1)
-    people = {found.picture.name: len(found.poses) for found in read_prelabels(str(tmp_path / "out"))}
+    people = {found.image.name: len(found.poses) for found in read_prelabels(str(tmp_path / "out"))}
     assert people == {"b.png": 0, "black.png": 1}
 
 
-def test_pictures_are_recognised_when_all_of_them_move_and_so_is_the_model(
-    label, make_pictures, model, tmp_path
-) -> None:
-    folder = make_pictures("a.png", "cam/b.png")
+def test_images_are_recognised_when_all_of_them_move_and_so_is_the_model(label, make_images, model, tmp_path) -> None:
+    folder = make_images("a.png", "cam/b.png")
     label(folder)
     shutil.copytree(folder, tmp_path / "moved")
     shutil.move(model, tmp_path / "another name")
@@ -117,10 +115,10 @@ def test_pictures_are_recognised_when_all_of_them_move_and_so_is_the_model(
         assert (summary.num_labelled, summary.num_left, summary.num_kept) == (0, 0, 2)
 
 
-def test_what_a_run_without_a_lease_did_twice_is_mended(label, make_pictures, make_pose, model, tmp_path) -> None:
-    folder = make_pictures("a.png", "b.png")
+def test_what_a_run_without_a_lease_did_twice_is_mended(label, make_images, make_pose, model, tmp_path) -> None:
+    folder = make_images("a.png", "b.png")
     label(folder)
-    found = [one for one in read_prelabels(str(tmp_path / "out")) if one.picture.name == "a.png"]
+    found = [one for one in read_prelabels(str(tmp_path / "out")) if one.image.name == "a.png"]
     digest = json.loads((tmp_path / "out" / "manifest.json").read_text())["model_digest"]
     write_shard(Store(tmp_path / "out"), "s9", found, Model("v1", "", digest, PAW))
     with pytest.raises(StoreError, match="twice"):
@@ -130,9 +128,9 @@ def test_what_a_run_without_a_lease_did_twice_is_mended(label, make_pictures, ma
 
 
 def test_shards_are_the_same_however_many_work_on_them_and_whatever_was_interrupted(
-    label, make_pictures, make_pose, model, tmp_path
+    label, make_images, make_pose, model, tmp_path
 ) -> None:
-    folder = make_pictures(*(f"{i}.png" for i in range(7)))
+    folder = make_images(*(f"{i}.png" for i in range(7)))
     with pytest.raises(KeyboardInterrupt):
         label(folder, FakePredictor(make_pose(), raise_at(5, KeyboardInterrupt())))
     label(folder)
@@ -141,8 +139,8 @@ def test_shards_are_the_same_however_many_work_on_them_and_whatever_was_interrup
     assert shard_names(Store(tmp_path / "out")) == shard_names(Store(tmp_path / "again"))
 
 
-def test_a_limit_leaves_the_rest_for_the_next_run(label, make_pictures, tmp_path) -> None:
-    folder = make_pictures(*(f"{i}.png" for i in range(5)))
+def test_a_limit_leaves_the_rest_for_the_next_run(label, make_images, tmp_path) -> None:
+    folder = make_images(*(f"{i}.png" for i in range(5)))
     summary = label(folder, limit=3)
     assert (summary.num_labelled, summary.num_left, summary.num_pictures) == (3, 2, 5)
     summary = label(folder, limit=3)
@@ -150,8 +148,8 @@ def test_a_limit_leaves_the_rest_for_the_next_run(label, make_pictures, tmp_path
     assert labelled(tmp_path / "out") == {f"{i}.png": 1 for i in range(5)}
 
 
-def test_a_dry_run_counts_and_writes_nothing(label, make_pictures, model, tmp_path) -> None:
-    folder = make_pictures("a.png", "b.png", "c.png")
+def test_a_dry_run_counts_and_writes_nothing(label, make_images, model, tmp_path) -> None:
+    folder = make_images("a.png", "b.png", "c.png")
     label(folder, limit=1)
     before = sorted((tmp_path / "out").rglob("*"))
     summary = count_missing(folder, tmp_path / "out", model)
@@ -160,8 +158,8 @@ def test_a_dry_run_counts_and_writes_nothing(label, make_pictures, model, tmp_pa
     assert sorted((tmp_path / "out").rglob("*")) == before and not (tmp_path / "elsewhere").exists()
 
 
-def test_a_fresh_run_starts_over_also_with_another_model(label, make_pictures, model, tmp_path) -> None:
-    folder = make_pictures("a.png", "b.png")
+def test_a_fresh_run_starts_over_also_with_another_model(label, make_images, model, tmp_path) -> None:
+    folder = make_images("a.png", "b.png")
     label(folder)
     (model / "weights.safetensors").write_bytes(b"trained a little more")
     assert label([folder / "a.png"], fresh=True).num_labelled == 1
@@ -169,16 +167,16 @@ def test_a_fresh_run_starts_over_also_with_another_model(label, make_pictures, m
     assert json.loads((tmp_path / "out" / "roots.json").read_text()) == [str(folder)]
 
 
-def test_one_folder_holds_the_labels_of_one_model(label, make_pictures, model, tmp_path) -> None:
-    folder = make_pictures("a.png")
+def test_one_folder_holds_the_labels_of_one_model(label, make_images, model, tmp_path) -> None:
+    folder = make_images("a.png")
     label(folder)
     (model / "weights.safetensors").write_bytes(b"trained a little more")
     with pytest.raises(StoreError, match="another model"):
         label(folder)
 
 
-def test_a_picture_at_which_a_run_was_stopped_twice_is_not_blamed(label, make_pictures, make_pose, tmp_path) -> None:
-    folder = make_pictures("a.png", "b.png")
+def test_a_image_at_which_a_run_was_stopped_twice_is_not_blamed(label, make_images, make_pose, tmp_path) -> None:
+    folder = make_images("a.png", "b.png")
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             label(folder, FakePredictor(make_pose(), raise_at(1, KeyboardInterrupt())))

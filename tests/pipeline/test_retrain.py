@@ -18,7 +18,7 @@ from integrations.label_studio.provenance import KeypointRecord
 from pipeline import retrain as rounds
 from pipeline import round_report
 from pipeline.compare import Comparison, HeldBack, compare_in_clicks
-from pipeline.dataset import PictureFolder
+from pipeline.dataset import ImageFolder
 from pipeline.gate import GateRule, Verdict
 from pipeline.gold import name_gold
 from pipeline.registry import Registry
@@ -173,9 +173,9 @@ def test_without_a_champion_there_is_nothing_to_challenge(tmp_path, annotations,
 
 
 def test_a_model_is_no_better_than_itself(annotations, drawn_people, tiny_model) -> None:
-    pictures, rule = PictureFolder(str(drawn_people)), GateRule(min_persons=1, min_images=4, num_draws=100)
+    images, rule = ImageFolder(str(drawn_people)), GateRule(min_persons=1, min_images=4, num_draws=100)
     few = dataclasses.replace(annotations, images=annotations.images[:4])
-    comparison = compare_in_clicks(tiny_model, tiny_model, HeldBack(few), pictures, rule)
+    comparison = compare_in_clicks(tiny_model, tiny_model, HeldBack(few), images, rule)
     assert not comparison.verdict.is_better
     assert all(check.chance_better == check.chance_worse == 0 for check in comparison.verdict.checks)
     assert comparison.champion["clicks@90"] == comparison.challenger["clicks@90"] > 0
@@ -254,14 +254,14 @@ def test_a_swapped_batch_is_set_aside_in_a_round(store, annotations, config, mon
         skeleton = annotations.skeleton
         load = classmethod(lambda cls, folder: cls())
 
-        def encode(self, picture):
-            return picture.filename
+        def encode(self, image):
+            return image.filename
 
         def detect(self, encoded):
             return [SimpleNamespace(keypoints_px=p.keypoints_px) for p in truth[Path(encoded).name]]
 
     monkeypatch.setattr("pipeline.set_aside.Predictor", Oracle)
-    monkeypatch.setattr("pipeline.dataset.read_picture", lambda name: SimpleNamespace(filename=name))
+    monkeypatch.setattr("pipeline.dataset.read_image_at", lambda name: SimpleNamespace(filename=name))
     report = retrain(store, collecting(dataclasses.replace(annotations, images=swapped)), config, compare=say(False))
     assert report.challenger is None
     assert {one.file_name for one in report.set_aside} == set(truth)

@@ -1,8 +1,8 @@
-"""A picture's name is its path below the root it was found under, whatever way it was found."""
+"""An image's name is its path below the root it was found under, whatever way it was found."""
 
 import pytest
 
-from pipeline.listing import find_pictures
+from pipeline.listing import find_images
 from pipeline.roots import common_folder, read_roots, relative_name, remember_root, root_of
 from pipeline.store import Store
 
@@ -10,19 +10,19 @@ ODD = ["cam1/0001.jpg", "cam2/0001.jpg", "ü b/100%.jpg", "q?.jpg", "frame:01.jp
 
 
 def names_below_root(source) -> list[str]:
-    found = find_pictures(source)
+    found = find_images(source)
     return [relative_name(name, [root_of(source, common_folder(found))]) for name in found]
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_a_folder_is_the_root_as_path_and_as_uri(make_pictures, ending) -> None:
-    folder = make_pictures(*ODD)
+def test_a_folder_is_the_root_as_path_and_as_uri(make_images, ending) -> None:
+    folder = make_images(*ODD)
     assert sorted(names_below_root(f"{folder}{ending}")) == sorted(ODD)
     assert sorted(names_below_root(f"file://{folder}{ending}")) == sorted(ODD)
 
 
-def test_a_pattern_a_list_and_a_picture_have_a_root(make_pictures) -> None:
-    folder = make_pictures("cam1/a.jpg", "cam1/b.jpg", "cam2/a.jpg", "p[1].jpg")
+def test_a_pattern_a_list_and_a_image_have_a_root(make_images) -> None:
+    folder = make_images("cam1/a.jpg", "cam1/b.jpg", "cam2/a.jpg", "p[1].jpg")
     assert names_below_root(f"{folder}/cam*/a.jpg") == ["cam1/a.jpg", "cam2/a.jpg"]
     (folder / "list.txt").write_text("cam1/a.jpg\ncam1/b.jpg\n")
     assert names_below_root(folder / "list.txt") == ["cam1/a.jpg", "cam1/b.jpg"]

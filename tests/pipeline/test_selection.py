@@ -9,7 +9,7 @@ from clickpose.annotations import Pose
 from clickpose.errors import InvalidConfig
 from clickpose.skeleton import Skeleton
 from pipeline.candidates import read_candidates, shape
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 from pipeline.prelabelled import Prelabel
 from pipeline.selection import NAMES, k_centre, select
 from pipeline.settling import mirror_difference, movement
@@ -25,8 +25,8 @@ def pose(seed: int = 0, spread: float = 1.0) -> Pose:
 
 
 def prelabel(i: int, expected: float = 0.0, poses: tuple[Pose, ...] | None = None, **more: Any) -> Prelabel:
-    picture = Picture(f"/p/{i}.jpg", name=f"{i}.jpg")
-    return Prelabel(picture, (100, 100), (pose(i),) if poses is None else poses, "v1", expected, **more)
+    image = ListedImage(f"/p/{i}.jpg", name=f"{i}.jpg")
+    return Prelabel(image, (100, 100), (pose(i),) if poses is None else poses, "v1", expected, **more)
 
 
 def test_the_most_expensive_images_come_first_and_every_tenth_is_drawn_by_lot() -> None:

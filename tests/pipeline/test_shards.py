@@ -11,7 +11,7 @@ import pytest
 
 from clickpose.errors import StoreError
 from clickpose.skeleton import Skeleton
-from pipeline.listing import Picture
+from pipeline.listing import ListedImage
 from pipeline.planning import plan_shards
 from pipeline.prelabelled import Failure, Model, Prelabel
 from pipeline.shards import (
@@ -19,7 +19,7 @@ from pipeline.shards import (
     drop_halves,
     drop_rows,
     read_failures,
-    read_pictures,
+    read_images,
     read_prelabels,
     read_skeleton,
     shard_name,
@@ -33,12 +33,14 @@ SKELETON = Skeleton.from_dict({"name": "paw", "keypoints": ["left_a", "right_a",
 MODEL = Model("v1", "/models/v1", "abc", SKELETON)
 
 
-def picture(name: str, **more) -> Picture:
-    return Picture(f"/photos/{name}", **{"num_bytes": 7, "modified_ns": 1_700_000_000_123_456_789, "name": name} | more)
+def image(name: str, **more) -> ListedImage:
+    return ListedImage(
+        f"/photos/{name}", **{"num_bytes": 7, "modified_ns": 1_700_000_000_123_456_789, "name": name} | more
+    )
 
 
 def prelabel(name: str, *poses) -> Prelabel:
-    return Prelabel(picture(name), (32, 24), poses, "v1")
+    return Prelabel(image(name), (32, 24), poses, "v1")
 
 
 def free(pose):
@@ -56,26 +58,26 @@ def test_what_persons_look_like_is_read_back_and_may_be_missing(tmp_path) -> Non
     assert [found.appearance for found in read_prelabels(str(tmp_path))] == [(), ()]  # as earlier versions wrote it
 
 
-def test_shards_hold_every_picture_once_and_begin_small() -> None:
-    pictures = [picture(f"{i}.jpg") for i in range(100)]
-    shards = plan_shards(pictures, MODEL, max_size=16)
-    assert [one for shard in shards for one in shard.pictures] == pictures
-    sizes = [len(shard.pictures) for shard in shards]
+def test_shards_hold_every_image_once_and_begin_small() -> None:
+    images = [image(f"{i}.jpg") for i in range(100)]
+    shards = plan_shards(images, MODEL, max_size=16)
+    assert [one for shard in shards for one in shard.images] == images
+    sizes = [len(shard.images) for shard in shards]
     assert sizes[:9] == [4] * 8 + [8] and max(sizes[:-1]) == 8
-    assert len(plan_shards(pictures, MODEL, max_size=16, num_before=10**6)[0].pictures) == 16
+    assert len(plan_shards(images, MODEL, max_size=16, num_before=10**6)[0].images) == 16
     assert len({shard.name for shard in shards}) == len(shards)
 
 
-def test_a_shard_is_named_after_pictures_and_the_models_content_alone() -> None:
-    name = shard_name([picture("a"), picture("b")], MODEL)
-    assert name == shard_name([picture("a"), picture("b")], Model("v2", "/elsewhere/v2", "abc", SKELETON))
-    assert name == shard_name([picture(n)._replace(uri=f"/moved/{n}") for n in "ab"], MODEL)
+def test_a_shard_is_named_after_images_and_the_models_content_alone() -> None:
+    name = shard_name([image("a"), image("b")], MODEL)
+    assert name == shard_name([image("a"), image("b")], Model("v2", "/elsewhere/v2", "abc", SKELETON))
+    assert name == shard_name([image(n)._replace(uri=f"/moved/{n}") for n in "ab"], MODEL)
     others = [
-        shard_name([picture("a")], MODEL),
-        shard_name([picture("ab")], MODEL),
-        shard_name([picture("a"), picture("b", num_bytes=8)], MODEL),
-        shard_name([picture("a"), picture("b", modified_ns=5)], MODEL),
-        shard_name([picture("a"), picture("b")], Model("v1", "/models/v1", "def", SKELETON)),
+        shard_name([image("a")], MODEL),
+        shard_name([image("ab")], MODEL),
+        shard_name([image("a"), image("b", num_bytes=8)], MODEL),
+        shard_name([image("a"), image("b", modified_ns=5)], MODEL),
+        shard_name([image("a"), image("b")], Model("v1", "/models/v1", "def", SKELETON)),
     ]
     assert len({name, *others}) == 6
 
@@ -84,8 +86,8 @@ def test_a_shard_there_and_back(tmp_path, make_pose) -> None:
     written = [prelabel("a.jpg", free(make_pose()), free(make_pose(seed=1))), prelabel("b.jpg")]
     write_shard(Store(tmp_path), "s0", written, MODEL)
     read = list(read_prelabels(str(tmp_path)))
-    assert [(p.picture, p.size_wh, p.model_version) for p in read] == [
-        (p.picture, p.size_wh, p.model_version) for p in written
+    assert [(p.image, p.size_wh, p.model_version) for p in read] == [
+        (p.image, p.size_wh, p.model_version) for p in written
     ]
     assert [len(p.poses) for p in read] == [2, 0]
     for one, other in zip(read[0].poses, written[0].poses, strict=True):
@@ -93,7 +95,7 @@ def test_a_shard_there_and_back(tmp_path, make_pose) -> None:
             np.testing.assert_array_equal(getattr(one, name), value, err_msg=name)
             assert getattr(value, "dtype", None) == getattr(getattr(one, name), "dtype", None)
     assert read_skeleton(str(tmp_path)) == SKELETON
-    assert list(read_pictures(Store(tmp_path))) == [("s0", "abc", [p.picture for p in written])]
+    assert list(read_images(Store(tmp_path))) == [("s0", "abc", [p.image for p in written])]
 
 
 def test_the_same_shard_is_the_same_file(tmp_path, make_pose) -> None:
@@ -129,7 +131,7 @@ def test_rows_can_be_deleted_with_their_persons(tmp_path, make_pose) -> None:
     )
     drop_rows(store, "s0", [False, True, True])
     left = list(read_prelabels(str(tmp_path)))
-    assert [p.picture.name for p in left] == ["b.jpg", "c.jpg"]
+    assert [p.image.name for p in left] == ["b.jpg", "c.jpg"]
     np.testing.assert_array_equal(left[1].poses[0].keypoints_px, make_pose(seed=2).keypoints_px)
     drop_rows(store, "s0", [False, False])
     assert shard_names(store) == shard_names(store, "persons") == []
@@ -144,7 +146,7 @@ def test_half_a_shard_does_not_count_and_is_swept_away(tmp_path, make_pose) -> N
     assert list((tmp_path / "persons").iterdir()) == []
 
 
-def test_a_picture_in_two_shards_is_refused(tmp_path, make_pose) -> None:
+def test_a_image_in_two_shards_is_refused(tmp_path, make_pose) -> None:
     for name in ("s0", "s1"):
         write_shard(Store(tmp_path), name, [prelabel("a.jpg", make_pose())], MODEL)
     with pytest.raises(StoreError, match=r"/photos/a\.jpg twice"):
@@ -152,7 +154,7 @@ def test_a_picture_in_two_shards_is_refused(tmp_path, make_pose) -> None:
 
 
 def test_failures_there_and_back(tmp_path) -> None:
-    failures = [Failure(picture("a.jpg"), "broken"), Failure(Picture("/x.jpg"), "missing")]
+    failures = [Failure(image("a.jpg"), "broken"), Failure(ListedImage("/x.jpg"), "missing")]
     write_failures(Store(tmp_path), failures)
     assert read_failures(str(tmp_path)) == failures
 
@@ -161,7 +163,7 @@ def test_a_broken_shard_is_named(tmp_path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "part-s0.parquet").write_bytes(b"half a fi")
     with pytest.raises(StoreError, match=r"images/part-s0\.parquet"):
-        list(read_pictures(Store(tmp_path)))
+        list(read_images(Store(tmp_path)))
 
 
 def test_what_an_older_version_wrote_is_not_taken_for_nothing(tmp_path) -> None:

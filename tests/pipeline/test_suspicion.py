@@ -57,7 +57,7 @@ SWAPPED = tuple(map(swap, NEW))
 
 
 @pytest.mark.parametrize("error", [0.0, 0.1, 0.25])
-def test_every_picture_of_a_swapped_batch_is_named(error: float) -> None:
+def test_every_image_of_a_swapped_batch_is_named(error: float) -> None:
     found = find_suspicious(SWAPPED, by("eve", SWAPPED), TRUSTED, SKELETON, Champion(error))
     assert names(found) == [image.file_name for image in NEW]
     assert all("annotations of eve" in suspicion.reason for suspicion in found)

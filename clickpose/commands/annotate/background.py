@@ -13,7 +13,7 @@ from clickpose.checkpoints.files import CONFIG
 from clickpose.commands.annotate.desk import TITLE, Desk
 from clickpose.commands.collecting import Project, collect
 from clickpose.commands.predict_again import predict_again
-from clickpose.commands.pushing import predicted_pictures
+from clickpose.commands.pushing import predicted_images
 from clickpose.errors import ClickPoseError
 from clickpose.training.config import fine_tuning_for
 from integrations.label_studio.pushing import Pushed, push
@@ -114,5 +114,5 @@ class Background:
 
     def _push(self, out: str) -> Pushed:
         desk = self.desk
-        pictures = predicted_pictures(out)(desk.label_studio, desk.project, None)
-        return push(desk.label_studio, desk.project, pictures, desk.skeleton)
+        images = predicted_images(out)(desk.label_studio, desk.project, None)
+        return push(desk.label_studio, desk.project, images, desk.skeleton)

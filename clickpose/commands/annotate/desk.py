@@ -27,7 +27,7 @@ from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.projects import LocalImages, Service, set_up_project
 from integrations.label_studio.server import LabelStudioServer, free_port
 from pipeline.lease import lease
-from pipeline.listing import find_pictures
+from pipeline.listing import find_images
 from pipeline.store import Store
 from pipeline.watch import wake_up_calls
 from serve.settings import AppArgs
@@ -99,7 +99,7 @@ def open_desk(photos: Path, data: Path, *, model: Path, port: int, skeleton: Ske
     """
     check_port(HOST, port)
     photos = photos.absolute()
-    sample = find_pictures(photos)[0]
+    sample = find_images(photos)[0]
     with ExitStack() as stack:
         stack.enter_context(lease(Store(data.absolute()), "annotating"))
         store, kept = Store(data.absolute() / "store"), _kept(data)
@@ -115,8 +115,8 @@ def open_desk(photos: Path, data: Path, *, model: Path, port: int, skeleton: Ske
         service_url = stack.enter_context(running_service(args, host=HOST, port=kept.service_port))
         server.wait_until_up()
         client = stack.enter_context(LabelStudio(server.url, server.token))
-        pictures, service = LocalImages(str(photos), sample), Service(service_url, kept.secret, kept.secret)
-        project = set_up_project(client, TITLE, skeleton, pictures=pictures, service=service)
+        images, service = LocalImages(str(photos), sample), Service(service_url, kept.secret, kept.secret)
+        project = set_up_project(client, TITLE, skeleton, images=images, service=service)
         page = stack.enter_context(running_proxy(server.url, [skeleton], host=HOST, port=port))
         yield Desk(
             address=f"{page}/projects/{project}/data",

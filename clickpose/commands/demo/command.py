@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clickpose.commands.demo.pictures import MODEL, PICTURES
+from clickpose.commands.demo.images import MODEL, PICTURES
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
 
@@ -21,7 +21,7 @@ from clickpose.commands.output import JsonFile, write_json
 class DemoOptions:
     """The images and model of the demo, and the folder of its report."""
 
-    pictures: Annotated[Path, typer.Option(help="Folder with images/ and annotations.json.")] = PICTURES
+    images: Annotated[Path, typer.Option("--pictures", help="Folder with images/ and annotations.json.")] = PICTURES
     model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = MODEL
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report and of everything else; runs/demo-TIME by default.")
@@ -41,16 +41,16 @@ def demo(options: DemoOptions) -> None:
     from clickpose.checkpoints.files import skeleton_of
     from clickpose.commands.annotate.desk import open_desk
     from clickpose.commands.annotate.log import messages_in
-    from clickpose.commands.demo.pictures import copy_pictures, find_pictures
+    from clickpose.commands.demo.images import copy_images, find_images
     from clickpose.commands.demo.report import table, write_report
     from clickpose.commands.demo.story import Demo
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that everything is stopped
     console = Console()
     skeleton = skeleton_of(options.model)
-    shown = find_pictures(options.pictures, skeleton, options.limit)
+    shown = find_images(options.images, skeleton, options.limit)
     folder = options.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    photos = copy_pictures(shown.files, folder / "pictures")
+    photos = copy_images(shown.files, folder / "pictures")
     console.print("starting Label Studio, Ray and the service: a minute or two")
     opened = open_desk(photos, folder / "data", model=options.model, port=options.port)
     with messages_in(folder / "data" / "annotate.log"), opened as desk:

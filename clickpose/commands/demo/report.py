@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from clickpose.commands.demo.pictures import DemoPictures
+from clickpose.commands.demo.images import DemoImages
 from clickpose.commands.demo.player import AnnotationCost, Corrected
 from clickpose.commands.demo.story import DemoRecord
 from clickpose.evaluation.plots import click_curve, draw_poses
@@ -17,7 +17,7 @@ from clickpose.images import read_image
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.service import is_gap
 
-SHOWN = 3  # pictures of each kind
+SHOWN = 3  # images of each kind
 TITLES = {"Well done": "the fewest clicks per person", "Badly done": "the most clicks per person"}
 AFTER_CLICKS = re.compile(r"AP@C\d+")
 
@@ -28,8 +28,8 @@ def results(story: DemoRecord, report: Path) -> dict[str, Any]:
     answers_ms = story.before.answers_ms + story.annotated.answers_ms + story.after.answers_ms
     assert story.round is not None
     return {
-        "pictures": story.pictures,
-        "failed_pictures": story.failed_pictures,
+        "pictures": story.num_labelled,
+        "failed_pictures": story.num_failed,
         "persons": story.annotated.persons + story.before.persons,
         "requests": len(answers_ms) + failed + story.heartbeats[0],
         "failed_requests": failed + story.heartbeats[1],
@@ -76,19 +76,19 @@ def table(numbers: dict[str, Any]) -> Table:
     return shown
 
 
-def write_report(folder: Path, story: DemoRecord, pictures: DemoPictures, skeleton: Skeleton) -> dict[str, Any]:
-    """Write ``report.md`` with its pictures; return the numbers."""
+def write_report(folder: Path, story: DemoRecord, images: DemoImages, skeleton: Skeleton) -> dict[str, Any]:
+    """Write ``report.md`` with its images; return the numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = results(story, folder)
     easiest_first = sorted(story.corrected, key=lambda name: _per_person(story.corrected[name].cost))
     half = min(SHOWN, len(easiest_first) // 2)
     well, badly = easiest_first[:half], easiest_first[::-1][:half]
     lines = ["# Click-Pose demo", "", *_sentences(story, numbers), "", *_cost_table(numbers), ""]
-    files = {file.name: file for file in pictures.files}
+    files = {file.name: file for file in images.files}
     for title, names in (("Well done", well), ("Badly done", badly)):
         lines += [f"## {title}: {TITLES[title]}", ""]
         for name in names:
-            lines += _picture(folder, files[name], story.corrected[name], skeleton)
+            lines += _draw_states(folder, files[name], story.corrected[name], skeleton)
     lines += _curve(folder, story)
     (folder / "report.md").write_text("\n".join(lines) + "\n")
     return numbers
@@ -101,7 +101,7 @@ def _sentences(story: DemoRecord, numbers: dict[str, Any]) -> list[str]:
     minutes = sum(story.seconds.values()) / 60
     failed = f"{numbers['failed_requests'] or 'none'} of {numbers['requests']} requests"
     return [
-        f"{story.pictures} images were labelled by the model and shown in Label Studio. A simulated annotator, who"
+        f"{story.num_labelled} images were labelled by the model and shown in Label Studio. A simulated annotator, who"
         f" knows the truth, corrected {cost.persons} persons on {len(story.corrected)} of them:"
         f" {clicks['refine']:.2f} clicks per person, against {clicks['manual']:.2f} without a model that follows.",
         "",
@@ -129,8 +129,8 @@ def _cost_table(numbers: dict[str, Any]) -> list[str]:
     return lines + [f"| {name} | {manual:.2f} | {refine:.2f} |" for name, manual, refine in rows]
 
 
-def _picture(folder: Path, file: Path, corrected: Corrected, skeleton: Skeleton) -> list[str]:
-    """Draw a picture in its three states; return the lines that show it."""
+def _draw_states(folder: Path, file: Path, corrected: Corrected, skeleton: Skeleton) -> list[str]:
+    """Draw an image in its three states; return the lines that show it."""
     image, cost, links = read_image(file), corrected.cost, []
     states = {"before": corrected.first, "after-one-click": corrected.after_one, "after": corrected.last}
     for state, poses in states.items():

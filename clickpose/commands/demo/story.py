@@ -12,9 +12,9 @@ import httpx
 
 from clickpose.commands.annotate.background import Background
 from clickpose.commands.annotate.desk import Desk
-from clickpose.commands.demo.pictures import HELD_BACK_SHARE, DemoPictures
+from clickpose.commands.demo.images import HELD_BACK_SHARE, DemoImages
 from clickpose.commands.demo.player import AnnotationCost, Corrected, Player
-from clickpose.commands.pushing import predicted_pictures
+from clickpose.commands.pushing import predicted_images
 from clickpose.errors import LabelStudioError
 from integrations.label_studio.projects import USER
 from integrations.label_studio.tasks import make_prediction, make_task
@@ -32,8 +32,8 @@ class DemoRecord:
     """What happened in a demo.
 
     Attributes:
-        pictures: pre-labelled images.
-        failed_pictures: images that could not be pre-labelled.
+        num_labelled: pre-labelled images.
+        num_failed: images that could not be pre-labelled.
         annotated: costs of the images that were submitted.
         before: costs of the unseen images with the first model.
         after: costs of the same images with the model in service at the end.
@@ -45,8 +45,8 @@ class DemoRecord:
         seconds: of each step by name.
     """
 
-    pictures: int = 0
-    failed_pictures: int = 0
+    num_labelled: int = 0
+    num_failed: int = 0
     annotated: AnnotationCost = field(default_factory=AnnotationCost)
     before: AnnotationCost = field(default_factory=AnnotationCost)
     after: AnnotationCost = field(default_factory=AnnotationCost)
@@ -63,12 +63,12 @@ class Demo:
 
     Args:
         desk: everything that is running.
-        pictures: to annotate and to measure on.
+        images: to annotate and to measure on.
         tell: receives a line before each step.
     """
 
-    def __init__(self, desk: Desk, pictures: DemoPictures, tell: Callable[[str], None]) -> None:
-        self.desk, self.pictures, self.tell = desk, pictures, tell
+    def __init__(self, desk: Desk, images: DemoImages, tell: Callable[[str], None]) -> None:
+        self.desk, self.images, self.tell = desk, images, tell
         self.background = Background(desk, tell, held_back_share=HELD_BACK_SHARE, rule=FEW)
         self.story = DemoRecord()
         self.tasks: dict[str, int] = {}
@@ -78,9 +78,9 @@ class Demo:
         with self._step("pre-labelling with Ray Data"):
             self._label()
         with self._step("measuring the first model on the unseen images, through Label Studio"):
-            self.story.before = self._play(self.pictures.unseen, submit=False)
+            self.story.before = self._play(self.images.unseen, submit=False)
         with self._step("annotating the others, through Label Studio"):
-            self.story.annotated = self._play(self.pictures.annotated, submit=True)
+            self.story.annotated = self._play(self.images.annotated, submit=True)
             self.story.exported = len(self.background.collect().annotations)
         with self._step("retraining: snapshot, Ray Train, comparison, promotion"), beside(self._beat):
             self.story.round = self.background.retrain()
@@ -90,13 +90,13 @@ class Demo:
             with self._step("new predictions"):
                 self._label()
         again = "measuring the model in service on the unseen images again"
-        with self._step(again), self._copies(self.pictures.unseen):
-            self.story.after = self._play(self.pictures.unseen, submit=False)
+        with self._step(again), self._copies(self.images.unseen):
+            self.story.after = self._play(self.images.unseen, submit=False)
         return self.story
 
     def _label(self) -> None:
         summary = self.background.label()
-        self.story.pictures, self.story.failed_pictures = summary.num_labelled, summary.num_failed
+        self.story.num_labelled, self.story.num_failed = summary.num_labelled, summary.num_failed
         self.story.models.append(summary.model_version)
         project = self.desk.label_studio.tasks(self.desk.project)
         self.tasks = {task["data"]["file_name"]: int(task["id"]) for task in project}
@@ -108,7 +108,7 @@ class Demo:
         )
         player, total = Player(desk.label_studio, backend["id"], desk.skeleton), AnnotationCost()
         for name in names:
-            corrected = player.annotate(self.tasks[name], self.pictures.truth[name], submit=submit)
+            corrected = player.annotate(self.tasks[name], self.images.truth[name], submit=submit)
             cost = corrected.cost
             total.add(cost)
             if submit:
@@ -120,7 +120,7 @@ class Demo:
     def _copies(self, names: Sequence[str]) -> Iterator[None]:
         """Create new tasks for these images: the service still has sessions of the first ones."""
         desk, originals = self.desk, self.tasks
-        predicted = predicted_pictures(self.background.prelabels())(desk.label_studio, desk.project, None)
+        predicted = predicted_images(self.background.prelabels())(desk.label_studio, desk.project, None)
         tasks = []
         for one in predicted:
             if one.name in names:
@@ -151,7 +151,7 @@ class Demo:
     def _beat(self, done: threading.Event) -> None:
         """Request poses from the service repeatedly; count failures."""
         desk = self.desk
-        task = desk.label_studio.task(self.tasks[self.pictures.unseen[0]])
+        task = desk.label_studio.task(self.tasks[self.images.unseen[0]])
         body = {"tasks": [{"id": task["id"], "data": task["data"]}], "project": f"{desk.project}.0", "params": {}}
         with httpx.Client(auth=(USER, desk.secret), timeout=30.0) as client:
             while not done.wait(HEARTBEAT_S):

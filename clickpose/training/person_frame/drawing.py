@@ -85,8 +85,8 @@ class CropDrawer:
                 part = list(self._usable(images, load_image))
                 if not part:
                     continue
-                crops = [self._draw_image(image, picture, annotations.skeleton, drawing) for image, picture in part]
-                names = [image.file_name for (image, _), crop in zip(part, crops, strict=True) for _ in crop["area"]]
+                crops = [self._draw_image(record, image, annotations.skeleton, drawing) for record, image in part]
+                names = [record.file_name for (record, _), crop in zip(part, crops, strict=True) for _ in crop["area"]]
                 its_folder.mkdir(parents=True, exist_ok=True)
                 _write(file, {name: torch.cat([crop[name] for crop in crops]) for name in crops[0]}, names)
             yield file
@@ -140,15 +140,15 @@ class CropDrawer:
                 logger.warning("left out of training: %s", error)
 
     def _draw_image(
-        self, image: AnnotatedImage, picture: Image.Image, skeleton: Skeleton, drawing: int
+        self, record: AnnotatedImage, image: Image.Image, skeleton: Skeleton, drawing: int
     ) -> dict[str, Tensor]:
-        rng = random.Random(f"{self.config.seed} {drawing} {image.id}")
-        persons = [person for person in image.persons if is_trained_on(person)]
+        rng = random.Random(f"{self.config.seed} {drawing} {record.id}")
+        persons = [person for person in record.persons if is_trained_on(person)]
         if drawing % 2:
-            picture = ImageOps.mirror(picture)
-            persons = [mirrored(person, picture.width, skeleton) for person in persons]
-        frames = [self._frame(box, rng) for box in self._boxes(persons, picture, rng)]
-        look = self.looker([frame.cut(picture, self.looker.crop_px) for frame in frames])
+            image = ImageOps.mirror(image)
+            persons = [mirrored(person, image.width, skeleton) for person in persons]
+        frames = [self._frame(box, rng) for box in self._boxes(persons, image, rng)]
+        look = self.looker([frame.cut(image, self.looker.crop_px) for frame in frames])
         maps = {
             f"map{i}": keep(map_, size).cpu() for i, (map_, size) in enumerate(zip(look.maps, KEPT_SIZES, strict=True))
         }
@@ -157,10 +157,10 @@ class CropDrawer:
         return {**maps, **truth, "guess": look.keypoints.cpu(), "heat": look.heat.cpu()}
 
     def _boxes(
-        self, persons: Sequence[PersonAnnotation], picture: Image.Image, rng: random.Random
+        self, persons: Sequence[PersonAnnotation], image: Image.Image, rng: random.Random
     ) -> list[tuple[Floats, bool]]:
         """Return each person's box, and whether it is the finder's."""
-        found = self.finder(picture).boxes_px
+        found = self.finder(image).boxes_px
         boxes = np.stack([person.box_px for person in persons])
         overlaps = box_overlaps(boxes, found) if len(found) else np.zeros((len(boxes), 1), np.float32)
         answer = []

@@ -6,7 +6,7 @@
 //     yellow ring        the selected point; dashed: the one to look at next
 //     faint              not in focus
 //
-// It is one layer of its own on the editor's stage, which zooms and moves with the picture and catches no mouse. The
+// It is one layer of its own on the editor's stage, which zooms and moves with the image and catches no mouse. The
 // editor's own points and boxes stay above it to be caught, but are not seen.
 
 import { keypointKeys, placeOnStage } from "./editor.js";
@@ -52,7 +52,7 @@ export class Drawing {
     this.shown = shown;
   }
 
-  /** The editor adds and replaces its layers as it likes, the picture's among them. */
+  /** The editor adds and replaces its layers as it likes, the image's among them. */
   stayBelowRegions() {
     const layers = this.stage.getLayers();
     const first = layers.findIndex((layer) => LABEL_STUDIO_LAYERS.test(layer.name()));

@@ -1,6 +1,6 @@
 // What this script knows of the insides of Label Studio's editor; all of it is here, in regions.js and in history.js.
 //
-//     screen    the open annotation, with the picture and the Konva stage that show it
+//     screen    the open annotation, with the image and the Konva stage that show it
 //     region    a point or a box; its cleanId is the id that the backend gave it
 //
 // Nothing here is public. missingInternals names what a version lacks, and then the script stays off.
@@ -10,7 +10,7 @@ const OUR_TAGS = { [POINTS]: "keypointlabels", box: "rectanglelabels", visibilit
 const DRAWING_TOOLS = { [POINTS]: "KeyPointTool-dynamic", box: "RectangleTool-dynamic" };
 const [MOVE_TOOL, PAN_TOOL] = ["MoveTool", "ZoomPanTool"];
 
-/** Return the screen, or null: no editor, several annotations side by side, or the picture is still loading. */
+/** Return the screen, or null: no editor, several annotations side by side, or the image is still loading. */
 export function findScreen() {
   const store = window.Htx?.annotationStore;
   const annotation = store?.selected;
@@ -85,7 +85,7 @@ export function pickTool({ annotation, image }) {
   if (tool) tools.selectTool(tool, true, true);
 }
 
-// Places: percent of the picture, pixels of the stage before zoom, and pixels of the window.
+// Places: percent of the image, pixels of the stage before zoom, and pixels of the window.
 
 /** Return where a point is on the stage just now, also while it is dragged. */
 export function placeOnStage(point, image) {

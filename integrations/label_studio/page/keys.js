@@ -36,7 +36,7 @@ export class Keys {
     takeAnd(this.actionOf(event.key.toLowerCase(), event.shiftKey), event);
   }
 
-  /** Let a click on a label do what its key does, and give the keyboard back to the picture. */
+  /** Let a click on a label do what its key does, and give the keyboard back to the image. */
   clicked(event) {
     const label = event.target.closest?.(LABEL);
     const keypoint = label?.querySelector(LABEL_NAME)?.textContent;

@@ -1,4 +1,4 @@
-// The room for the picture: all of it is seen at once, above the bottom bar, and nothing moves it.
+// The room for the image: all of it is seen at once, above the bottom bar, and nothing moves it.
 
 import { switchAutoAnnotationOn } from "./editor.js";
 
@@ -32,7 +32,7 @@ export class Layout {
     if (this.hint) this.hint.textContent = this.hinted;
   }
 
-  /** Keep the picture above the bottom bar, and fitted as long as nobody zooms. */
+  /** Keep the image above the bottom bar, and fitted as long as nobody zooms. */
   look() {
     const { image } = this;
     const bar = document.querySelector(BOTTOM_BAR)?.getBoundingClientRect();
@@ -44,7 +44,7 @@ export class Layout {
   }
 }
 
-/** Tell whether a picture is seen as a whole, as large as there is room. */
+/** Tell whether an image is seen as a whole, as large as there is room. */
 function isFitted({ zoomScale, stageWidth, stageHeight, containerWidth, containerHeight }) {
   return zoomScale < 1.001 && (stageWidth > containerWidth - 1 || stageHeight > containerHeight - 1);
 }

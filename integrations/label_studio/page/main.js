@@ -1,10 +1,10 @@
 // Work on people in Label Studio: drag a keypoint, and the other keypoints of that person follow.
 //
 //     people.js    who is on the screen        focus.js     who is in focus, and the point to look at
-//     keys.js      the keyboard                pointer.js   the mouse on the picture
+//     keys.js      the keyboard                pointer.js   the mouse on the image
 //     hand.js      notices that points were moved, and marks them as held
 //     refiner.js   asks the backend about it and takes over the answer, as part of the same undo step
-//     drawing.js   all that is seen of people  layout.js    room for the picture
+//     drawing.js   all that is seen of people  layout.js    room for the image
 //     panel.js     on or off, and progress.js  how far one is
 //     traffic.js   what the page and Label Studio say to each other
 //     editor.js, regions.js, history.js        all that is known of Label Studio's insides
@@ -135,7 +135,7 @@ function watch(skeletons) {
   listen({
     focus: () => work?.focus.person?.number ?? null,
     onQuestion: () => work?.clicked(),
-    onSubmitted: (...picture) => progress?.submitted(...picture),
+    onSubmitted: (...args) => progress?.submitted(...args),
   });
 }
 

@@ -1,4 +1,4 @@
-// The mouse on the picture: a click puts a person in focus, a Ctrl-click places the selected point.
+// The mouse on the image: a click puts a person in focus, a Ctrl-click places the selected point.
 
 import { isDrawing, pickedKeypoint, placeOnStage, placeUnder } from "./editor.js";
 
@@ -40,14 +40,14 @@ export class Pointer {
   }
 
   moved(event) {
-    this.mouse = this.isOnPicture(event) ? event : null;
+    this.mouse = this.isOnImage(event) ? event : null;
     this.look();
   }
 
   /** Place the selected point; Label Studio sees nothing of such a click. */
   pressed(event) {
     const isOurs = (event.ctrlKey || event.metaKey) && !event.altKey && event.button === 0 && this.focus.point;
-    if (!isOurs || !this.screen.annotation.editable || !this.isOnPicture(event)) return;
+    if (!isOurs || !this.screen.annotation.editable || !this.isOnImage(event)) return;
     event.stopImmediatePropagation();
     if (event.type === "mousedown") this.hand.put(this.focus.point.region, placeUnder(event, this.screen));
   }
@@ -68,7 +68,7 @@ export class Pointer {
     return pickedKeypoint(this.screen.annotation);
   }
 
-  isOnPicture(event) {
+  isOnImage(event) {
     return this.screen.stage.container().contains(event.target);
   }
 

@@ -1,4 +1,4 @@
-// How far one is: pictures of the project, and what the own ones cost so far, as the browser remembers it.
+// How far one is: images of the project, and what the own ones cost so far, as the browser remembers it.
 
 const KEPT = "clickpose-progress-"; // in localStorage, with the project's number
 const NOTHING = { pictures: 0, seconds: 0, clicks: 0, persons: 0 };
@@ -11,7 +11,7 @@ export class Progress {
   constructor(project) {
     this.project = project;
     this.kept = { ...NOTHING, ...JSON.parse(localStorage.getItem(KEPT + project) ?? "{}") };
-    this.clicks = new Map(); // by task, of pictures that were not handed in yet
+    this.clicks = new Map(); // by task, of images that were not handed in yet
     this.done = this.all = null;
     this.ask();
   }
@@ -21,7 +21,7 @@ export class Progress {
     this.clicks.set(task, (this.clicks.get(task) ?? 0) + 1);
   }
 
-  /** Count a picture that was handed in. */
+  /** Count an image that was handed in. */
   submitted(task, seconds, persons) {
     const { kept } = this;
     kept.pictures++;
@@ -33,7 +33,7 @@ export class Progress {
     this.ask();
   }
 
-  /** Ask Label Studio how many pictures are done. */
+  /** Ask Label Studio how many images are done. */
   async ask() {
     const answer = await fetch(`/api/projects/${this.project}`);
     if (!answer.ok) return;
@@ -44,8 +44,8 @@ export class Progress {
   /** Say it in one line. */
   toString() {
     const { pictures, seconds, clicks, persons } = this.kept;
-    const parts = this.all === null ? [] : [`${this.done} of ${this.all} pictures done`];
-    if (pictures) parts.push(`${(seconds / 60 / pictures).toFixed(1)} min per picture`);
+    const parts = this.all === null ? [] : [`${this.done} of ${this.all} images done`];
+    if (pictures) parts.push(`${(seconds / 60 / pictures).toFixed(1)} min per image`);
     if (persons) parts.push(`${(clicks / persons).toFixed(1)} clicks per person`);
     return parts.join(" · ");
   }

@@ -56,7 +56,7 @@ def args(tmp_path: Any, write_model: Any, point_to: Any) -> AppArgs:
 class LocalStand:
     """The service in this process; what happens to it is only noted."""
 
-    pictures: ClassVar = {"one.png": SIZE_WH}
+    images: ClassVar = {"one.png": SIZE_WH}
 
     def __init__(self, service: RemotePoseService, args: AppArgs) -> None:
         self.service, self.args, self.faults, self.seconds = service, args, list[str](), 0.0

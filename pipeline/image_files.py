@@ -22,8 +22,8 @@ from integrations.store import open_filesystem
 WILDCARDS = re.compile(r"[*?\[]")
 
 
-def read_picture(name: str) -> Image.Image:
-    """Read and decode the picture of that name; see ``clickpose.images.decode_image``.
+def read_image_at(name: str) -> Image.Image:
+    """Read and decode the image of that name; see ``clickpose.images.decode_image``.
 
     Raises:
         ImageError: it is missing, unreadable, broken or beyond a limit.
@@ -67,14 +67,14 @@ def is_folder(name: str) -> bool:
     return bool(filesystem.get_file_info(path.rstrip("/")).type == fs.FileType.Directory)
 
 
-def picture_exists(name: str) -> bool:
+def image_exists(name: str) -> bool:
     """Tell whether there is a file of that full name."""
     filesystem, path = locate(name)
     return bool(filesystem.get_file_info(path).type == fs.FileType.File)
 
 
 def locate(name: str) -> tuple[fs.FileSystem, str]:
-    """File system of a picture or folder, and the path that it knows it by."""
+    """File system of an image or folder, and the path that it knows it by."""
     if "://" not in name:
         return fs.LocalFileSystem(), name
     parts = urlsplit(name)

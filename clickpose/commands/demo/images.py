@@ -23,7 +23,7 @@ MODEL = REPOSITORY / "models" / "demo"
 
 
 @dataclass(frozen=True)
-class DemoPictures:
+class DemoImages:
     """Images by file name, and the annotations of some.
 
     Attributes:
@@ -47,7 +47,7 @@ class DemoPictures:
         return AnnotationSet(Skeleton("", ("",), (1.0,)), tuple(self.truth.values())).num_persons
 
 
-def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) -> DemoPictures:
+def find_images(folder: Path, skeleton: Skeleton, limit: int | None = None) -> DemoImages:
     """Find the images of a folder with ``images/`` and ``annotations.json``.
 
     Args:
@@ -70,7 +70,7 @@ def find_pictures(folder: Path, skeleton: Skeleton, limit: int | None = None) ->
     annotated = tuple(image.file_name for number, image in enumerate(people) if number % 4 < 2)
     if len(people) < 4:
         raise ImageError(f"{folder} needs at least four annotated images: to learn from, to compare on, to measure on")
-    return DemoPictures(
+    return DemoImages(
         files=tuple(path for path in files if limit is None or path.name in names),
         truth={image.file_name: image for image in people},
         annotated=annotated,
@@ -87,7 +87,7 @@ def _easiest_first(truth: AnnotationSet) -> list[AnnotatedImage]:
     return [image for pair in zip_longest(*sides) for image in pair if image is not None]
 
 
-def copy_pictures(files: Sequence[Path], folder: Path) -> Path:
+def copy_images(files: Sequence[Path], folder: Path) -> Path:
     """Copy images to a folder that Label Studio may serve."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:

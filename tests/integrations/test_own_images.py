@@ -29,8 +29,8 @@ from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.ordering import annotated_names, set_order
 from integrations.label_studio.server import LabelStudioServer
 from integrations.label_studio.tasks import make_prediction
-from pipeline.dataset import FETCHED, PictureFolder
-from pipeline.listing import list_pictures
+from pipeline.dataset import FETCHED, ImageFolder
+from pipeline.listing import list_images
 from pipeline.prelabelled import Model, Prelabel
 from pipeline.shards import write_shard
 from pipeline.snapshot import current_snapshot, load_snapshot
@@ -90,9 +90,9 @@ def command(
 def prelabel(photos: Path, out: Path, version: str = "v1") -> Path:
     """Write pre-labels as a run would, each image with as many persons as its width tells."""
     found = []
-    for picture in list_pictures(photos):
-        size_wh = Image.open(picture.uri).size
-        named = picture._replace(name=picture.uri.removeprefix(f"{photos}/"))
+    for image in list_images(photos):
+        size_wh = Image.open(image.uri).size
+        named = image._replace(name=image.uri.removeprefix(f"{photos}/"))
         found.append(Prelabel(named, size_wh, tuple(pose(size_wh) for _ in range(size_wh[0] - 63)), version))
     write_shard(Store(out), version, found, Model(version, "models", version, SKELETON))
     return out
@@ -116,7 +116,7 @@ def boxes_of(prediction: dict[str, Any]) -> int:
     return sum(region["type"] == "rectanglelabels" for region in prediction["result"])
 
 
-def test_every_picture_has_its_own_task_address_and_predictions(
+def test_every_image_has_its_own_task_address_and_predictions(
     client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
 ) -> None:
     first, second = prelabel(photos, tmp_path / "first"), prelabel(photos, tmp_path / "second", "v2")
@@ -208,7 +208,7 @@ def test_a_mistyped_folder_changes_nothing(
     assert client.find_project(title)["model_version"] == "v1"
 
 
-def test_another_picture_of_a_known_name_is_refused(command: Any, photos: Path, tmp_path: Path) -> None:
+def test_another_image_of_a_known_name_is_refused(command: Any, photos: Path, tmp_path: Path) -> None:
     command("init", pictures=photos)
     command("push", prelabel(photos / "cam1", tmp_path / "one"))
     with pytest.raises(AssertionError, match=r"is called 0001\.jpg, too, and shows .*cam1/0001\.jpg, not .*cam2"):
@@ -255,7 +255,7 @@ def test_a_second_init_for_other_keypoints_is_refused(command: Any, tmp_path: Pa
         command("init", model=tmp_path / "other")
 
 
-def test_annotations_of_pictures_that_label_studio_found_or_got_have_the_same_names(
+def test_annotations_of_images_that_label_studio_found_or_got_have_the_same_names(
     client: LabelStudio, command: Any, photos: Path, tmp_path: Path, title: str
 ) -> None:
     command("init", pictures=photos)
@@ -288,7 +288,7 @@ def test_a_project_may_call_its_image_as_it_likes(
     assert json.loads((tmp_path / "sync.json").read_text())["pictures"] == 2
 
 
-def test_an_uploaded_picture_can_be_learnt_from(
+def test_an_uploaded_image_can_be_learnt_from(
     client: LabelStudio, label_studio: LabelStudioServer, command: Any, title: str, model: Path, tmp_path: Path
 ) -> None:
     command("init")
@@ -307,6 +307,6 @@ def test_an_uploaded_picture_can_be_learnt_from(
     collected = collect(Project(label_studio.url, title, str(tmp_path / "none")), model, store, fetch=True)
     (image,) = collected.annotations.images
     assert image.size_wh == (64, 48)
-    assert PictureFolder(f"{tmp_path}/none\n{store.uri_of(FETCHED)}")(image).getpixel((0, 0)) == (255, 0, 0)
+    assert ImageFolder(f"{tmp_path}/none\n{store.uri_of(FETCHED)}")(image).getpixel((0, 0)) == (255, 0, 0)
     (sentence,) = collected.left_out
     assert sentence.startswith(f"task {lost[0]}: ")
