@@ -16,7 +16,6 @@ from serve.monitoring.timing import NAMES
 NEEDS_ENCODING = (*CLICKS, "open", "box")
 Row: TypeAlias = tuple[str, Any, str, bool]  # name, value, bar or "", whether the bar is met
 
-SETTLE_S = 5.0  # the first images are opened all at once
 REPAIR_S = 15.0  # a new replica starts, a new model is loaded
 FLAT = 1.05  # memory at the end, as a share of that at half time
 SOON_MS = 1000  # the Retry-After of rejected programs
@@ -72,7 +71,7 @@ def summarise(
 def _undisturbed(story: LoadRecord, requests: Sequence[Request]) -> list[Request]:
     """Return the requests of the first phase."""
     end_s = story.marks.get("faults", story.marks["flood"])
-    return [one for one in requests if story.marks["work"] + SETTLE_S <= one.at_s < end_s]
+    return [one for one in requests if story.marks["work"] <= one.at_s < end_s]
 
 
 def _undisturbed_numbers(story: LoadRecord, clicks: Sequence[Request], model_ms: float) -> dict[str, Any]:

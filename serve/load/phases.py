@@ -13,7 +13,7 @@ import httpx
 from clickpose.skeleton import Skeleton
 from serve.load.flood import flood
 from serve.load.records import CLICKS, Log, failed, percentile_ms
-from serve.load.team import Team
+from serve.load.team import Team, arrival_s
 
 FLOOD_FACTOR = 10
 NORMAL_WINDOW = 2.0  # pauses between two clicks
@@ -155,7 +155,8 @@ class LoadTest:
         self.team = Team(self.stand.pictures, self.client, self.skeleton, self.record.log)
 
     async def work(self) -> None:
-        """Let all annotators work undisturbed, and measure what that costs."""
+        """Wait until all annotators have started; let them work undisturbed, and measure what that costs."""
+        await asyncio.sleep(arrival_s(self.plan.every_s))
         self.record.begin("work")
         before = self.stand.cpu_seconds()
         await asyncio.sleep(self.plan.seconds)

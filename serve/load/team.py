@@ -17,6 +17,11 @@ from serve.load.records import Log
 CLICKS_PER_TASK = (6, 14)
 
 
+def arrival_s(every_s: float) -> float:
+    """Return the seconds within which annotators start: those of one image, so that they open images evenly."""
+    return every_s * sum(CLICKS_PER_TASK) / 2
+
+
 @dataclass
 class Team:
     """Annotators who work on the same images, each on a task of her own.
@@ -62,7 +67,7 @@ class Team:
 
     async def _work(self, annotator: LoadAnnotator) -> None:
         names = list(self.pictures)
-        await asyncio.sleep(annotator.every_s * float(annotator.rng.random()))  # they do not click in step
+        await asyncio.sleep(arrival_s(annotator.every_s) * float(annotator.rng.random()))
         while not annotator.stop.is_set():
             task = next(self.tasks)
             name, clicks = names[task % len(names)], int(annotator.rng.integers(*CLICKS_PER_TASK))

@@ -135,7 +135,8 @@ def test_the_load_test_runs_all_its_phases(args: AppArgs, skeleton: Any, load_fa
         _local_testing_mode=True,
     )
     stand = LocalStand(RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10), args)
-    plan, told = Plan(annotators=2, seconds=0.1, fault_seconds=1.0, flood_seconds=0.2, endurance_clicks=60), list[str]()
+    plan = Plan(annotators=2, every_s=0.1, seconds=0.1, fault_seconds=1.0, flood_seconds=0.2, endurance_clicks=60)
+    told = list[str]()
     record = asyncio.run(play(stand, skeleton, plan, told.append))
     assert list(record.marks) == ["work", "faults", "flood", "recovery", "endurance", "end"]
     assert stand.faults == ["replica", "model", "ingress", "controller", "model"]
