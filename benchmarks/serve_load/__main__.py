@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks.measure import RESULTS, machine, summary, write_result
 from benchmarks.serve_load.pictures import write_pictures
 from benchmarks.serve_load.report import draw, make_table, summarise
-from benchmarks.serve_load.stand import Stand, running
+from benchmarks.serve_load.stand import running
 from clickpose.skeleton import Skeleton
 from serve.load.phases import Plan, Tell, play
 
@@ -46,8 +45,7 @@ def main() -> None:
             sessions=SESSIONS,
         ) as stand:
             story = asyncio.run(play(stand, Skeleton.load(str(arguments.model / "skeleton.json")), plan, tell))
-            encoded = read_encoded(stand)
-    result = summarise(story, plan, model_ms, encoded) | {
+    result = summarise(story, plan, model_ms) | {
         "load_before": before["load_before"],
         "replicas": arguments.replicas,
         "ingresses": arguments.ingresses,
@@ -89,14 +87,6 @@ def time_model(folder: Path, files: list[Path]) -> dict[str, float]:
             predictor.refine(encoded, poses, [Click(0, 0, tuple(poses[0].keypoints_px[0].tolist()))])
             times_ms["refine"].append(1000 * (time.perf_counter() - detected_at))
     return {step: round(summary(values)["median"], 2) for step, values in times_ms.items()}
-
-
-def read_encoded(stand: Stand) -> dict[str, float]:
-    """Return the service's counts of requests whose image was encoded already, and of the others."""
-    text = httpx.get(f"{stand.url}/metrics", auth=("clickpose", stand.secret)).raise_for_status().text
-    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("clickpose_encoded_total"))
-    found = {found: float(lines.get(f'clickpose_encoded_total{{found="{found}"}}', 0)) for found in ("yes", "no")}
-    return {"hits": int(found["yes"]), "misses": int(found["no"])}
 
 
 @contextmanager

@@ -21,21 +21,18 @@ FLAT = 1.05  # memory at the end, as a share of that at half time
 SOON_MS = 1000  # the Retry-After of rejected programs
 
 
-def summarise(
-    story: LoadRecord, plan: Plan, model_ms: Mapping[str, float], encoded: Mapping[str, float]
-) -> dict[str, Any]:
+def summarise(story: LoadRecord, plan: Plan, model_ms: Mapping[str, float]) -> dict[str, Any]:
     """Return the numbers.
 
     Args:
         story: what happened.
         plan: of the test.
         model_ms: times of the predictor alone, on the quiet machine.
-        encoded: the number of requests whose image was encoded already ("hits"), and of the others ("misses").
     """
     log, flood_s = story.log, story.marks["flood"]
     work = [request for request in log.of(NEEDS_ENCODING) if request.at_s < flood_s]
     clicks = [request for request in work if request.kind in CLICKS]
-    possible = encoded["hits"] + encoded["misses"] - len(log.seen)
+    hits, misses = (sum(counts) for counts in zip(*story.encoded.values(), strict=True))
     return {
         "requests": len(work),
         "clicks": story.clicks(),
@@ -45,9 +42,9 @@ def summarise(
         "held_joints_placed": log.placed,
         "held_joints_lost": len(log.lost),
         "lost": log.lost[:20],
-        "encode_hit_share_of_possible": round(encoded["hits"] / max(1, possible), 4),
-        "encode_hits": encoded["hits"],
-        "encode_misses": encoded["misses"],
+        "encode_hit_share_of_possible": round(hits / max(1, hits + misses - len(log.seen)), 4),
+        "encode_hits": hits,
+        "encode_misses": misses,
         "pictures_and_versions_seen": len(log.seen),
         "refine_p50_ms": percentile_ms(clicks, 50),
         "refine_p95_ms": percentile_ms(clicks, 95),

@@ -93,6 +93,7 @@ class LoadRecord:
         log: every request.
         marks: when each phase began, in seconds since the start.
         memory: resident memory in MiB by replica: (clicks so far, MiB).
+        encoded: by replica, requests whose image was encoded already, and requests whose image was not.
         cpu_s: processor seconds of the service during the first phase, by part.
         recovered_s: seconds from the end of the flood until answers took at most twice as long as before it.
         without_retry_after: requests rejected without a Retry-After header.
@@ -101,6 +102,7 @@ class LoadRecord:
     log: Log = field(default_factory=Log)
     marks: dict[str, float] = field(default_factory=dict)
     memory: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    encoded: dict[str, tuple[int, int]] = field(default_factory=dict)
     cpu_s: dict[str, float] = field(default_factory=dict)
     recovered_s: float | None = None
     without_retry_after: int = 0
@@ -215,11 +217,12 @@ class LoadTest:
                 await asyncio.sleep(0.5)
 
     async def watch(self) -> None:
-        """Record the memory of the replicas every second."""
+        """Record the memory and the cache of the replicas every second."""
         while True:
             with suppress(httpx.HTTPError):
                 for replica in await asyncio.to_thread(self.stand.replicas):
                     name = replica["replica"]
                     sample = (self.record.clicks(), replica["memory_bytes"] / 2**20)
                     self.record.memory.setdefault(name, []).append(sample)
+                    self.record.encoded[name] = (replica["cache_hits"], replica["cache_misses"])
             await asyncio.sleep(1.0)

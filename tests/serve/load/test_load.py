@@ -66,7 +66,7 @@ class LocalStand:
         return httpx.AsyncClient(transport=transport, base_url="http://here", auth=("clickpose", "secret"))
 
     def replicas(self) -> list[dict[str, Any]]:
-        return [{"replica": "one", "memory_bytes": 2**20}]
+        return [{"replica": "one", "memory_bytes": 2**20, "cache_hits": 5, "cache_misses": 1}]
 
     def cpu_seconds(self) -> dict[str, float]:
         self.seconds += 1.5
@@ -135,11 +135,11 @@ def test_the_load_test_runs_all_its_phases(args: AppArgs, skeleton: Any, load_fa
         _local_testing_mode=True,
     )
     stand = LocalStand(RemotePoseService(replicas, skeleton, first_version="v1", timeout_s=10), args)
-    plan = Plan(annotators=2, every_s=0.1, seconds=0.1, fault_seconds=1.0, flood_seconds=0.2, endurance_clicks=60)
+    plan = Plan(annotators=2, every_s=0.1, seconds=0.1, fault_seconds=1.0, flood_seconds=0.2, endurance_clicks=200)
     told = list[str]()
     record = asyncio.run(play(stand, skeleton, plan, told.append))
     assert list(record.marks) == ["work", "faults", "flood", "recovery", "endurance", "end"]
     assert stand.faults == ["replica", "model", "ingress", "controller", "model"]
-    assert record.clicks() >= 60 and record.recovered_s is not None and record.memory["one"]
-    assert record.cpu_s == {"replicas": 1.5}
+    assert record.clicks() >= 200 and record.recovered_s is not None and record.memory["one"]
+    assert record.cpu_s == {"replicas": 1.5} and record.encoded == {"one": (5, 1)}
     assert told[-1] == "endurance" and not record.log.lost
