@@ -180,4 +180,6 @@ def _set_suspicious_aside(
 
 def settings_digest(store: Store, config: RetrainConfig) -> str:
     """Return a short hash of everything that decides how a round ends, except champion and annotations."""
-    return hashlib.sha256(json.dumps([asdict(config), sorted(named_gold(store))]).encode()).hexdigest()[:6]
+    settings = asdict(config)
+    del settings["min_new_pictures"]  # whether a round begins; under a schedule it differs from call to call
+    return hashlib.sha256(json.dumps([settings, sorted(named_gold(store))]).encode()).hexdigest()[:6]

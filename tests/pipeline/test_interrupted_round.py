@@ -208,6 +208,16 @@ def test_a_round_begun_under_other_settings_is_dropped(begin, annotations, playe
     assert players.trained == [0, 1, 0, 1]
 
 
+def test_a_round_resumes_however_many_new_images_are_asked_for_now(begin, annotations, players) -> None:
+    store = begin()
+    with pytest.raises(Killed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(players, "compare", lambda *_: (_ for _ in ()).throw(Killed))
+        play(store, annotations, players, min_new_pictures=2)
+    (begun,) = store.folders("runs")
+    assert play(store, annotations, players, min_new_pictures=1).round == begun
+    assert players.trained == [0, 1]
+
+
 def test_what_was_annotated_meanwhile_waits_for_the_next_round(begin, annotations, players) -> None:
     store = begin()
     few = dataclasses.replace(annotations, images=annotations.images[:5])
