@@ -3,7 +3,7 @@
     python -m examples.selection runs/selection coco_people/train.json --images coco_people/images \\
         --measure-on coco_people/dev.json --plot docs/selection.png
 
-All criteria of a seed start from the same images, drawn by lot. In each round the model labels the images that are
+All criteria of a seed start from the same images, drawn at random. In each round the model labels the images that are
 left, a criterion chooses some, and pose layers of random weights learn from all images chosen so far: the same number
 of steps in every round, so that a difference comes from the images alone. The networks that find and look stay as they
 are. Clicks are those to an OKS of .85 per person, on crops of annotated persons: nobody is missed or shown twice. By
@@ -55,7 +55,7 @@ from pipeline.dataset import ImageFolder
 from pipeline.listing import ListedImage
 from pipeline.prelabelled import Prelabel
 from pipeline.selection import select
-from pipeline.settling import movement
+from pipeline.stability import movement
 
 SILENT = LoopConfig(rounds=(1,), first_clicks=(0,), disturbed_share=0, mirrored_share=0)
 CRITERIA = ["random", "expected-clicks", "likelihood", "mix", "core-set", "least-score", "loop"]
@@ -72,7 +72,7 @@ class Options:
     images: Annotated[Path, typer.Option(help="Folder of the images of both.")]
     measure_on: Annotated[Path, typer.Option(help="COCO keypoint file to measure on.")]
     pool: Annotated[int, typer.Option(help="Choose from the first images only, so many.")] = 1280
-    start: Annotated[int, typer.Option(help="Images at the beginning, drawn by lot.")] = 200
+    start: Annotated[int, typer.Option(help="Images at the beginning, drawn at random.")] = 200
     add: Annotated[int, typer.Option(help="Images that a round adds.")] = 200
     rounds: Annotated[int, typer.Option(help="Rounds.")] = 5
     seeds: Annotated[int, typer.Option(help="Runs of each criterion.")] = 3
@@ -135,7 +135,7 @@ def draw(annotations: AnnotationSet, images: Path) -> KeptCrops:
 
 
 def starting(pool: KeptCrops, seed: int, count: int) -> list[str]:
-    """Draw the first images by lot."""
+    """Draw the first images at random."""
     names = sorted(set(pool.names))
     return [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]]
 
@@ -220,7 +220,7 @@ def by_round(measured: list[Record], value: str) -> dict[str, list[list[float]]]
 
 
 def images_at_random(measured: list[Record], value: str, clicks: float) -> str:
-    """Return how many images drawn by lot give so few clicks per person."""
+    """Return how many images drawn at random give so few clicks per person."""
     curve = [mean(seeds) for seeds in by_round(measured, value)["random"]]
     images = [seeds[0] for seeds in by_round(measured, "images")["random"]]
     lowest = np.minimum.accumulate(curve)
@@ -230,7 +230,7 @@ def images_at_random(measured: list[Record], value: str, clicks: float) -> str:
 
 
 def show(measured: list[Record]) -> None:
-    """Print clicks per person after each round, and how many images drawn by lot give as few."""
+    """Print clicks per person after each round, and how many images drawn at random give as few."""
     for value in ("by hand", "with answers") if "with answers" in measured[0] else ("by hand",):
         rounds, persons = by_round(measured, value), by_round(measured, "persons")
         images = [f"{seeds[0]:.0f} images" for seeds in max(by_round(measured, "images").values(), key=len)]

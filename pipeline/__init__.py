@@ -18,12 +18,12 @@ inventory.py      what is labelled already; known.py keeps that small
 labelling_model.py  the model that labels, known by its content
 label_shards.py   hand out shards: to Ray Data's actors, or in this process
 labeller.py       label one shard: read ahead, look at several images at once
-settling.py       how far poses move when the model looks once more
+stability.py      how far poses move when the model looks once more, or at the mirrored image
 prelabelled.py    models, shards and predictions, and the rows that these are on disk
 shards.py         predictions on disk: Parquet data sets of persons and images
 candidates.py     pre-labelled images as something to choose from
 selection.py      which of them are worth a person's time next
-control_arm.py    what the images drawn by lot say: clicks left, and whether more images pay
+control_arm.py    what the images drawn at random say: clicks left, and whether more images pay
 breadcrumbs.py    which image was open when a worker crashed
 image_files.py    images by name, here or in a bucket
 roots.py          what an image is called: its path below its root

@@ -12,7 +12,7 @@ from clickpose.annotations import Pose
 from pipeline.prelabelled import Prelabel
 
 Array = NDArray[np.float64]
-LITTLE = 1e-3  # variance of shapes that is added in every direction, in squared sides of a person's box
+RIDGE = 1e-3  # variance of shapes that is added in every direction, in squared sides of a person's box
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Candidates:
     embedding: Array
 
     def __len__(self) -> int:
-        """N."""
+        """Number of images."""
         return len(self.names)
 
 
@@ -81,7 +81,7 @@ def _oddness(shapes: Sequence[Array | None], length: int) -> Array:
     if not people:
         return np.zeros(len(shapes))
     every = np.concatenate(people)
-    mean, spread = every.mean(0), np.cov(every.T, bias=True) + LITTLE * np.eye(length)
+    mean, spread = every.mean(0), np.cov(every.T, bias=True) + RIDGE * np.eye(length)
     precision = np.linalg.inv(spread)
 
     def distances(of: Array) -> Array:

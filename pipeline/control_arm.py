@@ -1,8 +1,8 @@
-"""The control arm: images drawn by lot say how good the model is on all images, and whether annotating on pays.
+"""The control arm: images drawn at random say how good the model is on all images, and whether more annotations pay.
 
 prelabels/<run>/choices.json    what ``clickpose select`` chose, one entry per call
 
-What annotators correct on images that were chosen says how hard those are. On images drawn by lot it is an unbiased
+What annotators correct on images that were chosen says how hard those are. On images drawn at random it is an unbiased
 measure of what is left to correct on all of them.
 """
 
@@ -33,8 +33,8 @@ def remember_choices(prelabels: Store, by: str, choices: Sequence[Choice]) -> No
     prelabels.write_json(CHOICES, [*earlier, {"by": by, "choices": [asdict(choice) for choice in choices]}])
 
 
-def drawn_by_lot(store: Store) -> frozenset[str]:
-    """Return the names of all images that ``clickpose select`` drew by lot from the pre-labels of a store."""
+def drawn_at_random(store: Store) -> frozenset[str]:
+    """Return the names of all images that ``clickpose select`` drew at random from the pre-labels of a store."""
     files = [f"{PRELABELS}/{run}/{CHOICES}" for run in store.folders(PRELABELS)]
     calls = [call for file in files if store.exists(file) for call in store.read_json(file)]
     return frozenset(choice["name"] for call in calls for choice in call["choices"] if choice["is_control"])
@@ -57,7 +57,7 @@ class Outlook:
     """What a round says about the next one.
 
     Attributes:
-        clicks_left: keypoints per person that annotators corrected on the images of the round drawn by lot, which the
+        clicks_left: keypoints per person that annotators corrected on the round's images drawn at random, which the
             model had not seen; None without such an image.
         num_drawn: these images.
         saving: clicks per person that another ``NEXT_IMAGES`` images would save, if they help as much as those of the
@@ -70,22 +70,22 @@ class Outlook:
 
     @property
     def advice(self) -> str:
-        """Whether to annotate on, in one sentence."""
+        """Whether to continue annotating, in one sentence."""
         if self.saving is None:
             return "Whether more images would help is not known: no round has compared two models yet."
         if self.saving.high < WORTHWHILE:
             return f"Stop: they would save less than {WORTHWHILE} clicks per person."
         if self.saving.low >= WORTHWHILE:
-            return f"Go on: they would save at least {WORTHWHILE} clicks per person."
-        return f"Go on for now: whether they would save {WORTHWHILE} clicks per person is not certain yet."
+            return f"Continue: they would save at least {WORTHWHILE} clicks per person."
+        return f"Continue for now: whether they would save {WORTHWHILE} clicks per person is not certain yet."
 
     def in_words(self) -> str:
         """Return the outlook as text for people."""
         if self.clicks_left is None:
-            left = "No image of the last round was drawn by lot: let clickpose select choose some of the next ones."
+            left = "No image of the last round was drawn at random: let clickpose select choose some of the next ones."
         else:
             images = "1 image" if self.num_drawn == 1 else f"{self.num_drawn} images"
-            left = f"Clicks per person left, by {images} drawn by lot: {self.clicks_left}."
+            left = f"Clicks per person left, by {images} drawn at random: {self.clicks_left}."
         saved = f"Clicks per person that another {NEXT_IMAGES} images would save: {self.saving}." if self.saving else ""
         return "\n".join(line for line in (left, saved, self.advice) if line) + "\n"
 
@@ -100,7 +100,7 @@ def outlook(store: Store, report: RoundReport) -> Outlook:
     Raises:
         StoreError: the round's snapshot is gone, or is not what was written.
     """
-    drawn = drawn_by_lot(store) & set(report.newest)
+    drawn = drawn_at_random(store) & set(report.newest)
     snapshot = load_snapshot(store, report.snapshot)
     images = [image for image in snapshot.annotations.images if image.file_name in drawn]
     corrections = Counter(record.image_id for record in snapshot.provenance if record.source in CORRECTED)

@@ -21,8 +21,8 @@ from pipeline.image_files import read_image_at
 from pipeline.labelling_model import model_digest
 from pipeline.listing import ListedImage
 from pipeline.prelabelled import Failure, Model, Prelabel, Shard
-from pipeline.settling import mirror_difference, movement
 from pipeline.shards import write_shard
+from pipeline.stability import mirror_difference, movement
 from pipeline.store import Store, local_folder
 
 logger = logging.getLogger(__name__)

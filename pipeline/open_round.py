@@ -26,24 +26,24 @@ logger = logging.getLogger(__name__)
 RUNS, ROUND, DATA, COMPARISON = "runs", "round.json", "data.json", "comparison.json"
 
 
-def folder_of(this: RoundPlan) -> str:
+def folder_of(plan: RoundPlan) -> str:
     """Return the folder of a round in the store."""
-    return f"{RUNS}/{this.name}"
+    return f"{RUNS}/{plan.name}"
 
 
-def open_round(store: Store, this: RoundPlan) -> None:
+def open_round(store: Store, plan: RoundPlan) -> None:
     """Save a round before it is started."""
     values = {
-        "champion": this.champion,
-        "snapshot": this.snapshot.id,
-        "newest": sorted(this.newest),
-        "new": _names(this.new),
-        "old": _names(this.old),
-        "held_back": _names(this.held_back.annotations),
-        "gold": sorted(this.held_back.gold),
-        "set_aside": [asdict(entry) for entry in this.set_aside],
+        "champion": plan.champion,
+        "snapshot": plan.snapshot.id,
+        "newest": sorted(plan.newest),
+        "new": _names(plan.new),
+        "old": _names(plan.old),
+        "held_back": _names(plan.held_back.annotations),
+        "gold": sorted(plan.held_back.gold),
+        "set_aside": [asdict(entry) for entry in plan.set_aside],
     }
-    store.write_json(f"{folder_of(this)}/{ROUND}", values)
+    store.write_json(f"{folder_of(plan)}/{ROUND}", values)
 
 
 def unfinished_round(store: Store, config: RetrainConfig) -> RoundPlan | None:
@@ -62,32 +62,32 @@ def unfinished_round(store: Store, config: RetrainConfig) -> RoundPlan | None:
     return None
 
 
-def close_round(store: Store, this: RoundPlan) -> None:
+def close_round(store: Store, plan: RoundPlan) -> None:
     """Delete the files of a finished round; its report stays."""
-    _delete(store, this.name)
+    _delete(store, plan.name)
 
 
-def keep_data(store: Store, this: RoundPlan, data: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
+def keep_data(store: Store, plan: RoundPlan, data: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
     """Save what a round trains on, and return it."""
-    store.write_json(f"{folder_of(this)}/{DATA}", [asdict(source) for source in data])
+    store.write_json(f"{folder_of(plan)}/{DATA}", [asdict(source) for source in data])
     return data
 
 
-def kept_data(store: Store, this: RoundPlan) -> tuple[DataSource, ...] | None:
+def kept_data(store: Store, plan: RoundPlan) -> tuple[DataSource, ...] | None:
     """Return what a round trains on, or None if it was not saved yet."""
-    file = f"{folder_of(this)}/{DATA}"
+    file = f"{folder_of(plan)}/{DATA}"
     return tuple(DataSource(**source) for source in store.read_json(file)) if store.exists(file) else None
 
 
-def keep_comparison(store: Store, this: RoundPlan, comparison: Comparison) -> Comparison:
+def keep_comparison(store: Store, plan: RoundPlan, comparison: Comparison) -> Comparison:
     """Save a round's verdict, and return it."""
-    store.write_json(f"{folder_of(this)}/{COMPARISON}", asdict(comparison))
+    store.write_json(f"{folder_of(plan)}/{COMPARISON}", asdict(comparison))
     return comparison
 
 
-def kept_comparison(store: Store, this: RoundPlan) -> Comparison | None:
+def kept_comparison(store: Store, plan: RoundPlan) -> Comparison | None:
     """Return a round's verdict, or None if it was not saved yet."""
-    file = f"{folder_of(this)}/{COMPARISON}"
+    file = f"{folder_of(plan)}/{COMPARISON}"
     if not store.exists(file):
         return None
     values = store.read_json(file)

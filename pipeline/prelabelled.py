@@ -80,7 +80,7 @@ class Prelabel:
         poses: of all persons, best first; empty if none was found.
         model_version: the model that labelled.
         expected_clicks: expected number of clicks to correct it; see ``clickpose.expected_clicks``.
-        movement: how far poses move in one more round without a click; see ``settling.movement``.
+        movement: how far poses move in one more round without a click; see ``stability.movement``.
         mirror_difference: how far poses differ in the mirrored image; NaN if that was not predicted.
         appearance: of its persons to the model, a few numbers, if that is known; see ``Predictor.appearance``.
     """

@@ -107,7 +107,7 @@ class Registry:
         if version != self.current():
             self._move_to([*self._line(), version][-MAX_ROLLBACKS:], "promote")
 
-    def succeed(self, champion: str, version: str) -> bool:
+    def promote_over(self, champion: str, version: str) -> bool:
         """Promote a challenger, unless the current version has changed since it was compared.
 
         A version that was promoted and rolled back is not promoted again.

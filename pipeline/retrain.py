@@ -72,64 +72,64 @@ def retrain(
     """
     with lease(store, "retraining") as check_lease:
         sweep(store)
-        this = unfinished_round(store, config)
-        if this is None:
-            this = plan_round(store, collect(), config, judge)
-            if reason := _too_little(this, config):
-                return _report(this, config, None, Comparison({}, {}, Verdict(False, reason)), promoted=False)
-            open_round(store, this)
-        version, comparison = challenge(store, this, config, compare)
+        plan = unfinished_round(store, config)
+        if plan is None:
+            plan = plan_round(store, collect(), config, judge)
+            if reason := _too_little(plan, config):
+                return _report(plan, config, None, Comparison({}, {}, Verdict(False, reason)), promoted=False)
+            open_round(store, plan)
+        version, comparison = challenge(store, plan, config, compare)
         check_lease()
-        promoted = comparison.verdict.is_better and Registry(store).succeed(this.champion, version)
-        report = _report(this, config, version, comparison, promoted=promoted)
+        promoted = comparison.verdict.is_better and Registry(store).promote_over(plan.champion, version)
+        report = _report(plan, config, version, comparison, promoted=promoted)
         write_report(store, report)
         if promoted:
             on_promoted(version)
-        close_round(store, this)
+        close_round(store, plan)
     return report
 
 
-def _too_little(this: RoundPlan, config: RetrainConfig) -> str:
+def _too_little(plan: RoundPlan, config: RetrainConfig) -> str:
     """Return why there is not enough to learn from, or nothing."""
-    if len(this.newest) < config.min_new_pictures:
-        reason = f"{len(this.newest)} images are new since the last round, {config.min_new_pictures} are needed"
-        return reason + (f"; {len(this.set_aside)} annotations are set aside" if this.set_aside else "")
-    if not this.new.num_persons:
-        held_back = sum(image.file_name in this.newest for image in this.held_back.annotations.images)
+    if len(plan.newest) < config.min_new_pictures:
+        reason = f"{len(plan.newest)} images are new since the last round, {config.min_new_pictures} are needed"
+        return reason + (f"; {len(plan.set_aside)} annotations are set aside" if plan.set_aside else "")
+    if not plan.new.num_persons:
+        held_back = sum(image.file_name in plan.newest for image in plan.held_back.annotations.images)
         return (
-            f"there is no person to train on: of {len(this.newest)} new images {held_back} are held back for the"
+            f"there is no person to train on: of {len(plan.newest)} new images {held_back} are held back for the"
             " comparison, and the others have no labelled person; annotate at least 1 more"
         )
     return ""
 
 
-def challenge(store: Store, this: RoundPlan, config: RetrainConfig, compare: Compare) -> tuple[str, Comparison]:
+def challenge(store: Store, plan: RoundPlan, config: RetrainConfig, compare: Compare) -> tuple[str, Comparison]:
     """Train a challenger, compare it with the champion and add it to the registry; finished steps are not repeated."""
     registry = Registry(store)
-    version, comparison = registry.version_made_by(this.name), kept_comparison(store, this)
+    version, comparison = registry.version_made_by(plan.name), kept_comparison(store, plan)
     if version is not None and comparison is not None:
         return version, comparison
     with tempfile.TemporaryDirectory() as folder:
-        challenger = fine_tune(store, this, config, Path(folder) / "challenger")
+        challenger = fine_tune(store, plan, config, Path(folder) / "challenger")
         if comparison is None:
-            champion, images = registry.fetch(this.champion), ImageFolder(config.images)
-            comparison = compare(champion, challenger, this.held_back, images, config.rule)
-            keep_comparison(store, this, comparison)
+            champion, images = registry.fetch(plan.champion), ImageFolder(config.images)
+            comparison = compare(champion, challenger, plan.held_back, images, config.rule)
+            keep_comparison(store, plan, comparison)
         _write_metrics(challenger, comparison)
-        return registry.add(challenger, parent=this.champion, made_by=this.name), comparison
+        return registry.add(challenger, parent=plan.champion, made_by=plan.name), comparison
 
 
-def fine_tune(store: Store, this: RoundPlan, config: RetrainConfig, out: Path) -> Path:
+def fine_tune(store: Store, plan: RoundPlan, config: RetrainConfig, out: Path) -> Path:
     """Train the challenger from the champion on what is not held back, and return its folder.
 
     The run is kept in the store under the round's name, so that it can resume.
     """
-    data = kept_data(store, this) or keep_data(store, this, training_data(store, this, config))
-    job = TrainJob(start=store.uri_of(f"{MODELS}/{this.champion}"), data=data, config=config.training)
+    data = kept_data(store, plan) or keep_data(store, plan, training_data(store, plan, config))
+    job = TrainJob(start=store.uri_of(f"{MODELS}/{plan.champion}"), data=data, config=config.training)
     train(
         job,
         out,
-        run=store.uri_of(folder_of(this)),
+        run=store.uri_of(folder_of(plan)),
         num_workers=config.num_workers,
         max_failures=config.max_failures,
         gpus_per_worker=config.gpus_per_worker,
@@ -137,15 +137,15 @@ def fine_tune(store: Store, this: RoundPlan, config: RetrainConfig, out: Path) -
     return out
 
 
-def training_data(store: Store, this: RoundPlan, config: RetrainConfig) -> tuple[DataSource, ...]:
+def training_data(store: Store, plan: RoundPlan, config: RetrainConfig) -> tuple[DataSource, ...]:
     """Write what is new and what is old, and return them with everything else that is replayed."""
     new, old = (
-        _write_source(store, f"{folder_of(this)}/{name}.json", annotations, config.images)
-        for name, annotations in (("new", this.new), ("old", this.old))
+        _write_source(store, f"{folder_of(plan)}/{name}.json", annotations, config.images)
+        for name, annotations in (("new", plan.new), ("old", plan.old))
     )
     if not config.replay_share:
         return (new,)
-    return weigh(new, [old, *sample_sources(store, this.champion), *config.replay], config.replay_share)
+    return weigh(new, [old, *sample_sources(store, plan.champion), *config.replay], config.replay_share)
 
 
 def _write_source(store: Store, name: str, annotations: AnnotationSet, images: str) -> DataSource:
@@ -161,29 +161,29 @@ def _write_metrics(challenger: Path, comparison: Comparison) -> None:
 
 
 def _report(
-    this: RoundPlan, config: RetrainConfig, version: str | None, comparison: Comparison, *, promoted: bool
+    plan: RoundPlan, config: RetrainConfig, version: str | None, comparison: Comparison, *, promoted: bool
 ) -> RoundReport:
     reason = comparison.verdict.reason
     if comparison.verdict.is_better and not promoted:
         reason += "; but another version was promoted or rolled back meanwhile"
     return RoundReport(
-        round=this.name,
-        parent=this.champion,
+        round=plan.name,
+        parent=plan.champion,
         challenger=version,
-        snapshot=this.snapshot.id,
+        snapshot=plan.snapshot.id,
         promoted=promoted,
         reason=reason,
         parent_metrics=comparison.champion,
         challenger_metrics=comparison.challenger,
-        num_trained=len(this.new) + len(this.old),
-        num_held_back=len(this.held_back.annotations),
+        num_trained=len(plan.new) + len(plan.old),
+        num_held_back=len(plan.held_back.annotations),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        num_gold=len(this.held_back.gold),
+        num_gold=len(plan.held_back.gold),
         rule=config.rule,
         checks=comparison.verdict.checks,
         images=config.images,
-        set_aside=this.set_aside,
-        left_out=this.left_out,
+        set_aside=plan.set_aside,
+        left_out=plan.left_out,
         by_image=comparison.by_image,
-        newest=tuple(sorted(this.newest)),
+        newest=tuple(sorted(plan.newest)),
     )

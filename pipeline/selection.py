@@ -79,7 +79,9 @@ def select(candidates: Candidates, count: int, by: str = "expected-clicks", *, s
         raise InvalidConfig(f"there is no criterion {by!r}: choose one of {', '.join(NAMES)}")
     random, count = np.random.default_rng(seed), min(count, len(candidates))
     if by == BY_CHANCE:
-        return [Choice(candidates.names[i], "drawn by lot", True) for i in random.permutation(len(candidates))[:count]]
+        return [
+            Choice(candidates.names[i], "drawn at random", True) for i in random.permutation(len(candidates))[:count]
+        ]
     values = CRITERIA[by](candidates) if by in CRITERIA else None
     control = random.permutation(len(candidates))[: count // CONTROL_EVERY]
     chosen = _choose(candidates, values, count - len(control), control, random)
@@ -101,7 +103,7 @@ def _choose(
 
 
 def k_centre(points: Array, count: int) -> Indices:
-    """Choose points ``(N, D)`` one after the other, each as far as possible from those before; the first is the first.
+    """Choose points ``(N, D)`` one after the other, each as far as possible from those before, starting with the first.
 
     Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach" (ICLR 2018).
     """
@@ -123,7 +125,7 @@ def _in_order(
     remaining, choices = iter(chosen.tolist()), list[Choice]()
     for place in range(len(chosen) + len(control)):
         if place in control:
-            choices.append(Choice(candidates.names[control[place]], "drawn by lot: control arm", True))
+            choices.append(Choice(candidates.names[control[place]], "drawn at random: control arm", True))
         else:
             i = next(remaining)
             choices.append(Choice(candidates.names[i], _reason(candidates, by, values, i), False))

@@ -68,7 +68,7 @@ def find_suspicious(
     Raises:
         ImageError: an image cannot be read.
     """
-    found = {image.file_name: Suspicion(image.file_name, reason) for image, reason in _leaving(images, skeleton)}
+    found = {image.file_name: Suspicion(image.file_name, reason) for image, reason in _outside(images, skeleton)}
     own = sum((sides_of(image, find_poses(image), skeleton) for image in trusted), Sides())
     error = (own.num_swapped + PRIOR_SWAPS) / (own.num_persons + PRIOR_PERSONS)
     batches: dict[str, dict[str, Sides]] = defaultdict(dict)
@@ -135,7 +135,7 @@ def _swapped(user: str, batch: Mapping[str, Sides], error: float) -> Iterator[Su
             yield Suspicion(file_name, reason)
 
 
-def _leaving(images: Sequence[AnnotatedImage], skeleton: Skeleton) -> Iterator[tuple[AnnotatedImage, str]]:
+def _outside(images: Sequence[AnnotatedImage], skeleton: Skeleton) -> Iterator[tuple[AnnotatedImage, str]]:
     """Yield images with a keypoint outside them, and which one."""
     for image in images:
         size_wh = np.array(image.size_wh)

@@ -16,7 +16,7 @@ def report(
     plot: Annotated[Path | None, typer.Option(help="Figure to write, such as rounds.png.")] = None,
     json: JsonFile = None,
 ) -> None:
-    """Report every round: clicks per person, effort, drift of new images, the worst images, and whether to go on.
+    """Report every round: clicks per person, effort, drift of new images, the worst images, and whether to continue.
 
     Drift is how many more clicks per person the new images of a round cost, with the model that was current.
     """

@@ -35,7 +35,7 @@ class SelectCommand:
         str | None, typer.Option(help="URL of Label Studio, to serve these tasks first; its token: LABEL_STUDIO_TOKEN.")
     ] = None
     title: Annotated[str | None, typer.Option(help="Title of the project there.")] = None
-    seed: Annotated[int, typer.Option(help="Of what is drawn by lot.")] = 0
+    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0
     json: JsonFile = None
 
 
@@ -43,7 +43,7 @@ class SelectCommand:
 def select(command: SelectCommand) -> None:
     """Choose the images to annotate next, in order and with reasons; with --url, annotators get them in that order.
 
-    One image in ten is drawn by lot, to measure the model on: clickpose report does that. Images annotated in the
+    One image in ten is drawn at random, to measure the model on: clickpose report does that. Images annotated in the
     project are left out.
     """
     from clickpose.commands.collecting import connect, find_project

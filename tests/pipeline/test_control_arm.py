@@ -1,4 +1,4 @@
-"""What the images drawn by lot say of the model, and when a team may stop."""
+"""What the images drawn at random say of the model, and when a team may stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clickpose.annotations import AnnotatedImage, AnnotationSet, PersonAnnotatio
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline.compare import ImageClicks
-from pipeline.control_arm import Estimate, Outlook, drawn_by_lot, estimate, outlook, remember_choices
+from pipeline.control_arm import Estimate, Outlook, drawn_at_random, estimate, outlook, remember_choices
 from pipeline.round_report import RoundReport
 from pipeline.selection import Choice
 from pipeline.snapshot import take_snapshot
@@ -45,14 +45,14 @@ def choose(store: Store, run: str, **is_control: bool) -> None:
 
 def test_every_call_of_select_is_remembered_in_every_run(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert drawn_by_lot(store) == frozenset()
+    assert drawn_at_random(store) == frozenset()
     choose(store, "first", _1=True, _2=False)
     choose(store, "first", _3=True)
     choose(store, "second", _4=True)
-    assert drawn_by_lot(store) == {"1.jpg", "3.jpg", "4.jpg"}
+    assert drawn_at_random(store) == {"1.jpg", "3.jpg", "4.jpg"}
 
 
-def test_clicks_left_are_corrections_on_new_images_drawn_by_lot(tmp_path: Path) -> None:
+def test_clicks_left_are_corrections_on_new_images_drawn_at_random(tmp_path: Path) -> None:
     store = Store(tmp_path)
     choose(store, "first", _11=True, _12=True, _13=False, _2=True)
     records = [
@@ -65,7 +65,7 @@ def test_clicks_left_are_corrections_on_new_images_drawn_by_lot(tmp_path: Path) 
     told = outlook(store, finished(store, (), records))
     assert told.num_drawn == 2 and told.clicks_left is not None and told.clicks_left.value == 2
     assert (told.clicks_left.low, told.clicks_left.high) == (1, 3)
-    assert "by 2 images drawn by lot: 2.00 (1.00 to 3.00)" in told.in_words()
+    assert "by 2 images drawn at random: 2.00 (1.00 to 3.00)" in told.in_words()
 
 
 def test_a_saving_is_that_of_the_last_round_per_hundred_new_images(tmp_path: Path) -> None:
@@ -75,12 +75,12 @@ def test_a_saving_is_that_of_the_last_round_per_hundred_new_images(tmp_path: Pat
     assert told.clicks_left is None and told.saving is not None
     assert told.saving.value == pytest.approx(0.75 * 100 / 10)
     assert told.saving.low < told.saving.value < told.saving.high
-    assert "No image of the last round was drawn by lot" in told.in_words()
+    assert "No image of the last round was drawn at random" in told.in_words()
     assert outlook(store, finished(store, (), [])).saving is None
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "advice"), [(-0.1, 0.04, "Stop:"), (0.06, 0.2, "Go on:"), (-0.1, 0.2, "Go on for now:")]
+    ("low", "high", "advice"), [(-0.1, 0.04, "Stop:"), (0.06, 0.2, "Continue:"), (-0.1, 0.2, "Continue for now:")]
 )
 def test_a_team_may_stop_once_more_images_surely_save_little(low: float, high: float, advice: str) -> None:
     assert Outlook(None, 0, Estimate((low + high) / 2, low, high)).advice.startswith(advice)

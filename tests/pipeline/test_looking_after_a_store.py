@@ -136,11 +136,11 @@ def test_the_report_says_whether_to_go_on_from_images_that_select_drew_by_lot(
     found = [Prelabel(image, (9, 9), (), "v1") for image in images]
     write_shard(Store(prelabels), "a", found, Model("v1", "models/v1", "v1", Skeleton.load("coco17")))
     told = run("report", "--store", store.uri)
-    assert "No image of the last round was drawn by lot" in told and "Go on: they would save at least" in told
+    assert "No image of the last round was drawn at random" in told and "Continue: they would save at least" in told
     run("select", prelabels, "--count", "8", "--by", "random")
     told = run("report", "--store", store.uri, "--json", str(tmp_path / "r.json"))
     values = json.loads((tmp_path / "r.json").read_text())["outlook"]
-    assert f"by {len(last.newest)} images drawn by lot" in told and values["num_drawn"] == len(last.newest)
+    assert f"by {len(last.newest)} images drawn at random" in told and values["num_drawn"] == len(last.newest)
     saved = sum(one.champion - one.challenger for one in last.by_image) / len(last.by_image)
     assert values["saving"]["value"] == pytest.approx(saved * 100 / len(last.newest))
 

@@ -126,11 +126,11 @@ def test_the_way_back_survives_a_death_before_the_pointer_is_written(registry, m
 def test_a_challenger_succeeds_the_champion_it_was_compared_with_and_no_other(registry, make_model) -> None:
     a, b, c = add_three(registry, make_model)
     registry.promote(a)
-    assert registry.succeed(a, b)
-    assert registry.succeed(a, b)  # again, by a round that was interrupted
-    assert not registry.succeed(a, c)
+    assert registry.promote_over(a, b)
+    assert registry.promote_over(a, b)  # again, by a round that was interrupted
+    assert not registry.promote_over(a, c)
     registry.rollback()
-    assert not registry.succeed(a, b)
+    assert not registry.promote_over(a, b)
     assert registry.current() == a
 
 

@@ -1,4 +1,4 @@
-"""What is chosen is useful, diverse, in order, and a tenth of it by lot."""
+"""What is chosen is useful, diverse, in order, and a tenth of it at random."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipeline.candidates import read_candidates, shape
 from pipeline.listing import ListedImage
 from pipeline.prelabelled import Prelabel
 from pipeline.selection import NAMES, k_centre, select
-from pipeline.settling import mirror_difference, movement
+from pipeline.stability import mirror_difference, movement
 
 PAW = Skeleton.from_dict({"name": "paw", "keypoints": ["left_a", "right_a", "b"]})
 
@@ -29,7 +29,7 @@ def prelabel(i: int, expected: float = 0.0, poses: tuple[Pose, ...] | None = Non
     return Prelabel(image, (100, 100), (pose(i),) if poses is None else poses, "v1", expected, **more)
 
 
-def test_the_most_expensive_images_come_first_and_every_tenth_is_drawn_by_lot() -> None:
+def test_the_most_expensive_images_come_first_and_every_tenth_is_drawn_at_random() -> None:
     candidates = read_candidates(prelabel(i, expected=float(i)) for i in range(400))
     choices = select(candidates, 40)
     assert [choice.is_control for choice in choices] == ([False] * 9 + [True]) * 4

@@ -74,7 +74,7 @@ class CropDrawer:
             load_image: opens an annotated image, upright, RGB.
             folder: where the files go; an interrupted drawing resumes after the last complete file.
             drawing: number of the drawing; in odd ones, images are mirrored.
-            num_persons: stop after so many; each drawing draws other images by lot, the same ones if the data grow.
+            num_persons: stop after so many; each drawing draws other images at random, the same ones if the data grow.
 
         Raises:
             ImageError: an image cannot be used, and ``skip_bad`` is not set.
@@ -99,7 +99,7 @@ class CropDrawer:
     def _enough(
         self, annotations: AnnotationSet, folder: Path, drawing: int, num_persons: int | None
     ) -> Iterator[tuple[list[AnnotatedImage], Path]]:
-        """Yield parts with as many persons as are asked for, by lot; all, in their order, if these are no more."""
+        """Yield parts with as many persons as are asked for, at random; all, in their order, if these are no more."""
         parts = list(self.parts(annotations, folder))
         counts = {its_folder: sum(map(_num_trained, images)) for images, its_folder in parts}
         if num_persons is None or num_persons >= sum(counts.values()):

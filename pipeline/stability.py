@@ -11,7 +11,7 @@ from clickpose.skeleton import Skeleton
 
 
 def movement(before: Sequence[Pose], after: Sequence[Pose]) -> float:
-    """Return the mean distance that keypoints moved, in roots of the person's box area; 0 without persons."""
+    """Return the mean distance that keypoints moved, divided by the root of the box area; 0 without persons."""
     distances = [
         float(np.linalg.norm(new.keypoints_px - old.keypoints_px, axis=-1).mean() / _side(old))
         for old, new in zip(before, after, strict=True)
@@ -20,7 +20,7 @@ def movement(before: Sequence[Pose], after: Sequence[Pose]) -> float:
 
 
 def mirror_difference(poses: Sequence[Pose], mirrored: Sequence[Pose], width: int, skeleton: Skeleton) -> float:
-    """Return the mean distance of each pose from the nearest one in the mirrored image, in roots of its box area.
+    """Return the mean distance of each pose from the nearest in the mirrored image, by the root of its box area.
 
     Args:
         poses: in an image.
