@@ -60,7 +60,7 @@ class TrainState:
 
 
 def unwrap(network: nn.Module) -> FeedbackLoop:
-    """Return the model inside a data-parallel wrapper, or the model itself."""
+    """Return the model inside a training step and a data-parallel wrapper, or the model itself."""
     inner = getattr(network, "module", network)
     model = getattr(inner, "model", inner)
     assert isinstance(model, FeedbackLoop)
