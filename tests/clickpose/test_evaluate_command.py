@@ -25,7 +25,7 @@ from integrations.label_studio.tasks import make_prediction
 
 COCO17, CROWDPOSE14 = Skeleton.load("coco17"), Skeleton.load("crowdpose14")
 DRAWN = DrawnPeople(COCO17, num_images=2, max_persons=2)
-WRISTS = ("--keypoints", "left_wrist,right_wrist")  # two clicks per person at most
+WRISTS = "left_wrist,right_wrist"  # two clicks per person at most
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +50,19 @@ def write_results(path: Path, image_ids: list[int]) -> None:
     path.write_text(json.dumps(results_to_coco(poses)))
 
 
-def run(folder: Path, *options: str) -> Result:
+def run(folder: Path, *options: str, keypoints: str | None = WRISTS) -> Result:
+    some = [] if keypoints is None else ["--keypoints", keypoints]
     command = ["evaluate", str(folder / "model"), str(folder / "data.json"), "--images", str(folder)]
-    return CliRunner().invoke(app, [*command, "--max-clicks", "1", *options])
+    return CliRunner().invoke(app, [*command, "--max-clicks", "1", *some, *options])
 
 
-def run_json(folder: Path, *options: str) -> dict[str, Any]:
-    return run_both(folder, *options)[0]
+def run_json(folder: Path, *options: str, keypoints: str | None = WRISTS) -> dict[str, Any]:
+    return run_both(folder, *options, keypoints=keypoints)[0]
 
 
-def run_both(folder: Path, *options: str) -> tuple[dict[str, Any], str]:
+def run_both(folder: Path, *options: str, keypoints: str | None = WRISTS) -> tuple[dict[str, Any], str]:
     """What is written as JSON, and what is printed."""
-    result = run(folder, "--json", str(folder / "out.json"), *options)
+    result = run(folder, "--json", str(folder / "out.json"), *options, keypoints=keypoints)
     assert result.exit_code == 0, result.output
     return json.loads((folder / "out.json").read_text()), result.output
 
@@ -71,7 +72,7 @@ def test_the_numbers_are_those_of_evaluate_by_the_same_keys(folder: Path) -> Non
 
     annotations = convert_set(DRAWN.annotations, CROWDPOSE14)
     metrics = evaluate(Predictor.load(folder / "model"), annotations, DRAWN.load_image, Simulation(max_clicks=1))
-    written = run_json(folder)
+    written = run_json(folder, keypoints=None)
     assert {name: written[name] for name in metrics if "answer_ms" not in name} == {
         name: value for name, value in metrics.items() if "answer_ms" not in name
     }
@@ -87,9 +88,7 @@ def test_the_time_of_every_call_is_told(folder: Path) -> None:
 
 
 def test_strategies_are_compared_and_settings_are_told(folder: Path) -> None:
-    written = run_json(
-        folder, *WRISTS, "--strategy", "worst", "--strategy", "random", "--loop", "at-once", "--hold", "none"
-    )
+    written = run_json(folder, "--strategy", "worst", "--strategy", "random", "--loop", "at-once", "--hold", "none")
     assert list(written["strategies"]) == written["settings"]["strategies"] == ["worst", "random"]
     assert (written["settings"]["loop"], written["settings"]["hold"]) == ("at-once", "none")
     assert written["strategies"]["worst"]["AP@C1"] == written["AP@C1"]
@@ -98,15 +97,15 @@ def test_strategies_are_compared_and_settings_are_told(folder: Path) -> None:
 
 def test_all_strategies_and_both_kinds_of_rounds_stand_side_by_side(folder: Path) -> None:
     names = [f"{strategy}, {loop}" for loop in ("progressive", "at-once") for strategy in STRATEGIES]
-    written, printed = run_both(folder, *WRISTS, "--strategy", "all", "--loop", "all")
+    written, printed = run_both(folder, "--strategy", "all", "--loop", "all")
     assert list(written["strategies"]) == names and written["settings"]["loop"] == "progressive, at-once"
     assert "side by side" in printed
-    alone = run_json(folder, *WRISTS, "--strategy", "random", "--loop", "at-once")
+    alone = run_json(folder, "--strategy", "random", "--loop", "at-once")
     assert written["strategies"]["random, at-once"]["AP@C1"] == alone["AP@C1"]
 
 
 def test_disturbed_persons_are_scored_and_drawn(folder: Path, tmp_path: Path) -> None:
-    levels = run_json(folder, *WRISTS, "--disturb", "--plots", str(tmp_path / "plots"))["disturbed"]
+    levels = run_json(folder, "--disturb", "--plots", str(tmp_path / "plots"))["disturbed"]
     assert levels[0]["noise"] == 0 and levels[0]["given_ap"] > 0.99 > levels[-1]["given_ap"]
     assert Image.open(tmp_path / "plots" / "disturbed.png").width > 400
 
@@ -197,10 +196,10 @@ def test_data_of_other_beings_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_only_the_keypoints_asked_for_are_scored_and_clicked(folder: Path) -> None:
-    everything, wrists = run_json(folder), run_json(folder, *WRISTS)
+    everything, wrists = run_json(folder, keypoints=None), run_json(folder)
     assert wrists["manual_clicks@95"] < everything["manual_clicks@95"] / 2
-    assert "data.json, keypoints 5-6" in run(folder, "--keypoints", "5-6").output
-    error = run(folder, "--keypoints", "1-99").exception
+    assert "data.json, keypoints 5-6" in run(folder, keypoints="5-6").output
+    error = run(folder, keypoints="1-99").exception
     assert isinstance(error, InvalidSkeleton) and "'1-99'" in str(error)
 
 

@@ -19,7 +19,7 @@ def annotations(drawn_people: Path) -> AnnotationSet:
 
 @pytest.fixture
 def job(tiny_model: Path, drawn_people: Path) -> EvaluationJob:
-    simulations = {name: Simulation(max_clicks=1).styled(strategy=name) for name in ("worst", "random")}
+    simulations = {name: Simulation(max_clicks=1, goals=(0.85,)).styled(strategy=name) for name in ("worst", "random")}
     return EvaluationJob(str(tiny_model), str(drawn_people), simulations, shown=[1, 4])
 
 
