@@ -38,14 +38,14 @@ class Stand:
         url: of the service.
         secret: of the service.
         store: with the models.
-        pictures: sizes of the images it can read, by name.
+        images: sizes of the images it can read, by name.
         ingresses: number of ingresses.
     """
 
     url: str
     secret: str
     store: Path
-    pictures: Mapping[str, tuple[int, int]]
+    images: Mapping[str, tuple[int, int]]
     ingresses: int = 1
 
     def client(self) -> httpx.AsyncClient:
@@ -104,7 +104,7 @@ class Stand:
 
 
 @contextmanager
-def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]], **settings: Any) -> Iterator[Stand]:
+def running(model: Path, scratch: Path, images: Mapping[str, tuple[int, int]], **settings: Any) -> Iterator[Stand]:
     """Serve a model until the block ends; ``scratch`` contains the images in ``pictures/``."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SURROUNDINGS.items()})
     enable_haproxy()
@@ -131,7 +131,7 @@ def running(model: Path, scratch: Path, pictures: Mapping[str, tuple[int, int]],
     )
     try:
         with running_service(args, host="127.0.0.1", port=free_port()) as url:
-            yield Stand(url, secret, store, pictures, args.ingresses)
+            yield Stand(url, secret, store, images, args.ingresses)
     finally:
         ray.shutdown()
 

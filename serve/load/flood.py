@@ -19,10 +19,10 @@ PATIENCE_S = 60
 
 
 async def flood(
-    client: httpx.AsyncClient, pictures: Sequence[str], log: Log, *, per_second: float, seconds: float
+    client: httpx.AsyncClient, images: Sequence[str], log: Log, *, per_second: float, seconds: float
 ) -> int:
     """Send refinements at a steady rate; return how many were rejected without a Retry-After header."""
-    bodies = [await _body(client, name) for name in pictures]
+    bodies = [await _body(client, name) for name in images]
     headers = {"Content-Type": "application/json", "Authorization": _authorization(client)}
     url = str(client.base_url.join("/v1/refine"))
     connections, patience = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=PATIENCE_S)

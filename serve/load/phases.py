@@ -29,11 +29,11 @@ class Stand(Protocol):
     """The service under test, and the faults it is exposed to.
 
     Attributes:
-        pictures: sizes of the images it can read, by name.
+        images: sizes of the images it can read, by name.
     """
 
     @property
-    def pictures(self) -> Mapping[str, tuple[int, int]]: ...  # noqa: D102
+    def images(self) -> Mapping[str, tuple[int, int]]: ...  # noqa: D102
 
     def client(self) -> httpx.AsyncClient:
         """Return a client that sends any number of requests at once."""
@@ -154,7 +154,7 @@ class LoadTest:
     record: LoadRecord = field(default_factory=LoadRecord)
 
     def __post_init__(self) -> None:
-        self.team = Team(self.stand.pictures, self.client, self.skeleton, self.record.log)
+        self.team = Team(self.stand.images, self.client, self.skeleton, self.record.log)
 
     async def work(self) -> None:
         """Wait until all annotators have started; let them work undisturbed, and measure what that costs."""
@@ -193,9 +193,9 @@ class LoadTest:
             record.begin("recovery")
             return
         self.tell(f"{FLOOD_FACTOR} times the requests")
-        pictures = list(self.stand.pictures)[:annotators]
+        images = list(self.stand.images)[:annotators]
         record.without_retry_after = await flood(
-            self.client, pictures, record.log, per_second=per_second, seconds=self.plan.flood_seconds
+            self.client, images, record.log, per_second=per_second, seconds=self.plan.flood_seconds
         )
         self.tell("recovery")
         record.begin("recovery")

@@ -27,14 +27,14 @@ class Team:
     """Annotators who work on the same images, each on a task of her own.
 
     Attributes:
-        pictures: sizes of the images, by name.
+        images: sizes of the images, by name.
         client: sends the requests.
         skeleton: of the labelling interface.
         log: records every request.
         tasks: numbers of tasks, each used once.
     """
 
-    pictures: Mapping[str, tuple[int, int]]
+    images: Mapping[str, tuple[int, int]]
     client: httpx.AsyncClient
     skeleton: Skeleton
     log: Log
@@ -66,9 +66,9 @@ class Team:
                     annotator.stop.set()
 
     async def _work(self, annotator: LoadAnnotator) -> None:
-        names = list(self.pictures)
+        names = list(self.images)
         await asyncio.sleep(arrival_s(annotator.every_s) * float(annotator.rng.random()))
         while not annotator.stop.is_set():
             task = next(self.tasks)
             name, clicks = names[task % len(names)], int(annotator.rng.integers(*CLICKS_PER_TASK))
-            await annotator.annotate(task, name, self.pictures[name], clicks)
+            await annotator.annotate(task, name, self.images[name], clicks)
