@@ -49,7 +49,7 @@ def gradient_of(state: TrainState) -> torch.Tensor:
 def work(_: int, rank: int, folder: str) -> torch.Tensor:
     """Take one step as one of two workers; return its gradient."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meeting", timedelta(seconds=60), 2, rank)
+    dist.init_process_group("gloo", f"file://{folder}/meeting", timedelta(minutes=5), 2, rank)
     state = new_state()
     state.network = DistributedDataParallel(state.network, find_unused_parameters=True)
     backward(state, [batch_of(rank, 2)], CONFIG)
@@ -60,7 +60,7 @@ def work(_: int, rank: int, folder: str) -> torch.Tensor:
 def test_two_workers_give_the_gradient_of_one_with_the_double_batch(tmp_path: Path) -> None:
     shares = [batch_of(rank, 2) for rank in range(2)]
     assert len({len(target) for batch in shares for target in batch.targets}) > 1  # persons are not evenly shared
-    other = mp.spawn(work, (1, str(tmp_path)), join=False)
+    other = mp.spawn(work, (1, str(tmp_path)), join=False, daemon=True)
     found = work(0, 0, str(tmp_path))
     other.join()
     state = new_state()
