@@ -1,0 +1,9 @@
+"""Ten rounds of a small team, with everything going wrong that can. In reading order:
+
+start.py     the model that it starts from
+team.py      what simulated annotators see and submit, the poisoned batch among it
+studio.py    the rounds that go through a real Label Studio
+troubles.py  a killed process and a full disk
+__main__.py  the play
+outcome.py   what came of it: checked, counted and drawn
+"""
