@@ -115,6 +115,13 @@ def test_a_changed_annotation_is_drawn_again(drawer: CropDrawer, tmp_path: Path)
     assert list(drawer.draw(changed, open_image, tmp_path, 0)) != first
 
 
+def test_a_file_that_cannot_be_written_is_named(drawer: CropDrawer, tmp_path: Path) -> None:
+    ((_, folder),) = drawer.parts(make_set(), tmp_path)
+    (folder / "000.unfinished").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"crops cannot be written to .*000\.unfinished"):
+        list(drawer.draw(make_set(), open_image, tmp_path, 0))
+
+
 def test_only_the_drawing_that_is_forgotten_is_deleted(drawer: CropDrawer, tmp_path: Path) -> None:
     kept, forgotten = (list(drawer.draw(make_set(), open_image, tmp_path, drawing)) for drawing in (0, 2))
     drawer.forget(make_set(), tmp_path, 2)

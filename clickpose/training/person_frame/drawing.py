@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -78,6 +79,7 @@ class CropDrawer:
 
         Raises:
             ImageError: an image cannot be used, and ``skip_bad`` is not set.
+            OSError: a file cannot be written, for example because the disk is full.
         """
         for images, its_folder in self._enough(annotations, folder, drawing, num_persons):
             file = its_folder / f"{drawing:03d}.safetensors"
@@ -209,5 +211,8 @@ def mirrored(person: PersonAnnotation, width_px: int, skeleton: Skeleton) -> Per
 def _write(file: Path, tensors: dict[str, Tensor], names: list[str]) -> None:
     unfinished = file.with_suffix(".unfinished")
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, unfinished, metadata={"images": json.dumps(names)})
+    try:
+        save_file(contiguous, unfinished, metadata={"images": json.dumps(names)})
+    except SafetensorError as error:
+        raise OSError(f"crops cannot be written to {unfinished}: {error}") from error
     unfinished.rename(file)
