@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
-	@echo "make test    every test: the fast ones, then those with real servers one by one"
-	@echo "make test-fast  the tests that start no server, on all cores"
+	@echo "make test    every test: the fast ones, then those with real servers or recorded numbers one by one"
+	@echo "make test-fast  the tests that start no server and need no recorded numbers, on all cores"
 	@echo "make check   formatting, lint and types, then every test"
 	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment of its own"
 	@echo "make image   the image that examples/*.yaml name, with Docker (IMAGE=registry/name:tag)"
-	@echo "make bench   what a click, a picture and a training step cost: the table of docs/performance.md"
+	@echo "make bench   what a click, an image and a training step cost: the table of docs/performance.md"
 
 install: $(VENV)/.installed
 
@@ -30,10 +30,10 @@ unexport PYTHONDONTWRITEBYTECODE  # else every test process compiles all tests a
 NONE_IS_FINE := || test $$? -eq 5  # ARGS may name tests of one kind only
 
 test: test-fast
-	$(BIN)/python -m pytest -m cluster $(ARGS) $(NONE_IS_FINE)
+	$(BIN)/python -m pytest -m "cluster or recorded" $(ARGS) $(NONE_IS_FINE)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not cluster" --numprocesses auto --dist worksteal $(ARGS) $(NONE_IS_FINE)
+	$(BIN)/python -m pytest -m "not cluster and not recorded" --numprocesses auto --dist worksteal $(ARGS) $(NONE_IS_FINE)
 
 check: lint test
 

@@ -11,7 +11,7 @@ from parity.fixture import Fixture
 
 RECORDED = Path(__file__).parents[1] / ".." / "shared" / "reference" / "parity"
 FILES = sorted(RECORDED.glob("*.npz"))
-recorded = pytest.mark.skipif(not FILES, reason=f"NO RECORDED NUMBERS in {RECORDED}")
+at_hand = pytest.mark.skipif(not FILES, reason=f"NO RECORDED NUMBERS in {RECORDED}")
 
 
 def failures(path: Path, *, prepared: bool = False) -> list[str]:
@@ -30,13 +30,15 @@ def test_the_network_that_inference_runs_is_within_the_same_tolerance() -> None:
     assert failures(CASES / "feedback.npz", prepared=True) == []
 
 
-@recorded
+@pytest.mark.recorded
+@at_hand
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_what_was_recorded_is_within_tolerance(path: Path) -> None:
     assert failures(path) == []
 
 
-@recorded
+@pytest.mark.recorded
+@at_hand
 def test_the_network_that_inference_runs_gives_what_was_recorded() -> None:
     assert failures(RECORDED / "single_eval.npz", prepared=True) == []
 
