@@ -21,7 +21,7 @@ EVENTS = {
     KILLED: "killed while\nit trained",
     POISONED: "20 images\nswapped",
     DISK_FULL: "disk full",
-} | dict.fromkeys(LOST_WEBHOOKS, "Label Studio,\nwebhooks lost")
+} | dict.fromkeys(LOST_WEBHOOKS, "webhooks\nlost")
 
 
 def tell(team: Team) -> str:
@@ -79,5 +79,5 @@ def draw(team: Team) -> Figure:
             axes.axvline(number, color="tab:red", linewidth=0.8, linestyle=":")
             axes.text(number, top, event, color="tab:red", fontsize=8, ha="center", va="bottom")
     axes.set(xlabel="round", ylabel="clicks per person, gold images", xticks=range(len(lines) + 1))
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper right")
     return figure
