@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from clickpose.first_guess.finder import NanoDetFinder
 from clickpose.first_guess.looker import CROP_PX, WIDTHS, MoveNetLooker
-from clickpose.first_guess.mobilenet import STAGES
+from clickpose.first_guess.mobilenet import STAGES, SameConv
 from clickpose.first_guess.movenet import MoveNet
 from clickpose.first_guess.nanodet import NanoDet
+from clickpose.inference.choices import packed_products_pay
 
 
 def make_finder(device: torch.device) -> NanoDetFinder:
@@ -48,4 +49,9 @@ def _weights(name: str) -> dict[str, Tensor]:
 def _with_weights(network: nn.Module, name: str, device: torch.device) -> nn.Module:
     network.load_state_dict(_weights(name))
     network.eval().requires_grad_(False)
-    return network.to(device).to(memory_format=torch.channels_last)  # convolutions take half the time
+    network = network.to(device).to(memory_format=torch.channels_last)  # convolutions take half the time
+    if device.type == "cpu" and torch.get_num_threads() == 1 and packed_products_pay():
+        for part in network.modules():
+            if isinstance(part, SameConv):  # with several threads PyTorch itself uses oneDNN
+                part.pack()
+    return network

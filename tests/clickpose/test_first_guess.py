@@ -20,6 +20,8 @@ from clickpose.first_guess.finder import (
     read_persons,
 )
 from clickpose.first_guess.looker import HEAT_SCALE, MoveNetLooker, to_tensor
+from clickpose.first_guess.mobilenet import SameConv
+from clickpose.first_guess.movenet import MoveNet
 from clickpose.first_guess.networks import make_finder, make_looker
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -143,3 +145,17 @@ def test_of_two_boxes_with_one_score_the_larger_is_more_likely_a_person() -> Non
 def test_without_a_calibration_chances_are_the_scores() -> None:
     boxes_px, scores = torch.tensor([[0.0, 0.0, 10.0, 20.0]] * 2), torch.tensor([0.1, 0.7])
     assert torch.allclose(person_chances(boxes_px, scores, (400, 300), AS_SCORED), scores)
+
+
+def test_packed_convolutions_see_the_same() -> None:
+    crops = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    torch.manual_seed(0)
+    network = MoveNet(0.35).eval()
+    with torch.inference_mode():
+        before = network(crops)
+        for part in network.modules():
+            if isinstance(part, SameConv):
+                part.pack()
+        after = network(crops)
+    for name in ("heatmaps", "regressed", "offsets"):
+        torch.testing.assert_close(getattr(after, name), getattr(before, name), atol=1e-4, rtol=1e-4)
