@@ -233,13 +233,16 @@ def show(measured: list[Record]) -> None:
     """Print clicks per person after each round, and how many images drawn at random give as few."""
     for value in ("by hand", "with answers") if "with answers" in measured[0] else ("by hand",):
         rounds, persons = by_round(measured, value), by_round(measured, "persons")
+        spent = by_round(measured, "next costs")
         images = [f"{seeds[0]:.0f} images" for seeds in max(by_round(measured, "images").values(), key=len)]
-        table = Table("criterion", "seeds", *images, "persons", "as random with", title=f"clicks per person, {value}")
+        counted = "persons", "clicks to annotate what was added", "as random with"
+        table = Table("criterion", "seeds", *images, *counted, title=f"clicks per person, {value}")
         for by, curve in rounds.items():
             cells = [" ".join([f"{mean(seeds):.3f}", *(f"({seed:.2f})" for seed in seeds)]) for seeds in curve]
             cells += [""] * (len(images) - len(cells))
+            cost = sum(map(mean, spent[by][:-1]))
             needed = images_at_random(measured, value, mean(curve[-1]))
-            table.add_row(by, str(len(curve[-1])), *cells, f"{mean(persons[by][-1]):.0f}", needed)
+            table.add_row(by, str(len(curve[-1])), *cells, f"{mean(persons[by][-1]):.0f}", f"{cost:.0f}", needed)
         Console(width=160).print(table)
 
 
