@@ -23,8 +23,9 @@ from clickpose.model.config import ModelConfig
 from clickpose.model.decoder import LayerValues
 from clickpose.model.sampling import LevelShapes
 from clickpose.poses import new_pose
-from clickpose.predictor import EncodedImage, Predictor
+from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
+from clickpose.whole_image import EncodedWholeImage
 
 logger = logging.getLogger(__name__)
 IMAGE = Path(__file__).parents[1] / "docs" / "scaling.png"
@@ -63,12 +64,12 @@ def curve(forms: Forms, repeats: int) -> Curve:
     return {int(x): summary(times_ms) for x, times_ms in times.items()}
 
 
-def draw_encoded(config: ModelConfig, size_wh: tuple[int, int]) -> EncodedImage:
+def draw_encoded(config: ModelConfig, size_wh: tuple[int, int]) -> EncodedWholeImage:
     """Draw random data in place of an encoded image; the time of a refine does not depend on its content."""
     shapes, generator = level_shapes(size_wh, config.num_levels), torch.Generator().manual_seed(0)
     rows = (1, sum(h * w for h, w in shapes), config.num_heads, config.width // config.num_heads)
     values = tuple(torch.randn(rows, generator=generator) for _ in range(config.pose_layers))
-    return EncodedImage(size_wh, LayerValues(values, shapes, torch.ones(1, config.num_levels, 2)), ())
+    return EncodedWholeImage(size_wh, LayerValues(values, shapes, torch.ones(1, config.num_levels, 2)), ())
 
 
 def level_shapes(size_wh: tuple[int, int], num_levels: int) -> LevelShapes:
@@ -77,7 +78,7 @@ def level_shapes(size_wh: tuple[int, int], num_levels: int) -> LevelShapes:
     return tuple((-(-height // stride), -(-width // stride)) for stride in (8, 16, 32, 64)[:num_levels])
 
 
-def refine_of(predictor: Predictor, encoded: EncodedImage, count: int) -> Callable[[], object]:
+def refine_of(predictor: Predictor, encoded: EncodedWholeImage, count: int) -> Callable[[], object]:
     """Click once on each of some persons."""
     random, (width, height) = np.random.default_rng(0), encoded.size_wh
     keypoints_px = random.uniform(0.2, 0.6, (count, len(predictor.skeleton), 2)) * (width, height)
