@@ -63,7 +63,7 @@ class LabelStudioServer:
         self.files = Path(files).resolve() if files else self.folder / "files"
         self.port = port or free_port()
         self.start_limit_s = start_limit_s
-        self.program = Path(program) if program else Path(sys.executable).with_name("label-studio")
+        self.program = Path(program).absolute() if program else Path(sys.executable).with_name("label-studio")
         self.url = f"http://127.0.0.1:{self.port}"
         self.username = "annotator@example.com"
         self.token = self._kept_secret("token", lambda: secrets.token_hex(20))

@@ -24,3 +24,10 @@ def test_server_that_does_not_come_up_is_ended(tmp_path: Path) -> None:
         server.start()
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not [command for command in commands if str(server.port).encode() in command.split(b"\0")]
+
+
+def test_program_of_another_version_may_be_given_by_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the server itself runs in its own folder
+    assert LabelStudioServer(tmp_path / "studio", program="bin/label-studio").program == tmp_path / "bin/label-studio"
