@@ -3,6 +3,10 @@
 Both models are measured on the same images. A paired bootstrap draws these images thousands of times, with
 replacement; the share of draws in which the challenger does better is the chance that it really is better. Every
 measure is a loss, of which less is better.
+
+Harm is the only loss that a useless model avoids best: a champion whose refines never bring a keypoint into tolerance
+moves next to nothing, and any model that does move something would be refused for it. Against such a champion harm is
+shown, but does not decide.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from clickpose.oks import Doubles
 CLICKS_TO_DELETE_PERSON = 1
 MIN_IMAGES = 4  # with fewer, no chance can be estimated from their differences
 MIN_DIFFERENCE = 1e-9  # a difference below it is rounding
+CLICKS, LOST_AP, HARM = "clicks per person", "1 - AP", "harm"
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def judge(
     before, after = losses_of(champion, keypoints), losses_of(challenger, keypoints)
     saving = _saving(_compare(before, after, rule)[0], rule)
     losses = _losses(_compare(before.on(trusted), after.on(trusted), rule), rule)
+    if not any(cost.num_helped for cost, is_used in zip(champion, trusted, strict=True) if is_used):
+        losses = [_not_weighed(check) if check.name == HARM else check for check in losses]
     if gold_decides:
         losses = [replace(check, name=f"{check.name}, gold images") for check in losses]
     checks = (saving, *losses)
@@ -161,7 +168,7 @@ class Losses:
 
 def losses_of(costs: Sequence[ImageCost], keypoints: Sequence[str]) -> Losses:
     """Return clicks per person, 1 - AP, harm, and for each keypoint the share that is not accurate."""
-    names = ("clicks per person", "1 - AP", "harm", *(f"errors at {keypoint}" for keypoint in keypoints))
+    names = (CLICKS, LOST_AP, HARM, *(f"errors at {keypoint}" for keypoint in keypoints))
     amounts = [
         [
             all_clicks(cost),
@@ -211,6 +218,10 @@ def _saving(clicks: Check, rule: GateRule) -> Check:
 def _losses(checks: Sequence[Check], rule: GateRule) -> list[Check]:
     limit = 1 - rule.max_false_alarms / len(checks)
     return [replace(check, passed=check.chance_worse <= limit) for check in checks]
+
+
+def _not_weighed(harm: Check) -> Check:
+    return replace(harm, name=f"{harm.name} (the champion's refines help nowhere: not weighed)", passed=True)
 
 
 def _shortage(costs: Sequence[ImageCost], rule: GateRule) -> str:

@@ -30,6 +30,7 @@ class ImageCost:
         ap: keypoint AP in [0, 1] of the persons shown in this image; None without a person that counts.
         num_within: keypoints within tolerance before a refine, over all refines.
         num_harmed: those of them that are outside afterwards.
+        num_helped: keypoints that a refine brought from outside tolerance into it.
         labelled: ``(K,)`` persons with a label for each keypoint.
         accurate: ``(K,)`` persons whose keypoint is within tolerance before the first click; a missed person has none.
     """
@@ -41,6 +42,7 @@ class ImageCost:
     ap: float | None
     num_within: int
     num_harmed: int
+    num_helped: int
     labelled: Ints
     accurate: Ints
 
@@ -67,6 +69,7 @@ class ImageMeter:
             ap=None if ap < 0 else ap,
             num_within=meter.ledger.num_within,
             num_harmed=meter.ledger.num_harmed,
+            num_helped=meter.ledger.num_helped,
             labelled=labelled,
             accurate=accurate,
         )

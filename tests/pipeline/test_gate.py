@@ -17,7 +17,7 @@ RULE = GateRule()
 def make_costs(num_images: int = 50, **changes: object) -> list[ImageCost]:
     """Images of two persons who take four clicks each; every other person's keypoints are accurate."""
     both = np.full(len(KEYPOINTS), 2)
-    cost = ImageCost("", 2, 8, 0, 0.5, 20, 2, labelled=both, accurate=both // 2)
+    cost = ImageCost("", 2, 8, 0, 0.5, 20, 2, 3, labelled=both, accurate=both // 2)
     return [dataclasses.replace(cost, file_name=f"{n}.jpg", **changes) for n in range(num_images)]
 
 
@@ -51,6 +51,19 @@ def test_a_pose_that_shows_no_person_costs_a_click() -> None:
 @pytest.mark.parametrize("loss", [{"ap": 0.3}, {"num_harmed": 5}])
 def test_fewer_clicks_do_not_pay_for_a_loss(loss: dict[str, float]) -> None:
     assert not promoted(make_costs(), make_costs(clicks=6, **loss))
+
+
+def test_a_champion_that_moves_nothing_sets_no_standard_of_harm() -> None:
+    still = make_costs(num_harmed=0, num_helped=0)
+    verdict = judge(still, make_costs(clicks=6), KEYPOINTS, RULE)
+    assert verdict.is_better
+    assert [check.name for check in verdict.checks if "not weighed" in check.name]
+    assert not promoted(still, make_costs(clicks=8))
+
+
+def test_harm_is_weighed_as_soon_as_the_champion_helps_somewhere() -> None:
+    once = make_costs(num_harmed=0, num_helped=0)[1:] + make_costs(1, num_harmed=0, num_helped=1)
+    assert not promoted(once, make_costs(clicks=6))
 
 
 def test_one_keypoint_that_got_worse_is_named() -> None:
@@ -126,6 +139,7 @@ def _image(n: int, clicks: np.ndarray, accurate: np.ndarray, rng: np.random.Gene
         ap=float(accurate.mean()),
         num_within=num_within,
         num_harmed=int(rng.binomial(num_within, 0.1)),
+        num_helped=1,
         labelled=np.full(len(KEYPOINTS), len(clicks)),
         accurate=accurate.sum(0),
     )
