@@ -10,7 +10,7 @@ trackers.py       its numbers for TensorBoard and MLflow
 
 evaluate.py       measure a model on several workers
 
-prelabel.py       label images by the million: shards, actors, resumable
+prelabel.py       label images by the million: shards, actors, resumable; prelabel_summary.py counts the results
 listing.py        find images, here or in a bucket
 name_files.py     files that list images
 planning.py       what was asked for, listed on disk and cut into shards
