@@ -7,10 +7,13 @@ are an exception: they are read from where they are.
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from clickpose.errors import StoreError
 
 
 def is_uri(text: str | Path) -> bool:
@@ -50,6 +53,25 @@ def readable_file(text: str | Path) -> Path:
 @functools.cache
 def _copies() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="clickpose-")
+
+
+def writable_file(text: str) -> str:
+    """Return where a file is to be written, as given; nothing is written yet. URIs are not checked.
+
+    Raises:
+        StoreError: it is a folder, below a file, or must not be written.
+    """
+    if is_uri(text):
+        return text
+    path = Path(text).absolute()
+    existing = next(one for one in (path, *path.parents) if one.exists())
+    if path.is_dir():
+        raise StoreError(f"{text} is a folder: name a file to write")
+    if existing != path and not existing.is_dir():
+        raise StoreError(f"{text} cannot be written: {existing} is not a folder")
+    if not os.access(existing, os.W_OK):
+        raise StoreError(f"{text} cannot be written: you may not write to {existing}")
+    return text
 
 
 @contextmanager

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from clickpose.commands.locations import written
+from clickpose.commands.locations import writable_file, written
 
-JsonFile = Annotated[str | None, typer.Option("--json", help="Also write the results to this file.")]
+JsonFile = Annotated[  # checked before a command starts: some take hours
+    str | None,
+    typer.Option("--json", help="Also write the results to this file.", parser=writable_file, metavar="FILE"),
+]
 
 
 def write_json(out: str | None, values: Mapping[str, Any]) -> None:
