@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias, cast
 
+from grpc import RpcError
 from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
@@ -31,10 +32,15 @@ logger = logging.getLogger(__name__)
 STATUS_TIMEOUT_S = 5.0
 ATTEMPTS = 3
 PAUSE_S = 0.1
+LOST = "the model's replicas are being replaced; try again"
 
 
 class Busy(NotReady):
     """Too many requests are waiting; the same request will succeed later."""
+
+
+class ReplicaLost(NotReady):
+    """The replica ended during the call, or the connection to it did."""
 
 
 class ReplicaClient:
@@ -109,34 +115,46 @@ class ReplicaClient:
         return reply
 
     async def _call_with_retries(self, image_url: str, step: Step) -> Reply:
-        """Retry when a replica crashes, but only a few times: the request itself may be the cause.
+        """Retry when a replica is lost, but only a few times: the request itself may be the cause.
 
         A replica that cannot be reached may be on a machine that has failed, which Ray notices within seconds.
         """
-        crashes = 0
+        losses = 0
         while True:
             try:
                 return await self._send(image_url, step)
             except ActorUnavailableError:
                 logger.warning("a replica cannot be reached; trying again")
-            except RayActorError as error:
-                logger.warning("a replica crashed during a call; calling another one")
-                crashes += 1
-                if crashes == ATTEMPTS:
-                    raise NotReady("the model's replicas are being replaced; try again") from error
+            except ReplicaLost as lost:
+                logger.warning("a replica was lost during a call; calling another one: %r", lost.__cause__)
+                losses += 1
+                if losses == ATTEMPTS:
+                    raise
             await asyncio.sleep(PAUSE_S)
 
     async def _send(self, image_url: str, step: Step) -> Reply:
         response = self._handle.options(method_name="answer", session_id=routing_key(image_url)).remote(step)
         try:
             reply = await response
-        except (asyncio.CancelledError, RequestCancelledError):
+        except (asyncio.CancelledError, RequestCancelledError) as error:
             response.cancel()  # type: ignore[no-untyped-call]
-            raise
+            if _was_cancelled():
+                raise
+            raise ReplicaLost(LOST) from error  # a replica that is stopped cancels what it does, and answers with that
         except BackPressureError as error:
             raise Busy("too many requests are waiting; try again") from error
         except DeploymentUnavailableError as error:
             raise NotReady("the model's replicas are not up; try again") from error
+        except ActorUnavailableError:
+            raise
+        except (RayActorError, RpcError) as error:
+            raise ReplicaLost(LOST) from error
         if isinstance(reply, ClickPoseError):
             raise reply
         return cast(Reply, reply)
+
+
+def _was_cancelled() -> bool:
+    """Return whether someone has cancelled the current task: the caller has left, or the time is up."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -11,7 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from PIL import Image
+from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
@@ -266,7 +269,7 @@ def test_status_updates_stop_even_if_a_cancellation_is_swallowed(replicas: Any, 
     assert asyncio.run(asyncio.wait_for(story(), 3)) == "ended"
 
 
-def failing(*errors: Exception) -> Handle:
+def failing(*errors: BaseException) -> Handle:
     """A handle whose replicas fail, once with each error, before they answer."""
     remaining = iter(errors)
 
@@ -278,20 +281,39 @@ def failing(*errors: Exception) -> Handle:
     return Handle(answer)
 
 
-@pytest.mark.parametrize(("deaths", "status"), [(2, 200), (3, 503)])
-def test_a_call_is_retried_when_its_replica_dies(args: AppArgs, skeleton: Skeleton, deaths: int, status: int) -> None:
-    from ray.exceptions import ActorDiedError
+LOSSES = {  # what Ray raises when a replica, or the connection to it, ends during a call
+    "it died": ActorDiedError(),
+    "it was stopped while it answered": asyncio.CancelledError(),
+    "the same, as Serve calls it": RequestCancelledError(),
+    "its connection was reset": AioRpcError(StatusCode.INTERNAL, Metadata(), Metadata(), "RST_STREAM"),
+    "its server was stopped": AioRpcError(StatusCode.CANCELLED, Metadata(), Metadata()),
+}
 
-    client = client_of(failing(*[ActorDiedError()] * deaths), args, skeleton)
-    assert client.post("/v1/detect", json={"image": "one.png"}).status_code == status
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("losses", "status"), [(2, 200), (3, 503)])
+def test_a_call_is_retried_when_its_replica_is_lost(
+    args: AppArgs, skeleton: Skeleton, loss: str, losses: int, status: int
+) -> None:
+    client = client_of(failing(*[LOSSES[loss]] * losses), args, skeleton)
+    answer = client.post("/v1/detect", json={"image": "one.png"})
+    assert (answer.status_code, "Retry-After" in answer.headers) == (status, status == 503)
+
+
+def test_an_annotators_click_is_retried_when_its_replica_is_stopped(
+    args: AppArgs, skeleton: Skeleton, make_pose: Callable[..., Pose]
+) -> None:
+    client = client_of(failing(asyncio.CancelledError()), args, skeleton)
+    shown = poses_to_result([make_pose(10, 10)], skeleton, SIZE_WH)
+    task = {"id": 3, "data": {"image": "one.png"}}
+    answer = client.post("/predict", json=click_on(task, shown, "left_hand", (25.0, 50.0)))
+    assert answer.json()["results"][0]["model_version"] == "v1"
 
 
 @pytest.mark.parametrize(("failures", "timeout_s", "status"), [(5, 5, 200), (1000, 0.5, 503)])
 def test_a_call_waits_while_the_machine_of_its_replica_may_have_died(
     args: AppArgs, skeleton: Skeleton, failures: int, timeout_s: float, status: int
 ) -> None:
-    from ray.exceptions import ActorUnavailableError
-
     handle = failing(*[ActorUnavailableError("cannot be reached", None)] * failures)
     client = client_of(handle, args, skeleton, timeout_s=timeout_s)
     assert client.post("/v1/detect", json={"image": "one.png"}).status_code == status
