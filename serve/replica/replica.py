@@ -153,9 +153,9 @@ class PoseReplica:
             memory_bytes=resident_bytes(),
         )
 
-    def record_routing_stats(self) -> dict[str, list[str]]:
-        """Return the images that requests should be sent here for; Serve passes it on to every ingress."""
-        return routing_stats(self.encoded.images())
+    def record_routing_stats(self) -> dict[str, Any]:
+        """Return which requests should be sent here; Serve passes it on to every ingress."""
+        return routing_stats(self.encoded.images(), ready=self.models.version is not None)
 
     def check_health(self) -> None:
         """Make Serve replace this replica if it no longer checks for new models."""

@@ -19,27 +19,28 @@ IMAGES = [f"{k}.png" for k in range(200)]
 class Replica:
     """A replica as its router sees it."""
 
-    def __init__(self, name: str, *images: str) -> None:
+    def __init__(self, name: str, *images: str, ready: bool = True) -> None:
         self.replica_id = ReplicaID(name, POSES)
-        self.routing_stats = routing_stats(images)
+        self.routing_stats = routing_stats(images, ready=ready)
 
     async def get_queue_len(self, *, deadline_s: float) -> int:
         return 0
 
 
-def homes(replicas: list[Replica]) -> dict[str, str]:
-    """Return the name of the replica that each image's requests are sent to."""
+def homes(*reports: list[Replica]) -> dict[str, str]:
+    """Return the name of the replica that each image's requests are sent to, after these reports."""
 
     async def route() -> dict[str, str]:
         router = EncodedImageRouter(POSES, DeploymentHandleSource.REPLICA)
         router.initialize_state(num_virtual_nodes=100, num_fallback_replicas=0)
-        router.update_replicas(replicas)
+        for replicas in reports:
+            router.update_replicas(replicas)
         chosen = {}
         for image in IMAGES:
             request: Any = SimpleNamespace(
                 metadata=SimpleNamespace(session_id=routing_key(image)), routing_context=SimpleNamespace()
             )
-            ((only,),) = await router.choose_replicas(replicas, request)
+            ((only,),) = await router.choose_replicas(reports[-1], request)
             chosen[image] = only.replica_id.unique_id
         return chosen
 
@@ -62,6 +63,18 @@ def test_only_the_images_of_a_replica_that_is_gone_move() -> None:
     theirs = {name: [image for image, home in before.items() if home == name] for name in "abc"}
     after = homes([Replica(name, *theirs[name]) for name in "ab"])
     assert {image for image in IMAGES if after[image] != before[image]} == set(theirs["c"])
+
+
+def test_a_replica_that_loads_its_model_gets_no_images_unless_all_do() -> None:
+    loading, all_loading = Replica("a", ready=False), [Replica("a", ready=False), Replica("b", ready=False)]
+    assert set(homes([loading, Replica("b"), Replica("c", *IMAGES[:50])]).values()) == {"b", "c"}
+    assert set(homes(all_loading).values()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("loaded", [(), ("a",), ("b",)])
+def test_where_images_go_does_not_depend_on_which_replica_loaded_its_model_first(loaded: tuple[str, ...]) -> None:
+    ready = [Replica("a"), Replica("b")]
+    assert homes([Replica(name, ready=name in loaded) for name in "ab"], ready) == homes(ready)
 
 
 @pytest.mark.parametrize("order", [list, lambda replicas: list(reversed(replicas))])
