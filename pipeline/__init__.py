@@ -52,6 +52,7 @@ prune.py          which files of a store are still needed
 registry.py       the models of a store
 dataset.py        a data set, local or in a bucket
 cluster.py        the cluster that RAY_ADDRESS names, or a small one on this machine
+autoscaler.py     what the cluster's autoscaler may start
 lost_cluster.py   end when the cluster that was joined is gone
 progress.py       progress bars and progress lines
 """

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clickpose.errors import ClickPoseError
+from pipeline.autoscaler import could_have
 from pipeline.lost_cluster import end_when_gone
 
 OBJECT_STORE_BYTES = 200 * 2**20  # only names and counts are sent between our workers, never images
@@ -161,7 +162,5 @@ def has_gpu() -> bool:
 def _at_most(name: str) -> float:
     """Return the amount of a resource, including all nodes that the autoscaler may start."""
     import ray
-    from ray._private.state import state
 
-    could_be = state.get_max_resources_from_cluster_config() or {}
-    return max(float(ray.cluster_resources().get(name, 0.0)), float(could_be.get(name, 0.0)))
+    return max(float(ray.cluster_resources().get(name, 0.0)), could_have().get(name, 0.0))

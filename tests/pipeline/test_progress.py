@@ -4,7 +4,6 @@ import logging
 import time
 
 import pytest
-from ray._private.state import state
 
 from pipeline.cluster import free_workers
 from pipeline.progress import progress
@@ -66,13 +65,13 @@ def test_a_run_is_shown_from_outside(tmp_path, caplog, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("now", "after_scaling", "workers"),
     [
-        ({"CPU": 4}, None, 3),
+        ({"CPU": 4}, {}, 3),
         ({"CPU": 1}, {}, 1),
-        ({"CPU": 16, "GPU": 2}, None, 2),
+        ({"CPU": 16, "GPU": 2}, {}, 2),
         ({"CPU": 2}, {"CPU": 16, "GPU": 2}, 2),
     ],
 )
 def test_workers_never_take_the_last_cpu(monkeypatch, now, after_scaling, workers) -> None:
     monkeypatch.setattr("ray.cluster_resources", lambda: now)
-    monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda: after_scaling)
+    monkeypatch.setattr("pipeline.cluster.could_have", lambda: after_scaling)
     assert free_workers() == workers

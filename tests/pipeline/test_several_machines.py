@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from ray._private.state import state
 
 from pipeline.train import scaling
 
@@ -16,7 +15,7 @@ def test_gpus_are_asked_for_where_the_cluster_has_any_or_could_start_some(
     has: dict[str, float], could_have: dict[str, float], asked_for: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 8.0, **has})
-    monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda: could_have)
+    monkeypatch.setattr("pipeline.cluster.could_have", lambda: could_have)
     asked = scaling(2, None).resources_per_worker or {}
     assert asked.get("GPU", 0) == asked_for
     assert (scaling(2, 0.5).resources_per_worker or {})["GPU"] == 0.5
