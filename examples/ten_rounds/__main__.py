@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,15 +21,14 @@ import typer
 from clickpose.annotations import convert_set
 from clickpose.checkpoints.model_folder import load_model
 from clickpose.training.config import person_frame_tuning
+from examples.rounds import begin, retrain_in_round
 from examples.ten_rounds.outcome import draw, tell
 from examples.ten_rounds.start import weaken
 from examples.ten_rounds.studio import through_label_studio
-from examples.ten_rounds.team import Team
+from examples.ten_rounds.team import PoisonedTeam
 from examples.ten_rounds.troubles import DISK_FULL, KILLED, LOST_WEBHOOKS, run_killed, run_on_full_disk
-from integrations.coco import read_coco, write_coco
-from pipeline.gold import name_gold, named_gold
+from integrations.coco import read_coco
 from pipeline.registry import Registry
-from pipeline.retrain import RetrainConfig, retrain
 from pipeline.round_report import all_reports
 
 NUM_ROUNDS = 10
@@ -47,11 +45,11 @@ def main(
 ) -> None:
     """Play the rounds that are left, and say what came of it."""
     truth = convert_set(read_coco(annotations), load_model(DEMO_MODEL).skeleton)
-    team = Team(truth, images.absolute(), out.absolute())
+    team = PoisonedTeam(truth, images.absolute(), out.absolute())
     if only is not None:
-        retrain_in_round(team, only)
+        retrain_in_round(team, only, TRAINING)
         return
-    begin(team)
+    begin(team, lambda: weaken(DEMO_MODEL, team.out / "weak"))
     for number in range(len(all_reports(team.store)) + 1, rounds + 1):
         annotate(team, number)
         play_round(team, number)
@@ -59,26 +57,16 @@ def main(
     draw(team).savefig(team.out / "ten_rounds.png", dpi=110)
 
 
-def begin(team: Team) -> None:
-    """Promote the model to start from, and name the gold images."""
-    registry = Registry(team.store)
-    if registry.current() is None:
-        registry.promote(registry.add(weaken(DEMO_MODEL, team.out / "weak")))
-    if not named_gold(team.store):
-        name_gold(team.store, [image.file_name for image in team.gold()])
-
-
-def annotate(team: Team, number: int) -> None:
+def annotate(team: PoisonedTeam, number: int) -> None:
     """Write the annotations of a round, which may go through Label Studio."""
     batch, registry = team.batch(number), Registry(team.store)
     if number in LOST_WEBHOOKS:
         model = registry.fetch(str(registry.current()))
         batch = through_label_studio(team.out, f"Round {number}", batch, team.truth.skeleton, model)
-    team.file_of(number).parent.mkdir(parents=True, exist_ok=True)
-    write_coco(replace(team.truth, images=tuple(batch)), team.file_of(number))
+    team.submit(number, batch)
 
 
-def play_round(team: Team, number: int) -> None:
+def play_round(team: PoisonedTeam, number: int) -> None:
     """Retrain in a process of its own, after the trouble of the round."""
     command = [sys.executable, *sys.orig_argv[1:], "--only", str(number)]
     if number == KILLED:
@@ -88,13 +76,6 @@ def play_round(team: Team, number: int) -> None:
         status = run_on_full_disk(command)
         print(f"round {number} found the disk full and exited with {status}: it is run again", flush=True)
     subprocess.run(command, check=True)
-
-
-def retrain_in_round(team: Team, number: int) -> None:
-    """Retrain on everything that was annotated up to a round."""
-    config = RetrainConfig(str(team.images), TRAINING, held_back_share=0)  # compared on the gold images only
-    report = retrain(team.store, lambda: team.collected(number), config)
-    print(f"round {number}: {report.challenger}: {report.reason}", flush=True)
 
 
 if __name__ == "__main__":

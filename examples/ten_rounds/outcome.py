@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from clickpose.annotations import AnnotatedImage
-from examples.ten_rounds.team import POISONED, Team
+from examples.rounds import draw_clicks, tell_clicks
+from examples.ten_rounds.team import POISONED, PoisonedTeam
 from examples.ten_rounds.troubles import DISK_FULL, KILLED, LOST_WEBHOOKS
-from pipeline.progress_report import RoundLine, progress_lines
 from pipeline.registry import Registry
 from pipeline.round_report import RoundReport, all_reports
 from pipeline.set_aside import find_set_aside
@@ -24,9 +24,9 @@ EVENTS = {
 } | dict.fromkeys(LOST_WEBHOOKS, "webhooks\nlost")
 
 
-def tell(team: Team) -> str:
+def tell(team: PoisonedTeam) -> str:
     """Return what came of the rounds played so far."""
-    store, lines = team.store, progress_lines(team.store)
+    store = team.store
     reports, kept = all_reports(store), load_snapshot(store, str(current_snapshot(store))).annotations
     poison = {image.file_name for image in team.poison()} if len(reports) >= POISONED else set()
     named = {entry.file_name for entry in find_set_aside(store, kept)}
@@ -35,8 +35,7 @@ def tell(team: Team) -> str:
     found = [in_snapshot[image.file_name] for image in submitted if image.file_name in in_snapshot]
     return "\n".join(
         [
-            "clicks per person on the gold images, before the first round and after each:",
-            "  " + " ".join(f"{clicks:.2f}" for clicks in in_service(lines)),
+            tell_clicks(team),
             f"serving {Registry(store).current()}; the last one promoted is {last_promoted(reports)}",
             f"images with swapped sides: {len(poison)}, named: {len(poison & named)}, others named:"
             f" {len(named - poison)}",
@@ -44,12 +43,6 @@ def tell(team: Team) -> str:
             f" in the last snapshot: {len(found)} with {num_keypoints(found)}",
         ]
     )
-
-
-def in_service(lines: Sequence[RoundLine]) -> list[float]:
-    """Return the clicks per person of the first model, and of the one that each round left in service."""
-    after = [line.challenger if line.round.promoted else line.champion for line in lines]
-    return [float("nan") if clicks is None else clicks for clicks in (lines[0].champion, *after)]
 
 
 def last_promoted(reports: Sequence[RoundReport]) -> str | None:
@@ -63,21 +56,12 @@ def num_keypoints(images: Iterable[AnnotatedImage]) -> int:
     return sum(int((person.visibility > 0).sum()) for image in images for person in image.persons)
 
 
-def draw(team: Team) -> Figure:
+def draw(team: PoisonedTeam) -> Figure:
     """Draw clicks per person over rounds, and what went wrong."""
-    from matplotlib.figure import Figure
-
-    lines = progress_lines(team.store)
-    figure = Figure((8, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.step(range(len(lines) + 1), in_service(lines), "o-", where="post", label="model in service")
-    tried = [float("nan") if line.challenger is None else line.challenger for line in lines]
-    axes.plot(range(1, len(lines) + 1), tried, "x", color="tab:gray", label="challenger of the round")
+    figure, axes = draw_clicks(team)
     top = axes.get_ylim()[1]
     for number, event in EVENTS.items():
-        if number <= len(lines):
+        if number <= len(all_reports(team.store)):
             axes.axvline(number, color="tab:red", linewidth=0.8, linestyle=":")
             axes.text(number, top, event, color="tab:red", fontsize=8, ha="center", va="bottom")
-    axes.set(xlabel="round", ylabel="clicks per person, gold images", xticks=range(len(lines) + 1))
-    axes.legend(loc="upper right")
     return figure

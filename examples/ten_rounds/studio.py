@@ -12,7 +12,7 @@ import numpy as np
 from clickpose.annotations import AnnotatedImage, PersonAnnotation, Pose
 from clickpose.commands.collecting import TOKEN, Project, collect
 from clickpose.skeleton import Skeleton
-from examples.ten_rounds.team import LEAD_TIME_S
+from examples.rounds import LEAD_TIME_S
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.interface import labelling_interface
 from integrations.label_studio.regions import poses_to_result
