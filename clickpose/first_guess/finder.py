@@ -49,20 +49,22 @@ class NanoDetFinder:
     """Finds at most ``MAX_PERSONS`` persons with NanoDet, on the image and its mirror image.
 
     Args:
-        network: with its weights, in evaluation mode.
+        network: with its weights, in evaluation mode, in any precision.
         calibration: see ``person_chances``.
     """
 
     def __init__(self, network: nn.Module, calibration: Calibration = CALIBRATION) -> None:
         self.network, self.calibration = network, calibration
-        self.device = next(network.parameters()).device
+        weight = next(network.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image) -> Found:
         """Find the persons of an RGB image, best first."""
         pixels, scale = letterbox(image)
         both = torch.cat((pixels, pixels.flip(3))).contiguous(memory_format=torch.channels_last)
-        boxes, scores = read_persons(average_mirrored(self.network(both.to(self.device))))
+        levels = [(a.float(), b.float()) for a, b in self.network(both.to(self.device, self.dtype))]
+        boxes, scores = read_persons(average_mirrored(levels))
         kept = nms(boxes, scores, MAX_OVERLAP)
         size = torch.tensor(image.size * 2, dtype=torch.float32)
         boxes_px = (boxes[kept].cpu() / scale).clamp(min=0).minimum(size)

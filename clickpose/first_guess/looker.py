@@ -37,18 +37,19 @@ class MoveNetLooker:
     """Looks at crops with MoveNet.
 
     Args:
-        network: with its weights, in evaluation mode.
+        network: with its weights, in evaluation mode, in any precision.
         crop_px: side of the crops it takes.
     """
 
     def __init__(self, network: nn.Module, crop_px: int) -> None:
         self.network, self.crop_px = network, crop_px
-        self.device = next(network.parameters()).device
+        weight = next(network.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
 
     @torch.inference_mode()
     def __call__(self, crops: list[Image.Image]) -> Look:
         """Look at RGB crops of ``crop_px`` x ``crop_px`` pixels, all in one batch."""
-        output = self.network(to_tensor(crops).to(self.device))
+        output = self.network(to_tensor(crops).to(self.device, self.dtype)).float()
         pose = read_pose(output)
         fine, middle, coarse = output.pyramid
         finest = torch.cat((fine, output.heatmaps * HEAT_SCALE), 1)

@@ -36,6 +36,12 @@ class MoveNetOutput:
     regressed: Tensor
     offsets: Tensor
 
+    def float(self) -> MoveNetOutput:
+        """Return the same maps in float32."""
+        fine, middle, coarse = (map_.float() for map_ in self.pyramid)
+        heads = (head.float() for head in (self.center, self.heatmaps, self.regressed, self.offsets))
+        return MoveNetOutput((fine, middle, coarse), *heads)
+
 
 class SeparableConv(nn.Module):
     """A depthwise 3 x 3 and a pointwise convolution, then ReLU."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 
 import torch
@@ -16,14 +17,24 @@ from clickpose.first_guess.nanodet import NanoDet
 from clickpose.inference.choices import packed_products_pay
 
 
-def make_finder(device: torch.device) -> NanoDetFinder:
-    """Return the finder, NanoDet-g, on a device."""
-    return NanoDetFinder(_with_weights(NanoDet(), "nanodet", device))
+def make_finder(device: torch.device, dtype: torch.dtype | None = None) -> NanoDetFinder:
+    """Return the finder, NanoDet-g, on a device, in a precision; None for ``fast_dtype``."""
+    return NanoDetFinder(_with_weights(NanoDet(), "nanodet", device, dtype))
 
 
-def make_looker(name: str, device: torch.device) -> MoveNetLooker:
-    """Return a looker on a device: MoveNet ``thunder``, or ``lightning``, three times faster and less exact."""
-    return MoveNetLooker(_with_weights(MoveNet(WIDTHS[name]), f"movenet-{name}", device), CROP_PX[name])
+def make_looker(name: str, device: torch.device, dtype: torch.dtype | None = None) -> MoveNetLooker:
+    """Return a looker, as above: MoveNet ``thunder``, or ``lightning``, three times faster and less exact."""
+    return MoveNetLooker(_with_weights(MoveNet(WIDTHS[name]), f"movenet-{name}", device, dtype), CROP_PX[name])
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return the precision of the frozen networks on a device: bfloat16 on a processor with instructions for it.
+
+    There a look takes less than half the time of float32, and as many clicks are left. Without them bfloat16 is slower.
+    """
+    instructions: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 has none
+    in_hardware = any(instructions.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if device.type == "cpu" and in_hardware else torch.float32
 
 
 def movenet_backbone() -> dict[str, Tensor]:
@@ -46,11 +57,12 @@ def _weights(name: str) -> dict[str, Tensor]:
     return load((resources.files("clickpose.first_guess") / "weights" / f"{name}.safetensors").read_bytes())
 
 
-def _with_weights(network: nn.Module, name: str, device: torch.device) -> nn.Module:
+def _with_weights(network: nn.Module, name: str, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
     network.load_state_dict(_weights(name))
     network.eval().requires_grad_(False)
-    network = network.to(device).to(memory_format=torch.channels_last)  # convolutions take half the time
-    if device.type == "cpu" and torch.get_num_threads() == 1 and packed_products_pay():
+    dtype = dtype or fast_dtype(device)
+    network = network.to(device, dtype).to(memory_format=torch.channels_last)  # convolutions take half the time
+    if (device.type, dtype, torch.get_num_threads()) == ("cpu", torch.float32, 1) and packed_products_pay():
         for part in network.modules():
             if isinstance(part, SameConv):  # with several threads PyTorch itself uses oneDNN
                 part.pack()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from clickpose.annotations import AnnotatedImage
 from clickpose.first_guess.finder import (
     AS_SCORED,
     CALIBRATION,
@@ -23,7 +24,10 @@ from clickpose.first_guess.looker import HEAT_SCALE, MoveNetLooker, to_tensor
 from clickpose.first_guess.mobilenet import SameConv
 from clickpose.first_guess.movenet import MoveNet
 from clickpose.first_guess.networks import make_finder, make_looker
+from clickpose.person_frame.frame import Frame
+from integrations.coco import read_coco
 
+PICTURES = Path(__file__).resolve().parents[2] / "examples" / "pictures"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 ORIGINALS, EXECUTOR = SHARED / "weights" / "first_guess", SHARED / "prototypes" / "tfjs_torch.py"
 PHOTOS = SHARED / "data" / "coco_small" / "images"
@@ -58,7 +62,7 @@ def finder() -> NanoDetFinder:
 @needs_originals
 @pytest.mark.parametrize("name", ["thunder", "lightning"])
 def test_a_looker_sees_what_movenet_sees(name: str, executor: ModuleType, photos: list[Image.Image]) -> None:
-    looker = make_looker(name, CPU)
+    looker = make_looker(name, CPU, torch.float32)
     original = executor.GraphModel(ORIGINALS / f"movenet-{name}.json")
     nodes = [next(node for node in original.nodes if node.endswith(head)) for head in HEADS]
     cells = looker.crop_px // 4
@@ -77,10 +81,8 @@ def test_a_looker_sees_what_movenet_sees(name: str, executor: ModuleType, photos
 
 
 @needs_originals
-def test_the_finder_sees_what_nanodet_sees(
-    executor: ModuleType, photos: list[Image.Image], finder: NanoDetFinder
-) -> None:
-    original = executor.GraphModel(ORIGINALS / "nanodet.json")
+def test_the_finder_sees_what_nanodet_sees(executor: ModuleType, photos: list[Image.Image]) -> None:
+    original, finder = executor.GraphModel(ORIGINALS / "nanodet.json"), make_finder(CPU, torch.float32)
     for photo in photos:
         pixels, _ = letterbox(photo)
         pixels = F.pad(pixels, (0, 416 - pixels.shape[3], 0, 416 - pixels.shape[2]))
@@ -114,14 +116,35 @@ def test_boxes_end_where_the_image_does(size_wh: tuple[int, int], finder: NanoDe
     assert (np.diff(found.scores) <= 0).all()
 
 
-def test_a_batch_of_crops_is_looked_at_as_each_alone() -> None:
-    looker: MoveNetLooker = make_looker("lightning", CPU)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_batch_of_crops_is_looked_at_as_each_alone(dtype: torch.dtype) -> None:
+    looker: MoveNetLooker = make_looker("lightning", CPU, dtype)
     rng = np.random.default_rng(1)
     crops = [Image.fromarray(rng.integers(0, 255, (192, 192, 3), dtype=np.uint8)) for _ in range(2)]
     together, alone = looker(crops), [looker([crop]) for crop in crops]
     for i, look in enumerate(alone):
         assert torch.allclose(together.maps[0][i : i + 1], look.maps[0], atol=1e-4)
         assert torch.allclose(together.keypoints[i : i + 1], look.keypoints, atol=1e-4)
+
+
+def test_in_bfloat16_a_looker_sees_nearly_the_same() -> None:
+    exact, fast = (make_looker("lightning", CPU, dtype) for dtype in (torch.float32, torch.bfloat16))
+    crops = [crop for image in shipped() for crop in crops_of(image, exact.crop_px)]
+    look, nearly = exact(crops), fast(crops)
+    apart_px = (look.keypoints - nearly.keypoints).norm(dim=-1) * exact.crop_px
+    assert apart_px[look.heat > 0.3].median() < 0.7
+    assert (look.heat - nearly.heat).abs().median() < 0.02
+
+
+def shipped() -> list[AnnotatedImage]:
+    """Some of the shipped images with one or two persons."""
+    return [image for image in read_coco(PICTURES / "annotations.json").images if 1 <= len(image.persons) <= 2][:4]
+
+
+def crops_of(record: AnnotatedImage, crop_px: int) -> list[Image.Image]:
+    with Image.open(PICTURES / "images" / record.file_name) as image:
+        upright = image.convert("RGB")
+    return [Frame.around(person.box_px).cut(upright, crop_px) for person in record.persons]
 
 
 def test_crops_keep_their_values() -> None:
