@@ -28,10 +28,13 @@ from integrations.label_studio.server import LabelStudioServer
 from serve.haproxy import haproxy_settings
 from tests.browser import PROGRAM, WAIT_MS, find_chromium
 
+gc.disable()  # while a million objects are imported that stay: it would look through them again and again
+
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector, which Ray Train calls at every start, what was imported: a million objects."""
+    """Collect garbage from here on, but leave alone what was imported: Ray Train calls the collector at every start."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,8 +29,15 @@ MIRROR = torch.from_numpy(SKELETON.flip_permutation)
 
 def build_model(config: ModelConfig | None = None, **changes: object) -> ClickPose:
     """A tiny model whose heads move things, which those of a new model do not."""
+    model = copy.deepcopy(_model_of(replace(config or tiny(), **changes)))  # type: ignore[arg-type]
+    torch.manual_seed(0)  # for what a test draws
+    return model
+
+
+@functools.cache
+def _model_of(config: ModelConfig) -> ClickPose:
     torch.manual_seed(0)
-    model = ClickPose(replace(config or tiny(), **changes)).eval()  # type: ignore[arg-type]
+    model = ClickPose(config).eval()
     decoder = model.decoder
     for mlp in (model.proposal_head.box_head, decoder.initial_pose_head, *decoder.box_heads, *decoder.pose_heads):
         torch.nn.init.normal_(mlp.layers[-1].weight, std=0.3)
