@@ -140,8 +140,11 @@ def saved_result(task: Task, seen: Sequence[RawRegion]) -> list[RawRegion]:
     """
     if task.drafts:
         return max(task.drafts, key=_saved_at).result
-    places, annotations = _places(seen), [one for one in task.annotations if not one.was_cancelled]
+    annotations = [one for one in task.annotations if not one.was_cancelled]
     saved = sorted(annotations, key=_saved_at, reverse=True) + sorted(task.predictions, key=_saved_at, reverse=True)
+    if len(saved) == 1:
+        return saved[0].result  # to compare it with the screen takes longer than all else on a large one
+    places = _places(seen)
     likeliest = max(saved, key=lambda one: len(places & _places(one.result)), default=None)
     return likeliest.result if likeliest else []
 
