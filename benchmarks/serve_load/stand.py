@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,10 @@ from typing import Any
 
 import httpx
 
+from clickpose.commands.serving import NAME, running_service
+from integrations.label_studio.server import free_port
 from serve.haproxy import BINARY, enable_haproxy
+from serve.load.processes import cpu_seconds, running_processes, workers
 from serve.settings import AppArgs
 
 ROOT = Path(__file__).parents[2]
@@ -39,14 +42,12 @@ class Stand:
         secret: of the service.
         store: with the models.
         images: sizes of the images it can read, by name.
-        ingresses: number of ingresses.
     """
 
     url: str
     secret: str
     store: Path
     images: Mapping[str, tuple[int, int]]
-    ingresses: int = 1
 
     def client(self) -> httpx.AsyncClient:
         """Return a client without a limit on connections."""
@@ -63,12 +64,13 @@ class Stand:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return the processor seconds of the replicas, the ingresses and HAProxy."""
+        front = Path(os.environ[BINARY]).parent
         processes = {
-            "replicas": [replica["pid"] for replica in self.replicas()],
-            "ingresses": {self._ingress() for _ in range(10 * self.ingresses)},
-            "haproxy": [*_processes_below(Path(os.environ[BINARY]).parent)],
+            "replicas": workers(NAME, "poses"),
+            "ingresses": workers(NAME, "ingress"),
+            "haproxy": running_processes(str(front)),
         }
-        return {part: sum(map(_cpu_seconds, pids)) for part, pids in processes.items()}
+        return {part: sum(map(cpu_seconds, pids)) for part, pids in processes.items()}
 
     def _ingress(self) -> int:
         """Return the process of the ingress that answers."""
@@ -110,9 +112,6 @@ def running(model: Path, scratch: Path, images: Mapping[str, tuple[int, int]], *
     enable_haproxy()
     import ray
 
-    from clickpose.commands.serving import running_service
-    from integrations.label_studio.server import free_port
-
     store, secret = scratch / "store", secrets.token_urlsafe(24)
     for version in VERSIONS:
         shutil.copytree(model, store / "models" / version)
@@ -131,20 +130,6 @@ def running(model: Path, scratch: Path, images: Mapping[str, tuple[int, int]], *
     )
     try:
         with running_service(args, host="127.0.0.1", port=free_port()) as url:
-            yield Stand(url, secret, store, images, args.ingresses)
+            yield Stand(url, secret, store, images)
     finally:
         ray.shutdown()
-
-
-def _processes_below(folder: Path) -> Iterator[int]:
-    """Yield the processes whose command line names a folder."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            if str(folder) in (process / "cmdline").read_text():
-                yield int(process.name)
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the processor seconds of a process and all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -5,4 +5,5 @@ team         several of them at work
 flood        ten times the requests, through the REST interface
 phases       work, faults, flood, recovery, endurance
 records      requests, answers, and numbers about them
+processes    of the service, and the processor time they have used
 """

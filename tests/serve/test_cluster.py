@@ -28,6 +28,7 @@ from clickpose.synthetic import DrawnPeople
 from integrations.label_studio.simulated_editor import SimulatedEditor
 from serve.app import AppArgs, build_app
 from serve.load.flood import flood
+from serve.load.processes import workers
 from serve.load.records import Log, failed, outcomes
 from serve.load.team import Team
 
@@ -183,6 +184,13 @@ def test_an_image_stays_open_when_the_ingress_that_opened_it_is_killed(client: h
     for _ in range(2):  # those that answer in the end were started after the image was opened
         kill_ingress(client)
         assert [client.get(at).json()["poses"] for _ in range(10)] == [clicked] * 10
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_load_test_finds_the_process_of_every_ingress_and_replica(client: httpx.Client) -> None:
+    assert len(workers("clickpose", "ingress")) == 2 and ingress_pids(client) <= workers("clickpose", "ingress")
+    assert {replica["pid"] for replica in replicas(client)} == workers("clickpose", "poses")
 
 
 @pytest.mark.cluster
