@@ -25,11 +25,13 @@ from clickpose.evaluation import RecordedResults, convert_poses
 from clickpose.evaluation.click_cost import ClickCost, CostMeter, clicks_per_person
 from clickpose.evaluation.click_curve import ClickCurve, CurveMeter
 from clickpose.evaluation.click_style import ClickStyle
+from clickpose.evaluation.matching import labelled_persons, match_by_oks
 from clickpose.evaluation.plots import reliability_plot
 from clickpose.evaluation.predictors import ManualCorrection, NamedImage, PosePredictor, StartedFrom
 from clickpose.evaluation.reliability import Bin, ReliabilityMeter, bins, expected_calibration_error
 from clickpose.evaluation.report import ShownPrecision
 from clickpose.evaluation.visits import Visit, visit_images
+from clickpose.expected_clicks import expected_clicks
 from clickpose.first_guess.looker import WIDTHS
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.predictor import Predictor
@@ -44,7 +46,8 @@ RESULT = Path(__file__).parent / "results" / "click_economy.json"
 LIMBS = "6-17"  # COCO's keypoints below the head
 COSTS = ("by hand", "with the loop", "ratio", "by hand, .90", "with the loop, .90", "harm", "help")
 SHOWN = ("missed", "spurious per image", "AP", "AP50")
-FORECAST = ("rank correlation of expected and actual clicks", "expected per image", "taken per image")
+RANKS = ("rank correlation of expected and actual clicks, images", "persons shown")
+FORECAST = (*RANKS, "expected per image", "taken per image")
 CURVE = tuple(f"C{n}{of}" for n in range(MAX_CLICKS + 1) for of in (" by hand", ""))
 PUBLISHED = {"published loop": ClickStyle(hold="none")}
 NOISY = "ours, a click adds a person, clicks as inexact as COCO's, seed"
@@ -97,25 +100,32 @@ def cost_by_hand(predictor: PosePredictor, data: DataSet) -> Row:
 
 
 class ForecastMeter:
-    """Collects, for each image, the clicks that are expected and those that it takes by hand, adding by a click."""
+    """Collects the clicks that are expected and those that are taken by hand, adding by a click.
+
+    Attributes:
+        images: both, for each image.
+        persons: both, for each annotated person who is shown.
+    """
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self.expected: list[float] = []
-        self.taken: list[int] = []
+        self.images: list[tuple[float, int]] = []
+        self.persons: list[tuple[float, int]] = []
 
     def visit(self, visit: Visit) -> None:
         """Take one image into account."""
         cost = CostMeter(ManualCorrection(self.predictor), GOALS[0], style=ClickStyle(add="click"))
         cost.visit(visit)
-        self.expected.append(self.predictor.expected_clicks(visit.encoded, visit.shown))
-        self.taken.append(sum(cost.manual.clicks))
+        clicks = cost.manual.clicks  # those of persons shown come first
+        self.images.append((self.predictor.expected_clicks(visit.encoded, visit.shown), sum(clicks)))
+        matches = sorted(match_by_oks(visit.shown, labelled_persons(visit.image), self.predictor.skeleton))
+        expected = [expected_clicks([visit.shown[index]]) for index in matches]
+        self.persons += zip(expected, clicks, strict=False)
 
     def row(self) -> Row:
-        """Return Spearman's rank correlation of the two, and their means."""
-        correlation = float(spearmanr(self.expected, self.taken).statistic)
-        means = float(np.mean(self.expected)), float(np.mean(self.taken))
-        return dict(zip(FORECAST, (correlation, *means), strict=True))
+        """Return Spearman's rank correlations of the two, and their means per image."""
+        correlations = (float(spearmanr(np.array(pairs)).statistic) for pairs in (self.images, self.persons))
+        return dict(zip(FORECAST, (*correlations, *np.mean(self.images, axis=0).tolist()), strict=True))
 
 
 def confidence_of(reliability: ReliabilityMeter) -> Row:
