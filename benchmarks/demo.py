@@ -11,9 +11,14 @@ from PIL import Image
 from benchmarks.measure import interleaved, summary, write_result
 from benchmarks.subject import arguments
 from clickpose.annotations import Click
+from clickpose.checkpoints.model_folder import load_model
+from clickpose.first_guess.networks import make_finder, make_looker
+from clickpose.person_frame.network import PersonFrameNetwork
+from clickpose.person_frame.person_frame import PersonFrame
 from clickpose.predictor import Predictor
 
 logger = logging.getLogger(__name__)
+CPU = torch.device("cpu")
 MODEL, PHOTOS, NUM_PERSONS = "models/demo", Path("examples/pictures/images"), 3
 
 
@@ -23,17 +28,27 @@ def photo_of(predictor: Predictor, num_persons: int) -> Image.Image:
     return next(photo for photo in photos if len(predictor.detect(predictor.encode(photo))) == num_persons)
 
 
+def in_float32() -> PersonFrame:
+    """Return the model with finder and looker in full precision, on any processor."""
+    loaded = load_model(MODEL)
+    assert isinstance(loaded.network, PersonFrameNetwork)
+    looker = make_looker(loaded.network.frame_config.looker, CPU, torch.float32)
+    return PersonFrame(loaded.network, loaded.skeleton, make_finder(CPU, torch.float32), looker)
+
+
 def main() -> None:
-    """Time a first look at a photo, and a click."""
+    """Time a first look at a photo, with all of it in float32 too, and a click."""
     chosen = arguments(__doc__)
     torch.set_num_threads(chosen.threads or 2)
     predictor = Predictor.load(MODEL, device="cpu")
     photo = photo_of(predictor, NUM_PERSONS)
     encoded = predictor.encode(photo)
     poses = predictor.detect(encoded)
+    exact = in_float32()
     click = Click(0, predictor.skeleton.keypoints[3], (300.0, 200.0))
     forms = {
         "encode_and_detect": lambda: predictor.detect(predictor.encode(photo)),
+        "encode_and_detect_in_float32": lambda: exact.encode(photo),
         "refine": lambda: predictor.refine(encoded, poses, [click]),
     }
     times = interleaved(forms, chosen.repeats or 300, warm_up=10)
