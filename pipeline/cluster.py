@@ -145,18 +145,21 @@ def _own_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
-def free_workers() -> int:
-    """Return how many workers with one CPU, and one GPU if the cluster can have any, fit now or after scaling up.
+def free_workers(gpus_each: float) -> int:
+    """Return how many workers with one CPU and ``gpus_each`` GPUs fit now or after scaling up.
 
     One CPU is left for everything else.
     """
     cpus = max(1, int(_at_most("CPU")) - 1)
-    return min(cpus, int(_at_most("GPU"))) if has_gpu() else cpus
+    return min(cpus, int(_at_most("GPU") / gpus_each)) if gpus_each else cpus
 
 
-def has_gpu() -> bool:
-    """Whether the connected cluster has a GPU, or its autoscaler could start a node that has one."""
-    return _at_most("GPU") >= 1
+def gpus_of_worker(asked: float | None) -> float:
+    """Return how many GPUs a worker gets if nothing was ``asked``: 1 if the connected cluster has any.
+
+    That includes those on nodes that the cluster's autoscaler could start.
+    """
+    return float(_at_most("GPU") >= 1) if asked is None else asked
 
 
 def _at_most(name: str) -> float:

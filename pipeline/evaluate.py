@@ -13,7 +13,7 @@ from clickpose.evaluation.report import DataSetMeters, Simulation
 from clickpose.evaluation.stopwatch import Stopwatch
 from clickpose.evaluation.visits import Visit, visit_images
 from clickpose.predictor import Predictor
-from pipeline.cluster import connect, has_gpu
+from pipeline.cluster import connect, gpus_of_worker
 from pipeline.dataset import ImageFolder
 from pipeline.store import local_folder
 
@@ -33,6 +33,7 @@ class EvaluationJob:
         simulations: simulated annotators by name.
         shown: ids of the images that are drawn after clicks.
         device: "auto" uses a GPU if there is one.
+        gpus: of each worker; None for one if the cluster has any or could start some, and the device is not the CPU.
     """
 
     model: str
@@ -40,6 +41,7 @@ class EvaluationJob:
     simulations: Mapping[str, Simulation]
     shown: Collection[int] = ()
     device: str = "auto"
+    gpus: float | None = None
 
     def load_predictor(self) -> Predictor:
         """Load the model; InvalidModel if it cannot be loaded."""
@@ -108,7 +110,7 @@ def measure_on_workers(job: EvaluationJob, annotations: AnnotationSet, num_worke
     from ray.util import ActorPool
 
     connect()
-    gpus = 1 if job.device != "cpu" and has_gpu() else 0
+    gpus = 0 if job.device == "cpu" else gpus_of_worker(job.gpus)
     actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=MAX_CRASHES, max_task_retries=MAX_CRASHES)(Worker)
     pool = ActorPool([actor.remote(job) for _ in range(num_workers)])
     shares = split(annotations, num_workers * SHARES_PER_WORKER)

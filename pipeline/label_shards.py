@@ -6,19 +6,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from clickpose.errors import ClickPoseError
-from pipeline.cluster import connect, free_workers, has_gpu
+from pipeline.cluster import connect, free_workers, gpus_of_worker
 from pipeline.labeller import Labeller, LoadPredictor, ShardResult, shard_to_row
 from pipeline.prelabelled import Model, Shard
 
 
 @dataclass(frozen=True)
 class Job:
-    """The task of every worker: the model, the folder of pre-labels, how to load a predictor, and whether to mirror."""
+    """The task of every worker.
+
+    Attributes:
+        model: labels.
+        out: the folder of pre-labels.
+        load: loads its predictor.
+        mirror: also look at mirrored images.
+        gpus: of each worker; None for one if the cluster has any or could start some.
+    """
 
     model: Model
     out: str
     load: LoadPredictor
     mirror: bool = False
+    gpus: float | None = None
 
 
 def label_shards(shards: Sequence[Shard], job: Job, num_workers: int | None) -> Iterator[ShardResult]:
@@ -27,7 +36,7 @@ def label_shards(shards: Sequence[Shard], job: Job, num_workers: int | None) -> 
         return
     if num_workers is None:
         connect()
-        num_workers = free_workers()
+        num_workers = free_workers(gpus_of_worker(job.gpus))
     yield from _on_ray(shards, job, num_workers) if num_workers else _in_this_process(shards, job)
 
 
@@ -47,7 +56,7 @@ def _on_ray(shards: Sequence[Shard], job: Job, num_workers: int) -> Iterator[Sha
         fn_constructor_kwargs={"mirror": job.mirror},
         compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(shards))),
         num_cpus=1,
-        num_gpus=1 if has_gpu() else None,
+        num_gpus=gpus_of_worker(job.gpus) or None,
     )
     results.context.enable_progress_bars = False
     try:

@@ -52,6 +52,7 @@ class PrelabelOptions:
     Attributes:
         shard_size: images per shard at most; a crash loses at most one shard per worker.
         num_workers: actors; None for as many as fit, 0 for this process without Ray.
+        gpus_per_worker: None for one if the cluster has any or could start some.
         limit: maximum number of images to label.
         retry_failed: retry images that failed before, even if they have not changed.
         max_failed: share of images that may fail; a run stops when more must fail.
@@ -61,6 +62,7 @@ class PrelabelOptions:
 
     shard_size: int = 64
     num_workers: int | None = None
+    gpus_per_worker: float | None = None
     limit: int | None = None
     retry_failed: bool = False
     max_failed: float = 1.0
@@ -105,7 +107,7 @@ def prelabel(
     with list_to_disk(images) as listing, lease(store, "pre-labelling") as check_lease:
         if options.fresh:
             delete_prelabels(store)
-        run = _Run(listing, Job(model, store.uri, load, options.mirror), options)
+        run = _Run(listing, Job(model, store.uri, load, options.mirror, options.gpus_per_worker), options)
         remember_root(store, listing.root)
         drop_halves(store)
         sweep(store)

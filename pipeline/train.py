@@ -14,7 +14,7 @@ from ray.train.torch import TorchTrainer
 
 from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.errors import ClickPoseError, InvalidAnnotation, InvalidConfig
-from pipeline.cluster import connect, has_gpu
+from pipeline.cluster import connect, gpus_of_worker
 from pipeline.run_log import read_log, shown
 from pipeline.store import Store, local_folder
 from pipeline.train_worker import STATE, STATE_HERE, TrainJob, read_state, train_worker
@@ -134,7 +134,7 @@ def scaling(num_workers: int, gpus_per_worker: float | None) -> ScalingConfig:
     """Return the workers to ask for, with GPUs if the cluster has any or could start some, unless told otherwise."""
     if not num_workers:
         return ScalingConfig(num_workers=0)
-    gpus = float(has_gpu()) if gpus_per_worker is None else gpus_per_worker
+    gpus = gpus_of_worker(gpus_per_worker)
     return ScalingConfig(
         num_workers=num_workers, use_gpu=gpus > 0, resources_per_worker={"CPU": 1, "GPU": gpus} if gpus else None
     )

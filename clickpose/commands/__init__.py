@@ -3,7 +3,8 @@
 label_studio.py        clickpose label-studio: a project for a skeleton; predictions in (pushing.py), annotations out
 serve.py               clickpose serve, with serving.py, which starts and stops the Ray Serve application
 prelabel.py select.py  clickpose prelabel, and select: which of these images are worth a person's time next
-train.py retrain.py    clickpose train and retrain, with recipes.py and settings.py, the training options they share
+train.py retrain.py    clickpose train and retrain, with recipes.py and settings.py, the training options they share,
+                       and workers.py, those of the cluster
 evaluate.py            clickpose evaluate: evaluation_options.py says what is measured, evaluation.py measures it,
                        evaluation_outputs.py writes it, with evaluation_tables.py, paper_tables.py, table_cells.py
 models.py store.py     clickpose models: the registry of a store; clickpose store: what else is in it

@@ -143,7 +143,7 @@ def _measure_on_workers(
     if options.disturb:
         raise InvalidConfig("--disturb measures in one process: leave out --workers")
     images = "\n".join(map(full_name, options.images.splitlines()))
-    job = EvaluationJob(full_name(options.model), images, simulations, shown, options.device)
+    job = EvaluationJob(full_name(options.model), images, simulations, shown, options.device, options.gpus_per_worker)
     with progress(f"evaluating {version}", len(annotations)) as advance:
         measured = measure_on_workers(job, annotations, options.workers, advance)
     metrics = measured.numbers.result(annotations)

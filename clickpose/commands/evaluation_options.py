@@ -10,6 +10,7 @@ import typer
 
 from clickpose.commands.locations import readable_file
 from clickpose.commands.output import JsonFile
+from clickpose.commands.workers import GpusPerWorker
 
 
 @dataclass(frozen=True)
@@ -75,5 +76,6 @@ class EvaluateOptions:
     limit: Annotated[int | None, typer.Option(help="Evaluate only the first images of DATA.", min=1)] = None
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto for a GPU if there is one.")] = "auto"
     workers: Annotated[int, typer.Option(help="Ray workers that share the images; 0 for this process.", min=0)] = 0
+    gpus_per_worker: GpusPerWorker = None
     plots: Annotated[str | None, typer.Option(help="Folder for click curve, bars, and images with clicks.")] = None
     json: JsonFile = None

@@ -10,6 +10,7 @@ import typer
 
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
+from clickpose.commands.workers import GpusPerWorker
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class PrelabelCommand:
     workers: Annotated[int | None, typer.Option(help="Ray actors; 0 for this process. By default as many as fit.")] = (
         None
     )
+    gpus_per_worker: GpusPerWorker = None
     limit: Annotated[int | None, typer.Option(help="Images to label at most.", min=0)] = None
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try images again that failed before and have not changed.")
@@ -54,6 +56,7 @@ class PrelabelCommand:
         return PrelabelOptions(
             shard_size=self.shard_size,
             num_workers=self.workers,
+            gpus_per_worker=self.gpus_per_worker,
             limit=self.limit,
             retry_failed=self.retry_failed,
             max_failed=read_share(self.max_failed),

@@ -13,6 +13,7 @@ import typer
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.commands.recipes import RecipeOptions
+from clickpose.commands.workers import WorkerOptions
 from integrations.label_studio.policy import Policy
 
 if TYPE_CHECKING:
@@ -36,17 +37,6 @@ class ReplayOptions:
     replay_share: Annotated[
         float, typer.Option(help="Share of the training that repeats what the champion learned from.")
     ] = 0.5
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    """The Ray workers that train."""
-
-    workers: Annotated[int, typer.Option(help="Ray workers; 0 for this process.")] = 0
-    max_failures: Annotated[int, typer.Option(help="Crashes of a worker after which the round fails.")] = 3
-    gpus_per_worker: Annotated[
-        float | None, typer.Option(help="GPUs of each worker; by default 1 if the cluster can have any.", min=0)
-    ] = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from clickpose.commands.locations import readable_file, readable_folder, written
 from clickpose.commands.options import takes
 from clickpose.commands.output import JsonFile, write_json
 from clickpose.commands.recipes import RecipeOptions
+from clickpose.commands.workers import WorkerOptions
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class TrainOptions:
         ),
     ] = None
     recipe: RecipeOptions = field(default_factory=RecipeOptions)
-    workers: Annotated[int, typer.Option(help="Ray workers, one per GPU; 0 trains in this process.")] = 0
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
     threads: Annotated[int, typer.Option(help="CPU threads for training in this process without a GPU.")] = 1
     val: Annotated[
         str | None, typer.Option(help="COCO file to measure on after every epoch; the best epoch is kept as OUT-best.")
@@ -93,11 +94,18 @@ def train(options: TrainOptions) -> None:
 
     start = start_model(options)
     config = options.recipe.settings(training_for(read_config(readable_folder(start))))
-    if not options.workers and not torch.cuda.is_available():
+    if not options.workers.workers and not torch.cuda.is_available():
         tune_for_cpu(options.threads)
     job = training_job(options, start, config)
     with written(options.out) as out:
-        result = run_training(job, out, run=options.run, num_workers=options.workers)
+        result = run_training(
+            job,
+            out,
+            run=options.run,
+            num_workers=options.workers.workers,
+            max_failures=options.workers.max_failures,
+            gpus_per_worker=options.workers.gpus_per_worker,
+        )
     result = replace(result, folder=options.out, best=f"{options.out}-best" if result.best else None)
     if result.best:
         typer.echo(f"wrote {result.best}: the epoch with the fewest clicks")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pipeline.cluster import free_workers
+from pipeline.cluster import free_workers, gpus_of_worker
 from pipeline.progress import progress
 from pipeline.run_log import RunLog, read_log, shown
 
@@ -63,15 +63,17 @@ def test_a_run_is_shown_from_outside(tmp_path, caplog, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "after_scaling", "workers"),
+    ("now", "after_scaling", "asked", "workers"),
     [
-        ({"CPU": 4}, {}, 3),
-        ({"CPU": 1}, {}, 1),
-        ({"CPU": 16, "GPU": 2}, {}, 2),
-        ({"CPU": 2}, {"CPU": 16, "GPU": 2}, 2),
+        ({"CPU": 4}, {}, None, 3),
+        ({"CPU": 1}, {}, None, 1),
+        ({"CPU": 16, "GPU": 2}, {}, None, 2),
+        ({"CPU": 2}, {"CPU": 16, "GPU": 2}, None, 2),
+        ({"CPU": 16, "GPU": 2}, {}, 0.25, 8),
+        ({"CPU": 16, "GPU": 2}, {}, 0, 15),
     ],
 )
-def test_workers_never_take_the_last_cpu(monkeypatch, now, after_scaling, workers) -> None:
+def test_workers_never_take_the_last_cpu(monkeypatch, now, after_scaling, asked, workers) -> None:
     monkeypatch.setattr("ray.cluster_resources", lambda: now)
     monkeypatch.setattr("pipeline.cluster.could_have", lambda: after_scaling)
-    assert free_workers() == workers
+    assert free_workers(gpus_of_worker(asked)) == workers
