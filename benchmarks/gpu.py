@@ -105,7 +105,8 @@ class Study:
     def values(self, keep: torch.dtype = torch.float32) -> LayerValues:
         """The data that are kept of the image."""
         network = self.predictor.network
-        return network.decoder.pose_values(network.encode(self.images)).kept_as(keep)
+        values: LayerValues = network.decoder.pose_values(network.encode(self.images))
+        return values.kept_as(keep)
 
     def graph(self) -> dict[str, Any]:
         """A refine recorded once as a CUDA graph and played again."""
@@ -160,7 +161,7 @@ def persons(output: LayerOutput, count: int) -> tuple[Tensor, Tensor, Tensor]:
 @contextlib.contextmanager
 def settings(precision: str, device_type: str = "cuda") -> Iterator[None]:
     """Multiply in a precision."""
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
     before = [backend.allow_tf32 for backend in backends]
     for backend in backends:
         backend.allow_tf32 = precision != "float32"
@@ -184,7 +185,7 @@ def main() -> None:
     study = Study(model, chosen.device, chosen.repeats or (3 if chosen.quick else 30), Path(chosen.out))
     study.step("sampling", study.sampling)
     for precision in ("float32", "tf32", "float16"):
-        study.step(precision, lambda precision=precision: study.precision(precision))
+        study.step(precision, partial(study.precision, precision))
     if chosen.device != "cpu":
         study.step("graph", study.graph)
     study.step("prelabelling", study.prelabelling)

@@ -9,6 +9,7 @@ import copy
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -96,9 +97,9 @@ def encoder_layer(model: ClickPose, network: ClickPose) -> Forms:
     memory = tokens(model)
     references, positions = encoder_references(memory), torch.zeros_like(memory.content)
     at_once = copy.copy(network.encoder.layers[0])
-    at_once.at_once = sys.maxsize
+    at_once.at_once = sys.maxsize  # type: ignore[assignment]
     layers = {"plain": model.encoder.layers[0], "all tokens at once": at_once, "in parts": network.encoder.layers[0]}
-    return {name: lambda layer=layer: layer(memory, positions, references) for name, layer in layers.items()}
+    return {name: partial(layer, memory, positions, references) for name, layer in layers.items()}
 
 
 def feed_forward(model: ClickPose, network: ClickPose) -> Forms:

@@ -111,7 +111,7 @@ def driver_mib(model_folder: str, num_images: int) -> float:
 
 def _drive(model_folder: str, num_images: int) -> float:
     names = (f"/nowhere/photos/{number:09d}.jpg" for number in range(num_images))
-    driver.label_shards = lambda shards, job, num_workers: (
+    driver.label_shards = lambda shards, job, num_workers: (  # type: ignore[attr-defined]
         ShardResult(shard.name, len(shard.images), ()) for shard in shards
     )
     with tempfile.TemporaryDirectory() as out:

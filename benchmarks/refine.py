@@ -19,6 +19,7 @@ from clickpose.annotations import Click
 from clickpose.model import ClickPose
 from clickpose.model.inputs import to_tensor
 from clickpose.predictor import EncodedImage, Predictor
+from clickpose.whole_image import EncodedWholeImage
 from parity.plain import PERSONS_PER_ROUND, PlainForm
 
 logger = logging.getLogger(__name__)
@@ -46,9 +47,10 @@ def clicks(model: ClickPose, predictor: Predictor, repeats: int) -> dict[str, An
     """Compare a click on one person with a round over twenty for whom nothing is kept."""
     photo, plain = draw_photo(), PlainForm(model)
     encoded = predictor.encode(photo)
+    assert isinstance(encoded, EncodedWholeImage)
     poses = predictor.hypotheses(encoded)
     with torch.inference_mode():
-        size_wh = tuple(8 * side for side in reversed(encoded.values.shapes[0]))  # as scaled for the network
+        size_wh = [8 * side for side in reversed(encoded.values.shapes[0])]  # as scaled for the network
         memory = predictor.network.encode(to_tensor(Image.fromarray(photo).resize(size_wh), model.config)[None])
         found = predictor.network.estimate_poses(predictor.network.find_persons(memory), encoded.values)
     assert found.keypoints is not None
@@ -77,6 +79,7 @@ def full_ms(predictor: Predictor, repeats: int) -> list[float]:
 def kept_memory(predictor: Predictor) -> dict[str, Any]:
     """Measure the memory of an ``EncodedImage`` of 800 x 1333, and how far half precision moves keypoints."""
     encoded = predictor.encode(draw_photo(MAX_SIZE_WH))
+    assert isinstance(encoded, EncodedWholeImage)
     half = dataclasses.replace(encoded, values=encoded.values.kept_as(torch.float16))
     poses = predictor.hypotheses(encoded)
     moved = [

@@ -7,8 +7,8 @@ from benchmarks.training_memory import LiveTensors
 KIB = 1024
 
 
-def kib(count: int = 1, **options: bool) -> torch.Tensor:
-    return torch.ones(256 * count, **options)
+def kib(count: int = 1, *, requires_grad: bool = False) -> torch.Tensor:
+    return torch.ones(256 * count, requires_grad=requires_grad)
 
 
 def test_a_tensor_counts_until_nothing_looks_at_it() -> None:

@@ -59,7 +59,7 @@ class LiveTensors(TorchDispatchMode):
 
     def __init__(self) -> None:
         """Start at zero."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live, self.peak = 0, 0
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 

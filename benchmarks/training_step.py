@@ -32,7 +32,7 @@ from clickpose.training.state import TrainState, build_state
 from parity.plain_training import build_plain_state
 
 ROOT = Path(__file__).parents[1]
-FORMS = {
+FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "fast": {},
     "fast_checkpoints": {"checkpoint_activations": True},

@@ -107,7 +107,7 @@ def main(options: Options) -> None:
     tune_for_cpu(1)
     if options.data and options.measure_on and options.images:
         known, held_back = read_coco(options.data), read_coco(options.measure_on)
-        load = ImageFolder(str(options.images))
+        load: LoadImage = ImageFolder(str(options.images))
     else:
         known, held_back, load = drawn()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -164,13 +164,14 @@ def train(
     state = build_state(network, skeleton, config)
     scenes = TrainingBatches(known, load, network.config, config, EpochShare(epoch=0))
     train_one_epoch(state, load_batches(scenes), config, -(-len(scenes) // config.accumulate))
+    assert isinstance(state.average, ClickPose)
     return state.average
 
 
 def show(rows: dict[str, list[dict[str, float | None]]], title: str) -> None:
     table = Table("training", *SHOWN, title=title)
     for name, runs in rows.items():
-        table.add_row(name, *(shown([run[key] for run in runs if run[key] is not None]) for key in SHOWN))
+        table.add_row(name, *(shown([value for run in runs if (value := run[key]) is not None]) for key in SHOWN))
     Console(width=130).print(table)
 
 

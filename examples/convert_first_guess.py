@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -29,7 +30,9 @@ class Graph:
 
     def __init__(self, path: Path) -> None:
         document = json.loads(path.read_text())
-        self.inputs = {node["name"]: node.get("input", []) for node in document["modelTopology"]["node"]}
+        self.inputs: dict[str, list[str]] = {
+            node["name"]: node.get("input", []) for node in document["modelTopology"]["node"]
+        }
         self.constants = dict(_read_constants(document, path.parent))
 
     def node(self, ending: str) -> str:
@@ -42,7 +45,7 @@ class Graph:
         return torch.from_numpy(np.array(self.constants[self.inputs[node][index]]))
 
 
-def _read_constants(document: dict[str, Any], folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _read_constants(document: dict[str, Any], folder: Path) -> Iterator[tuple[str, NDArray[Any]]]:
     for group in document["weightsManifest"]:
         data, offset = b"".join((folder / name).read_bytes() for name in group["paths"]), 0
         for weight in group["weights"]:

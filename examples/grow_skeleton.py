@@ -19,6 +19,7 @@ clicks. Each number is from a single run; ``--set seed=1`` makes another.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +84,7 @@ def main(options: Options) -> None:
         read_coco(options.learn_from), read_coco(options.measure_on), options.num_images, options.limit
     )
     parents = dict(pair.split("=") for pair in options.parent or ())
-    skeleton = replace(known.skeleton, parents=known.skeleton.parents | parents)
+    skeleton = replace(known.skeleton, parents={**known.skeleton.parents, **parents})
     config = fine_tuning_for(config_of(old.network).to_dict())
     config = replace(config, epochs=options.epochs, scenes_per_epoch=None, warmup_steps=20)
     config = change_settings(config, options.changes or ())
@@ -125,7 +126,7 @@ def split(
 def starts(old: LoadedModel, skeleton: Skeleton) -> dict[str, Network]:
     """The models that training starts from; weights that are not copied are random."""
     grown = grow(old.network, old.skeleton, skeleton)
-    taken = {
+    taken: dict[str, Callable[[str], bool]] = {
         "grown": lambda name: True,
         "random keypoints": lambda name: name not in OF_KEYPOINTS,
         "backbone only": lambda name: name.startswith("backbone."),

@@ -70,8 +70,9 @@ def find(movenet: MoveNet, annotations: AnnotationSet, images: ImageFolder) -> d
     poses: dict[int, dict[int, Pose]] = {}
     for record in annotations.images:
         persons = [p for p in record.persons if p.num_labelled and not p.is_crowd]
-        image = images(record) if persons else None
-        poses[record.id] = {person.id: movenet.detect(image, person) for person in persons}
+        if persons:
+            image = images(record)
+            poses[record.id] = {person.id: movenet.detect(image, person) for person in persons}
     return poses
 
 

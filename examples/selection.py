@@ -195,7 +195,7 @@ def label(network: PersonFrameNetwork, crops: KeptCrops) -> list[tuple[Prelabel,
             found[crops.names[number]].append(tuple(person))
     labelled = []
     for name, people in found.items():
-        poses, again, costs, looks = zip(*people, strict=True)
+        poses, again, clicks, seen = zip(*people, strict=True)
         one = Prelabel(
             ListedImage(name, name=name),
             SIZE_WH,
@@ -203,9 +203,9 @@ def label(network: PersonFrameNetwork, crops: KeptCrops) -> list[tuple[Prelabel,
             model_version="",
             expected_clicks=expected_clicks(poses),
             movement=movement(poses, again),
-            appearance=tuple(np.mean(looks, axis=0)),
+            appearance=tuple(np.mean(seen, axis=0)),
         )
-        labelled.append((one, sum(costs)))
+        labelled.append((one, sum(clicks)))
     return labelled
 
 

@@ -112,7 +112,7 @@ def train(name: str, epoch: int, data: Mixture, options: Options) -> TrainState:
     config = change_settings(options.base(), ROWS[name])
     torch.manual_seed(options.seed)
     network = PersonFrameNetwork(PersonFrameConfig(len(data.skeleton)))
-    torch.nn.init.zeros_(network.held_mark)  # rows without clicks never train it
+    torch.nn.init.zeros_(network.get_parameter("held_mark"))  # rows without clicks never train it
     state = build_state(network, data.skeleton, config)
     kept = options.out / f"{name.replace(' ', '-')}-{options.seed}.pt"
     if kept.is_file():
@@ -136,6 +136,7 @@ def crops(config: TrainConfig, looker: str, data: Mixture) -> CropEpochs:
 
 def measure(state: TrainState, truth: AnnotationSet, load: ImageFolder) -> Record:
     """Count the clicks that the average of the weights costs, with its answers and by hand."""
+    assert isinstance(state.average, PersonFrameNetwork)
     predictor = Predictor(state.average, truth.skeleton)
     precision, cost = ShownPrecision(), CostMeter(predictor, GOAL)
     visit_images(predictor, truth, load, [precision, cost])

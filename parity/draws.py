@@ -4,12 +4,13 @@ import math
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 MEAN_RGB = np.array([0.485, 0.456, 0.406], np.float32)
 STD_RGB = np.array([0.229, 0.224, 0.225], np.float32)
 
 
-def draw_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def draw_weight(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Draw a weight at a size that keeps activations and predictions in a useful range."""
     random = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
     if name.endswith("running_var"):
@@ -18,7 +19,7 @@ def draw_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return _scale(name, normal, math.prod(shape[1:])).astype(np.float32)
 
 
-def _scale(name: str, normal: np.ndarray, fan_in: int) -> np.ndarray:
+def _scale(name: str, normal: NDArray[np.float64], fan_in: int) -> NDArray[np.float64]:
     leaf = name.rsplit(".", 1)[-1]
     if name.endswith("running_mean"):
         return 0.1 * normal
@@ -41,7 +42,7 @@ def _scale(name: str, normal: np.ndarray, fan_in: int) -> np.ndarray:
     return normal * math.sqrt((2.0 if name.startswith("backbone.") else 1.0) / fan_in)
 
 
-def draw_image(seed: int, height: int, width: int) -> np.ndarray:
+def draw_image(seed: int, height: int, width: int) -> NDArray[np.float32]:
     """Blocks of eight pixels with grain, normalised; ``(3, H, W)``."""
     random = np.random.Generator(np.random.PCG64(seed))
     blocks = random.integers(0, 256, (3, height // 8, width // 8))
@@ -50,7 +51,7 @@ def draw_image(seed: int, height: int, width: int) -> np.ndarray:
     return (pixels - MEAN_RGB[:, None, None]) / STD_RGB[:, None, None]
 
 
-def draw_persons(seed: int, num_persons: int, num_keypoints: int) -> dict[str, np.ndarray]:
+def draw_persons(seed: int, num_persons: int, num_keypoints: int) -> dict[str, NDArray[np.float32]]:
     """Boxes ``cxcywh``, keypoints ``[x1 y1 ... v1 ...]`` and areas in [0, 1]; every fifth keypoint is unlabelled."""
     random = np.random.Generator(np.random.PCG64(seed))
     size = random.uniform(0.2, 0.5, (num_persons, 2))

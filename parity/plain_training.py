@@ -97,7 +97,7 @@ class PlainAttention(nn.MultiheadAttention):
         take_over(self, attention)
 
     def forward(self, *inputs: Any, need_weights: bool = True, **more: Any) -> Any:
-        return super().forward(*inputs, need_weights=True, **more)
+        return super().forward(*inputs, need_weights=True, **more)  # type: ignore[misc]
 
 
 PLAIN: Rewrites = {

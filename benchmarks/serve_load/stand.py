@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -121,7 +122,7 @@ def running(model: Path, scratch: Path, images: Mapping[str, tuple[int, int]], *
     )
     ray.init(
         address="local",
-        num_cpus=args.replicas * args.num_cpus + 3,
+        num_cpus=math.ceil(args.replicas * args.num_cpus) + 3,
         include_dashboard=False,
         object_store_memory=200 * 2**20,
         log_to_driver=False,

@@ -65,7 +65,8 @@ def measure(model: Path, replicas: int, folder: Path) -> dict[str, float]:
 
     serving.logger.addHandler(stages)
     serving.logger.setLevel(logging.DEBUG)
-    args = AppArgs(model=str(model), image_roots=(str(folder),), replicas=replicas, allow_anonymous=True)
+    settings = {"model": str(model), "image_roots": [str(folder)], "replicas": replicas, "allow_anonymous": True}
+    args = AppArgs.model_validate(settings)
     stages.end("imported Ray and the service")
     with serving.running_service(args, host="127.0.0.1", port=free_port()) as url:
         httpx.post(f"{url}/v1/detect", json={"image": picture}, timeout=60).raise_for_status()

@@ -17,5 +17,5 @@ def weaken(model: Path, out: Path) -> Path:
     with torch.no_grad():
         for weights in loaded.network.parameters():
             if weights.numel() > 1:
-                weights += NOISE * weights.std() * torch.randn(weights.shape, generator=generator)
+                weights.add_(NOISE * weights.std() * torch.randn(weights.shape, generator=generator))
     return save_model(out, loaded.network, loaded.skeleton, metrics={}, card=f"# {model.name}, with noise\n")
