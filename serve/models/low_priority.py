@@ -6,7 +6,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-NICENESS = 5
+NICENESS = 10  # beside a busy program, a tenth of a core: images still open while a model is trained there
 
 
 def low_priority_thread(name: str) -> ThreadPoolExecutor:
