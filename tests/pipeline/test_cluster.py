@@ -99,14 +99,15 @@ def test_nothing_ends_a_process_that_has_left_its_cluster(dead: str, monkeypatch
 LEAVE_WITH_HANGING_AGENTS = """
 import os, signal
 import ray, psutil
-from pipeline.cluster import connect, disconnect
-connect()
+from pipeline import cluster
+cluster.GRACE_S = 1.0  # which an agent that hangs uses up
+cluster.connect()
 [raylet] = [child for child in psutil.Process().children() if child.name() == "raylet"]
 agents = raylet.children()
 for agent in agents:
     os.kill(agent.pid, signal.SIGSTOP)
 print(raylet.pid, *[agent.pid for agent in agents], flush=True)
-disconnect()
+cluster.disconnect()
 """
 
 

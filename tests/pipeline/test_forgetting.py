@@ -31,7 +31,7 @@ from pipeline.train import TrainJob, train
 SIDE_PX = 64
 SKELETON = Skeleton.load("crowdpose14")
 TRAINING = TrainConfig(
-    epochs=4,
+    epochs=3,
     batch_size=16,
     scenes_per_epoch=400,
     learning_rate=2e-3,
@@ -71,7 +71,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tu
     folder = tmp_path_factory.mktemp("pictures")
     parts = {
         "learned": draw(folder, 400, seed=1),
-        "gold": draw(folder, 60, seed=2),
+        "gold": draw(folder, 40, seed=2),
         "narrow": draw(folder, 160, seed=3, change=ImageOps.invert),
     }
     write_coco(AnnotationSet(SKELETON, parts["learned"]), folder / "learned.json")
@@ -111,6 +111,6 @@ def test_a_narrow_source_is_refused_without_replay_and_accepted_with_it(images, 
     assert "worse in" in refused.reason
 
     learned = DataSource(str(folder / "learned.json"), str(folder))
-    together = replace(alone, training=replace(TRAINING, epochs=8), replay_share=0.6, replay=(learned,))
+    together = replace(alone, training=replace(TRAINING, epochs=5), replay_share=0.6, replay=(learned,))
     accepted = retrain(store, lambda: collected, together, judge=believe)
     assert accepted.promoted, accepted.reason

@@ -25,7 +25,7 @@ def test_work_survives_the_loss_of_a_node(tiny_model: Path, drawn_people: Path, 
         str(tmp_path),
     ]
     with tempfile.TemporaryDirectory(prefix="ray-") as own:  # short, for sockets; no other program joins this Ray
-        settings = os.environ | {"RAY_TMPDIR": own}
+        settings = os.environ | {"RAY_TMPDIR": own, "RAY_health_check_period_ms": "300"}  # a dead node is soon noticed
         done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     seen = json.loads(done.stdout.splitlines()[-1])

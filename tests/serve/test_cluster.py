@@ -224,10 +224,10 @@ def sockets_of(process: Path) -> set[str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_front_listens_on_loopback_only(client: httpx.Client) -> None:
     ours = f"0100007F:{client.base_url.port:04X}"
-    found = []
+    found, listeners = [], listening()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or belongs to another user
-            addresses = {listening()[inode] for inode in sockets_of(process) if inode in listening()}
+            addresses = {listeners[inode] for inode in sockets_of(process) & listeners.keys()}
             found += [addresses] if ours in addresses else []
     assert found and all(addresses == {ours} for addresses in found)
 
