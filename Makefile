@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo    the whole loop on this machine: Label Studio, Ray, clicks, retraining (ARGS=... is passed on)"
-	@echo "make test    every test: the fast ones, then those with real servers or recorded numbers one by one"
-	@echo "make test-fast  the tests that start no server and need no recorded numbers, on all cores"
+	@echo "make test    every test: those that start no server on all cores, then those that do, one by one"
+	@echo "make test-fast  the tests that start no server and do not compute for long, on all cores"
 	@echo "make check   formatting, lint and types, then every test"
 	@echo "make editor  the browser tests with earlier versions of Label Studio, each in an environment of its own"
 	@echo "make image   the image that examples/*.yaml name, with Docker (IMAGE=registry/name:tag)"
@@ -29,11 +29,14 @@ unexport PYTHONDONTWRITEBYTECODE  # else every test process compiles all tests a
 
 NONE_IS_FINE := || test $$? -eq 5  # ARGS may name tests of one kind only
 
-test: test-fast
-	$(BIN)/python -m pytest -m "cluster or recorded" $(ARGS) $(NONE_IS_FINE)
+ON_ALL_CORES := --numprocesses auto --dist worksteal
+
+test: install
+	$(BIN)/python -m pytest -m "not cluster" $(ON_ALL_CORES) $(ARGS) $(NONE_IS_FINE)
+	$(BIN)/python -m pytest -m cluster $(ARGS) $(NONE_IS_FINE)
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not cluster and not recorded" --numprocesses auto --dist worksteal $(ARGS) $(NONE_IS_FINE)
+	$(BIN)/python -m pytest -m "not cluster and not slow" $(ON_ALL_CORES) $(ARGS) $(NONE_IS_FINE)
 
 check: lint test
 

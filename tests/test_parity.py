@@ -30,14 +30,14 @@ def test_the_network_that_inference_runs_is_within_the_same_tolerance() -> None:
     assert failures(CASES / "feedback.npz", prepared=True) == []
 
 
-@pytest.mark.recorded
+@pytest.mark.slow
 @at_hand
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_what_was_recorded_is_within_tolerance(path: Path) -> None:
     assert failures(path) == []
 
 
-@pytest.mark.recorded
+@pytest.mark.slow
 @at_hand
 def test_the_network_that_inference_runs_gives_what_was_recorded() -> None:
     assert failures(RECORDED / "single_eval.npz", prepared=True) == []

@@ -100,7 +100,7 @@ class DrawnPredictor(Predictor):
             return super().encode(Image.new("RGB", image.size_wh))
 
 
-@pytest.mark.recorded
+@pytest.mark.slow
 def test_the_evaluation_of_a_predictor_gives_the_published_numbers(noc: Any, annotations: AnnotationSet) -> None:
     size_hw = tuple(int(side) for side in np.ravel(noc["image_hw"])[:2])
     predictor = DrawnPredictor(steady_model(17, prepared=False), noc["image_seeds"], size_hw)

@@ -96,7 +96,7 @@ def believe(*_: object) -> list[Suspicion]:
     return []
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_narrow_source_is_refused_without_replay_and_accepted_with_it(images, champion, tmp_path) -> None:
     folder, parts = images
     store = Store(tmp_path / "store")
