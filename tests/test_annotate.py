@@ -1,4 +1,4 @@
-"""``clickpose annotate`` as a new user has it: a folder of photos, a browser, a crash, and the same command again."""
+"""``clickpose annotate`` as a new user has it: photos, a browser, a crash, the same command again, a better model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.client import LabelStudio
 from integrations.label_studio.export import read_annotation
+from integrations.label_studio.projects import USER
 from integrations.label_studio.server import free_port
 from pipeline.registry import Registry
+from pipeline.snapshot import is_held_back
 from pipeline.store import Store
 from tests.integrations.labelling_page import SUBMIT, Editor
 
@@ -42,7 +45,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_photos_become_annotations_that_outlive_a_crash(
+def test_photos_become_annotations_that_outlive_a_crash_and_a_better_model(
     photos: Path, tmp_path: Path, empty_label_studio: Path, page: Any
 ) -> None:
     data, port = tmp_path / "data", free_port()
@@ -52,7 +55,7 @@ def test_photos_become_annotations_that_outlive_a_crash(
         address = printed["address"]
         project = int(address.split("/projects/")[1].split("/")[0])
         wait_for(lambda: len(tasks := list(client.tasks(project))) == 8 and all(task["predictions"] for task in tasks))
-        task = next(task for task in client.tasks(project) if num_boxes(task["predictions"][0]) > 1)
+        task = next(task for task in client.tasks(project) if num_boxes(task) > 1 and is_learned_from(task))
 
         page.goto(address)
         page.fill("input[name=email]", printed["username"])
@@ -73,45 +76,40 @@ def test_photos_become_annotations_that_outlive_a_crash(
         process.kill()
         process.wait()
 
-    with annotating(photos, data, port) as (process, printed):
+    registry = Registry(Store(data / "store"))
+    first = registry.current()
+    with annotating(photos, data, port, "tests.annotate_eagerly", "--retrain-after", "1") as (process, printed):
         assert printed["address"] == address
         tasks = list(client.tasks(project))
         assert len(tasks) == 8 and len({task["data"]["file_name"] for task in tasks}) == 8
         annotated = [task for task in tasks if task["annotations"]]
         assert [one["id"] for one in annotated] == [task["id"]] and len(annotated[0]["annotations"]) == 1
         found = read_annotation(annotated[0], annotated[0]["annotations"][0], SKELETON)
-        assert len(found.image.persons) == num_boxes(task["predictions"][0]) - 1 and not found.flagged
+        assert len(found.image.persons) == num_boxes(task) - 1 and not found.flagged
+
+        waiting = {one["id"] for one in tasks} - {task["id"]}
+        wait_for(lambda: registry.current() != first)
+        better = registry.current()
+        wait_for(lambda: {one["id"] for one in client.tasks(project) if better in versions_of(one)} == waiting)
+        wait_for(lambda: served_version(data, project) == better)
         served = client.next_task(project)
-        assert served["id"] != task["id"]
-        versions = {prediction["model_version"] for prediction in served["predictions"]}
-        assert Registry(Store(data / "store")).current() in versions
+        assert served["id"] in waiting and better in versions_of(served)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 
 
-def test_a_better_model_is_served_and_labels_again_what_is_not_annotated(
-    photos: Path, tmp_path: Path, empty_label_studio: Path
-) -> None:
-    """Seen: the round starts by itself, its model serves, and seven of eight photos get its predictions."""
-    data = tmp_path / "data"
-    shutil.copytree(empty_label_studio, data / "label-studio")
-    command = [sys.executable, "-m", "tests.annotate_round", str(photos), str(data), str(free_port())]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3 * START_LIMIT_S, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert seen["current"] == seen["served"] != seen["first"]
-    assert seen["annotated"] == [seen["first"]]
-    assert len(seen["waiting"]) == 7
-    assert all(seen["current"] in versions for versions in seen["waiting"])
-
-
 @contextmanager
-def annotating(photos: Path, data: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def annotating(
+    photos: Path, data: Path, port: int, *command: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """Run the command until the block ends; yield its process, and what it printed."""
-    command = [sys.executable, "-m", "clickpose", "annotate", str(photos), "--data", str(data), "--port", str(port)]
+    module, *options = command or ["clickpose", "annotate"]
+    options += [str(photos), "--data", str(data), "--port", str(port), "--no-browser"]
     log = data.with_name(f"annotate-{time.time_ns()}.log")
     with log.open("w") as out:
-        process = subprocess.Popen([*command, "--no-browser"], stdout=out, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *options], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True
+        )
     try:
         wait_for(lambda: "log in as" in log.read_text() or process.poll() is not None)
         said = log.read_text()
@@ -128,8 +126,24 @@ def client_of(data: Path) -> LabelStudio:
     return LabelStudio(f"http://127.0.0.1:{port}", (data / "label-studio" / ".token").read_text())
 
 
-def num_boxes(prediction: dict[str, Any]) -> int:
-    return sum(item["type"] == "rectanglelabels" for item in prediction["result"])
+def num_boxes(task: dict[str, Any]) -> int:
+    return sum(item["type"] == "rectanglelabels" for item in task["predictions"][0]["result"])
+
+
+def is_learned_from(task: dict[str, Any]) -> bool:
+    return not is_held_back(task["data"]["file_name"])
+
+
+def versions_of(task: dict[str, Any]) -> set[str]:
+    return {prediction["model_version"] for prediction in task["predictions"]}
+
+
+def served_version(data: Path, project: int) -> str:
+    """Ask the service for its model, as Label Studio does."""
+    kept = json.loads((data / "desk.json").read_text())
+    body = {"project": f"{project}.0", "schema": "", "hostname": "", "access_token": ""}
+    setup = f"http://127.0.0.1:{kept['service_port']}/setup"
+    return str(httpx.post(setup, json=body, auth=(USER, kept["secret"]), trust_env=False).json()["model_version"])
 
 
 def wait_for(condition: Any) -> None:
