@@ -19,6 +19,7 @@ Result = dict[str, Any]
 COMMANDS = {
     "gpu": "sh benchmarks/gpu.sh",
     "click_time": "python -m benchmarks.serve_load --only-work --name click_time",
+    "click_alone": "python -m benchmarks.serve_load --only-work --annotators 1 --think-seconds 0.3 --name click_alone",
     "startup": "python -m benchmarks.serve_load.startup",
 }
 
@@ -227,13 +228,17 @@ def parts() -> list[str]:
 
 
 def click() -> list[str]:
-    """Where a click's time goes under load."""
-    result = read("click_time")
-    if result is None:
-        return [f"Not measured here yet: `{COMMANDS['click_time']}`"]
-    lines = ["| part | median, ms | 95th percentile, ms |", "|---|---|---|"]
-    for part, ms in result["where_a_click_spends_ms"].items():
-        lines.append(f"| {part} | {ms['p50']} | {ms['p95']} |")
+    """Where a click's time goes, of one annotator and of twenty."""
+    alone, busy = read("click_alone"), read("click_time")
+    if alone is None or busy is None:
+        return [f"Not measured here yet: `{COMMANDS['click_alone']}`, `{COMMANDS['click_time']}`"]
+    lines = [
+        "| part | one annotator: median, ms | twenty: median | 95th percentile | mean of the slowest twentieth |",
+        "|---|---|---|---|---|",
+    ]
+    for part, ms in busy["where_a_click_spends_ms"].items():
+        median_ms = alone["where_a_click_spends_ms"][part]["p50"]
+        lines.append(f"| {part} | {median_ms} | {ms['p50']} | {ms['p95']} | {ms['slowest']} |")
     return lines
 
 
