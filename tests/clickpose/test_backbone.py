@@ -82,7 +82,7 @@ def test_padding_at_the_end_is_tensorflows_for_even_and_odd_sides() -> None:
 
 
 def test_lightnings_backbone_gives_its_own_features_under_torchvisions_names() -> None:
-    lightning = make_looker("lightning", torch.device("cpu")).network.backbone
+    lightning = make_looker("lightning", torch.device("cpu"), torch.float32).network.backbone
     backbone = Backbone("mobilenet_v2", "end")
     load_backbone(backbone, movenet_backbone(), "MoveNet Lightning")
     images = 2 * torch.rand(1, 3, 64, 96) - 1
