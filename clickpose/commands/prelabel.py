@@ -36,7 +36,7 @@ class PrelabelCommand:
     gpus_per_worker: GpusPerWorker = None
     limit: Annotated[int | None, typer.Option(help="Images to label at most.", min=0)] = None
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try images again that failed before and have not changed.")
+        bool, typer.Option("--retry-failed", help="Also try images that failed before and have not changed.")
     ] = False
     max_failed: Annotated[
         str, typer.Option(help="Share of images that may fail; stop, and exit with 1, when it is exceeded.")

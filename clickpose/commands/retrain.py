@@ -120,7 +120,8 @@ def retrain(options: RetrainOptions) -> None:
     """Collect, snapshot, fine-tune, compare in clicks, promote if better; run it again to resume.
 
     With --watch, a round runs when --min-new-pictures are new, or whatever is new after --every hours. Annotations are
-    looked at every ten minutes, and at once when a webhook arrives: let the service forward_webhooks_to http://HOST:PORT.
+    looked at every ten minutes, and at once when a webhook arrives: start clickpose serve with --forward-webhooks-to
+    http://HOST:PORT, the address of --listen.
     """
     from pipeline.set_aside import accept
     from pipeline.store import Store

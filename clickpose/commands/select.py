@@ -35,7 +35,7 @@ class SelectCommand:
         str | None, typer.Option(help="URL of Label Studio, to serve these tasks first; its token: LABEL_STUDIO_TOKEN.")
     ] = None
     title: Annotated[str | None, typer.Option(help="Title of the project there.")] = None
-    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0
     json: JsonFile = None
 
 

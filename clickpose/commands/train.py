@@ -44,9 +44,9 @@ class TrainOptions:
     run: Annotated[str, typer.Option(help="Folder or URI for checkpoints; give the same one to resume.")]
     weight: Annotated[list[float] | None, typer.Option(help="Weight of each file in every epoch.")] = None
     num_images: Annotated[
-        int | None, typer.Option("--pictures", help="Learn from so many images of each file, drawn at random.")
+        int | None, typer.Option("--pictures", help="Number of images to learn from in each file, drawn at random.")
     ] = None
-    seed: Annotated[int | None, typer.Option(help="Random seed of that draw, and of the training.")] = None
+    seed: Annotated[int | None, typer.Option(help="Random seed of that draw and of the training.")] = None
     category: Annotated[
         str | None, typer.Option(help="Category of DATA to read, if several have keypoints of their own.")
     ] = None
