@@ -52,6 +52,17 @@ class Registry:
         """Return the promoted version, or None before the first promotion."""
         return self.store.read_pointer(CURRENT)
 
+    def champion(self) -> str:
+        """Return the promoted version, from which a round starts.
+
+        Raises:
+            StoreError: no version was promoted yet.
+        """
+        version = self.current()
+        if version is None:
+            raise StoreError(f"{self.store.uri} has no current model to start from: add one and promote it")
+        return version
+
     def versions(self) -> list[str]:
         """Return every complete version, oldest first."""
         numbered = [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from clickpose.annotations import AnnotatedImage, AnnotationSet
-from clickpose.errors import InvalidConfig, StoreError
+from clickpose.errors import InvalidConfig
 from clickpose.training.config import TrainConfig
 from integrations.label_studio.provenance import KeypointRecord
 from pipeline.compare import HeldBack
@@ -117,9 +117,7 @@ def plan_round(
         StoreError: no model is current.
         ImageError: an image cannot be read.
     """
-    champion = Registry(store).current()
-    if champion is None:
-        raise StoreError(f"{store.uri} has no current model to start from: add one and promote it")
+    champion = Registry(store).champion()
     snapshot = take_snapshot(store, collected.annotations, collected.provenance)
     newest = changed_since(store, latest_report(store), snapshot.annotations)
     _set_suspicious_aside(store, champion, snapshot, newest, config, judge)

@@ -199,3 +199,10 @@ def test_bad_input_is_explained_in_one_sentence(
     assert exit.value.code and said.strip() and "Traceback" not in said
     if isinstance(exit.value.code, str):
         assert said.startswith("clickpose: ") and len(said.splitlines()) == 1 and len(said) < 600
+
+
+def test_a_round_without_a_model_says_to_add_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = f"retrain --store {tmp_path} --url http://127.0.0.1:9 --title poses"
+    monkeypatch.setattr(sys, "argv", ["clickpose", *line.split()])
+    with pytest.raises(SystemExit, match="has no current model to start from: add one and promote it"):
+        main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -151,8 +150,8 @@ def run_round(options: RetrainOptions, store: Store, config: RetrainConfig) -> R
     from pipeline.registry import Registry
     from pipeline.retrain import retrain as retrain_once
 
-    current = Registry(store).current()
-    model: Path = Registry(store).fetch(current) if current else Path(options.store) / "models" / "current"
+    registry = Registry(store)
+    model = registry.fetch(registry.champion())
     project = Project(options.url, options.title, options.images or "")
     predicted = dataclasses.replace(project, images=config.images)
     report = retrain_once(
