@@ -29,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE  # else every test process compiles all tests a
 
 NONE_IS_FINE := || test $$? -eq 5  # ARGS may name tests of one kind only
 
-ON_ALL_CORES := --numprocesses auto --dist worksteal
+ON_ALL_CORES := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal  # one more: some tests wait
 
 test: install
 	$(BIN)/python -m pytest -m "not cluster" $(ON_ALL_CORES) $(ARGS) $(NONE_IS_FINE)
