@@ -29,7 +29,6 @@ MANUAL_CAPTION = (
 def model_and_manual(ours: Ours, theirs: Theirs) -> Table:
     """Show tables 3, 5 and 7 of the paper: manual correction of any model, and Click-Pose-C1, C2, ..."""
     table = new_table("after n clicks on each person (Cn)", "", *COLUMNS, "box AP")
-    table.columns[0].no_wrap = True
     table.caption = MANUAL_CAPTION
     for strategy, metrics in ours.items():
         add_heading(table, strategy, ours)

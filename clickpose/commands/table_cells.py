@@ -22,7 +22,7 @@ FIRST = "/first_scores"
 def new_table(title: str, first: str, *columns: str) -> Table:
     """Return a table with a first column of labels, and others of numbers."""
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column(first)
+    table.add_column(first, overflow="fold")  # a long name takes lines; numbers are never cut
     for column in columns:
         table.add_column(column, justify="right")
     return table
