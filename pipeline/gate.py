@@ -4,9 +4,8 @@ Both models are measured on the same images. A paired bootstrap draws these imag
 replacement; the share of draws in which the challenger does better is the chance that it really is better. Every
 measure is a loss, of which less is better.
 
-Harm is the only loss that a useless model avoids best: a champion whose refines never bring a keypoint into tolerance
-moves next to nothing, and any model that does move something would be refused for it. Against such a champion harm is
-shown, but does not decide.
+A useless model does the least harm: it moves next to nothing. So harm is shown, but does not decide, against a champion
+whose refines never bring a keypoint into tolerance.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from clickpose.oks import Doubles
 CLICKS_TO_DELETE_PERSON = 1
 MIN_IMAGES = 4  # with fewer, no chance can be estimated from their differences
 MIN_DIFFERENCE = 1e-9  # a difference below it is rounding
-CLICKS, LOST_AP, HARM = "clicks per person", "1 - AP", "harm"
+HARM = "harm"
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,10 @@ def judge(
     gold_decides = is_gold.sum() >= MIN_IMAGES
     trusted = is_gold if gold_decides else np.ones(len(champion), bool)
     before, after = losses_of(champion, keypoints), losses_of(challenger, keypoints)
-    saving = _saving(_compare(before, after, rule)[0], rule)
+    clicks = _compare(before, after, rule)[0]
+    saving = replace(clicks, passed=clicks.chance_better >= rule.min_chance)
     losses = _losses(_compare(before.on(trusted), after.on(trusted), rule), rule)
-    if not any(cost.num_helped for cost, is_used in zip(champion, trusted, strict=True) if is_used):
+    if not any(cost.num_helped for cost in np.array(champion)[trusted]):
         losses = [_not_weighed(check) if check.name == HARM else check for check in losses]
     if gold_decides:
         losses = [replace(check, name=f"{check.name}, gold images") for check in losses]
@@ -168,7 +168,7 @@ class Losses:
 
 def losses_of(costs: Sequence[ImageCost], keypoints: Sequence[str]) -> Losses:
     """Return clicks per person, 1 - AP, harm, and for each keypoint the share that is not accurate."""
-    names = (CLICKS, LOST_AP, HARM, *(f"errors at {keypoint}" for keypoint in keypoints))
+    names = ("clicks per person", "1 - AP", HARM, *(f"errors at {keypoint}" for keypoint in keypoints))
     amounts = [
         [
             all_clicks(cost),
@@ -211,10 +211,6 @@ def _draws(num_images: int, num_draws: int, seed: int) -> Doubles:
     return np.random.default_rng(seed).multinomial(num_images, even, size=num_draws).astype(np.float64)
 
 
-def _saving(clicks: Check, rule: GateRule) -> Check:
-    return replace(clicks, passed=clicks.chance_better >= rule.min_chance)
-
-
 def _losses(checks: Sequence[Check], rule: GateRule) -> list[Check]:
     limit = 1 - rule.max_false_alarms / len(checks)
     return [replace(check, passed=check.chance_worse <= limit) for check in checks]
@@ -227,9 +223,9 @@ def _not_weighed(harm: Check) -> Check:
 def _shortage(costs: Sequence[ImageCost], rule: GateRule) -> str:
     """Return what is missing for a decision, or an empty text."""
     num_persons, num_images = sum(cost.num_persons for cost in costs), sum(cost.num_persons > 0 for cost in costs)
-    if num_persons >= rule.min_persons and num_images >= rule.min_images:
-        return ""
     more_persons, more_images = max(0, rule.min_persons - num_persons), max(0, rule.min_images - num_images)
+    if not more_persons and not more_images:
+        return ""
     return (
         f"the models were compared on {num_persons} persons in {num_images} images, which is too few:"
         f" {more_persons} more persons and {more_images} more images are needed"
