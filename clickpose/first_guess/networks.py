@@ -30,7 +30,7 @@ def make_looker(name: str, device: torch.device, dtype: torch.dtype | None = Non
 def fast_dtype(device: torch.device) -> torch.dtype:
     """Return the precision of the frozen networks on a device: bfloat16 on a processor with instructions for it.
 
-    There a look takes about half the time of float32, and as many clicks are left. Elsewhere bfloat16 would be emulated.
+    There a look takes about half the time of float32, and as many clicks are left. Elsewhere it would be emulated.
     """
     instructions: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # an early torch may have none
     in_hardware = any(instructions.get(name) for name in ("avx512_bf16", "amx_bf16"))
