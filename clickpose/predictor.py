@@ -23,7 +23,7 @@ from clickpose.clicks import apply_clicks, check_box, check_place
 from clickpose.encoded import EncodedImage
 from clickpose.errors import ImageError
 from clickpose.expected_clicks import expected_clicks
-from clickpose.first_guess.networks import make_finder, make_looker
+from clickpose.first_guess.networks import make_finder
 from clickpose.model import ClickPose
 from clickpose.person_frame.person_frame import PersonFrame
 from clickpose.poses import SAME_PERSON_IOU
@@ -224,7 +224,7 @@ def make_form(network: Network, skeleton: Skeleton, keep: torch.dtype) -> Form:
     if isinstance(network, ClickPose):
         return WholeImage(network, skeleton, keep)
     device = next(network.parameters()).device
-    return PersonFrame(network, skeleton, make_finder(device), make_looker(network.frame_config.looker, device))
+    return PersonFrame(network, skeleton, make_finder(device), network.make_looker(device))
 
 
 def _as_pil(image: ImageLike) -> Image.Image:

@@ -9,7 +9,7 @@ import ray.train.torch
 
 from clickpose.checkpoints.model_folder import LoadedModel
 from clickpose.errors import InvalidConfig
-from clickpose.first_guess.networks import make_finder, make_looker
+from clickpose.first_guess.networks import make_finder
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.training.batches import EpochShare, TrainingBatches
 from clickpose.training.config import TrainConfig
@@ -27,7 +27,7 @@ def draw_epoch(
 ) -> EpochBatches:
     """Return a worker's share of an epoch."""
     if isinstance(model.network, PersonFrameNetwork):
-        crops = crop_epochs(config, model.network.frame_config.looker, data, share, skip_bad=skip_bad)
+        crops = crop_epochs(config, model.network, data, share, skip_bad=skip_bad)
         return crops.batches(share.epoch, rank=share.rank, world_size=share.world_size)
     return TrainingBatches(
         data.epoch(config.scenes_per_epoch, (config.seed, share.epoch)),
@@ -39,7 +39,9 @@ def draw_epoch(
     )
 
 
-def crop_epochs(config: TrainConfig, looker: str, data: Mixture, share: EpochShare, *, skip_bad: bool) -> CropEpochs:
+def crop_epochs(
+    config: TrainConfig, network: PersonFrameNetwork, data: Mixture, share: EpochShare, *, skip_bad: bool
+) -> CropEpochs:
     """Return the epochs of crops in the person's frame; each worker draws and keeps the crops of its own images.
 
     Raises:
@@ -48,7 +50,7 @@ def crop_epochs(config: TrainConfig, looker: str, data: Mixture, share: EpochSha
     if not isinstance(config.augment, DrawConfig):
         raise InvalidConfig("the model works in the person's frame: choose the recipe person-frame")
     device = ray.train.torch.get_device()
-    drawer = CropDrawer(make_finder(device), make_looker(looker, device), config.augment, skip_bad)
+    drawer = CropDrawer(make_finder(device), network.make_looker(device), config.augment, skip_bad)
     sources = [
         CropSource(replace(part, images=part.images[share.rank :: share.world_size]), source.weight)
         for part, source in zip(data.parts, data.sources, strict=True)

@@ -7,12 +7,11 @@ import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from clickpose.checkpoints.files import COMPUTES_WITH
 from clickpose.errors import InvalidModel, InvalidSkeleton
 from clickpose.skeleton import Skeleton
 from pipeline.prelabelled import Model
 from pipeline.store import local_folder
-
-COMPUTES_WITH = ("config.json", "skeleton.json", "weights.safetensors")
 
 
 def describe_model(folder: str | Path) -> Model:

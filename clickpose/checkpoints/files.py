@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 CONFIG, SKELETON, WEIGHTS = "config.json", "skeleton.json", "weights.safetensors"
 METRICS, CARD = "metrics.json", "card.md"
+LOOKER = "looker.safetensors"  # only where the looker was trained further
 NEEDED = (CONFIG, SKELETON, WEIGHTS)  # to load it
+COMPUTES_WITH = (*NEEDED, LOOKER)
 ALL = (*NEEDED, METRICS, CARD)
 
 

@@ -3,6 +3,7 @@
 config.json           the shape of the network (``ModelConfig``, or ``PersonFrameConfig`` where "form" says so)
 skeleton.json         the keypoints it knows (``Skeleton``)
 weights.safetensors   every weight by name
+looker.safetensors    the weights of its looker, if that was trained further; else the packaged ones are used
 metrics.json          numbers measured on it
 card.md               data, parents and numbers, for people
 """
@@ -20,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from clickpose.checkpoints.files import CARD, CONFIG, METRICS, NEEDED, SKELETON, WEIGHTS
+from clickpose.checkpoints.files import CARD, CONFIG, LOOKER, METRICS, NEEDED, SKELETON, WEIGHTS
 from clickpose.errors import ClickPoseError, InvalidModel
 from clickpose.model import ClickPose, ModelConfig
 from clickpose.person_frame.config import FORM, PersonFrameConfig
@@ -28,6 +29,7 @@ from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.skeleton import Skeleton
 
 Network: TypeAlias = ClickPose | PersonFrameNetwork
+OF_LOOKER = "looker."  # how the names of its weights begin in the network
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,22 @@ def save_model(
     card: str,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Write a model folder; existing files in it are replaced. Weights may be stored in half precision."""
+    """Write a model folder; existing files in it are replaced.
+
+    Weights may be stored in half precision; those of a looker always are, as the packaged ones.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        name: w.detach().cpu().to(dtype if w.is_floating_point() else w.dtype).contiguous()
-        for name, w in network.state_dict().items()
-    }
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
+    looker = {name: weights.pop(name).half() for name in list(weights) if name.startswith(OF_LOOKER)}
     _write_json(folder / CONFIG, config_of(network).to_dict())
     _write_json(folder / SKELETON, skeleton.to_dict())
-    save_file(weights, folder / WEIGHTS)
+    save_file(
+        {name: w.to(dtype if w.is_floating_point() else w.dtype) for name, w in weights.items()}, folder / WEIGHTS
+    )
+    (folder / LOOKER).unlink(missing_ok=True)
+    if looker:
+        save_file({name.removeprefix(OF_LOOKER): weight for name, weight in looker.items()}, folder / LOOKER)
     _write_json(folder / METRICS, metrics)
     (folder / CARD).write_text(card)
     return folder
@@ -83,6 +91,8 @@ def load_model(folder: str | Path) -> LoadedModel:
         network = build_network(json.loads((folder / CONFIG).read_bytes()))
         skeleton = Skeleton.from_dict(json.loads((folder / SKELETON).read_bytes()))
         weights = load_file(folder / WEIGHTS)
+        if getattr(network, "looker", None) is not None:
+            weights |= {OF_LOOKER + name: weight for name, weight in load_file(folder / LOOKER).items()}
         metrics = folder / METRICS
         numbers = json.loads(metrics.read_bytes()) if metrics.is_file() else {}
     except (OSError, ValueError, TypeError, SafetensorError, ClickPoseError) as error:

@@ -39,21 +39,28 @@ class MoveNetLooker:
     Args:
         network: with its weights, in evaluation mode, in any precision.
         crop_px: side of the crops it takes.
+        trained_further: what tells its weights from others; empty for the packaged ones.
     """
 
-    def __init__(self, network: nn.Module, crop_px: int) -> None:
-        self.network, self.crop_px = network, crop_px
+    def __init__(self, network: nn.Module, crop_px: int, trained_further: str = "") -> None:
+        self.network, self.crop_px, self.trained_further = network, crop_px, trained_further
         weight = next(network.parameters())
         self.device, self.dtype = weight.device, weight.dtype
 
     @torch.inference_mode()
     def __call__(self, crops: list[Image.Image]) -> Look:
         """Look at RGB crops of ``crop_px`` x ``crop_px`` pixels, all in one batch."""
-        output = self.network(to_tensor(crops).to(self.device, self.dtype)).float()
+        return look(self.network, to_tensor(crops).to(self.device, self.dtype))
+
+
+def look(network: nn.Module, pixels: Tensor) -> Look:
+    """Look at ``pixels (B, 3, S, S)`` in 0..255 with MoveNet; gradients reach the maps, but not the keypoints."""
+    output = network(pixels).float()
+    with torch.no_grad():
         pose = read_pose(output)
-        fine, middle, coarse = output.pyramid
-        finest = torch.cat((fine, output.heatmaps * HEAT_SCALE), 1)
-        return Look((finest, middle, coarse), pose[..., :2], pose[..., 2])
+    fine, middle, coarse = output.pyramid
+    finest = torch.cat((fine, output.heatmaps * HEAT_SCALE), 1)
+    return Look((finest, middle, coarse), pose[..., :2], pose[..., 2])
 
 
 def to_tensor(crops: list[Image.Image]) -> Tensor:

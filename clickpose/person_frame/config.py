@@ -21,6 +21,7 @@ class PersonFrameConfig:
     Attributes:
         num_keypoints: K.
         looker: which MoveNet looks at crops, ``thunder`` or ``lightning``.
+        own_looker: whether its weights come with the model, trained further, instead of with the package.
         width: D, channels of every token.
         ffn_width: hidden channels of the feed-forward blocks.
         num_heads: attention heads; divides ``width``.
@@ -34,6 +35,7 @@ class PersonFrameConfig:
 
     num_keypoints: int
     looker: str = "thunder"
+    own_looker: bool = False
     width: int = 128
     ffn_width: int = 256
     num_heads: int = 8

@@ -55,8 +55,13 @@ class Maps:
 
 def keep(map_: Tensor, size: int) -> Tensor:
     """Resample a looker's map ``(B, C, h, w)`` to ``(B, size, size, C)``, in half precision."""
+    return resample(map_, size).half()
+
+
+def resample(map_: Tensor, size: int) -> Tensor:
+    """Resample a looker's map as ``keep`` does, in its own precision."""
     resampled = F.interpolate(map_, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return resampled.permute(0, 2, 3, 1).half()
+    return resampled.permute(0, 2, 3, 1)
 
 
 def side_by_side(crops: Sequence[Maps]) -> Maps:

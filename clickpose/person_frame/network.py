@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from clickpose.boxes import extend_to_keypoints
+from clickpose.first_guess.looker import WIDTHS, MoveNetLooker
+from clickpose.first_guess.movenet import MoveNet
+from clickpose.first_guess.networks import looker_weights, make_looker
 from clickpose.model.config import ModelConfig
 from clickpose.model.decoder import Decoder, LayerOutput, LayerValues
 from clickpose.model.feedback import FeedbackLoop
@@ -64,6 +67,9 @@ class PersonFrameNetwork(FeedbackLoop):
 
     Two linear read-outs of the keypoint tokens are not the paper's: after the first layer, the quality of the given
     place, and after the last, that of the answered one.
+
+    Attributes:
+        looker: the network that sees crops, frozen, if it is the model's own; None for the packaged one.
     """
 
     def __init__(self, config: PersonFrameConfig) -> None:
@@ -73,12 +79,33 @@ class PersonFrameNetwork(FeedbackLoop):
         self.add_loop(_decoder_of_maps(self.config))
         self.given, self.answered = nn.Linear(config.width, 2), nn.Linear(config.width, 2)
         self.reset_decoder()
+        self.looker = MoveNet(WIDTHS[config.looker]).requires_grad_(False) if config.own_looker else None
 
     def with_settings(self, **changes: Any) -> PersonFrameNetwork:
-        """Return a copy with the same weights and some settings of its configuration changed."""
+        """Return a copy with the same weights and some settings of its configuration changed.
+
+        With another ``looker``, or without ``own_looker``, the copy has none of its own.
+        """
+        if changes.get("looker", self.frame_config.looker) != self.frame_config.looker:
+            changes["own_looker"] = False
         copy = PersonFrameNetwork(replace(self.frame_config, **changes))
-        copy.load_state_dict(self.state_dict())
+        own = copy.state_dict()
+        copy.load_state_dict({name: weight for name, weight in self.state_dict().items() if name in own})
         return copy
+
+    def with_own_looker(self) -> PersonFrameNetwork:
+        """Return a copy whose looker can be trained further; it starts from the packaged weights."""
+        if self.looker is not None:
+            return self.with_settings()
+        copy = PersonFrameNetwork(replace(self.frame_config, own_looker=True))
+        packaged = {f"looker.{name}": weight for name, weight in looker_weights(self.frame_config.looker).items()}
+        copy.load_state_dict({**self.state_dict(), **packaged})
+        return copy
+
+    def make_looker(self, device: torch.device) -> MoveNetLooker:
+        """Return the looker of this model, ready to look at crops."""
+        own = None if self.looker is None else self.looker.state_dict()
+        return make_looker(self.frame_config.looker, device, own=own)
 
     def see(self, maps: Sequence[Tensor], window: Tensor | None = None) -> Maps:
         """Prepare a looker's maps ``(B, h, w, C)`` for any number of rounds."""

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from clickpose.checkpoints.files import ALL, NEEDED, skeleton_of
 from clickpose.checkpoints.model_folder import load_model, save_model
 from clickpose.errors import InvalidModel
+from clickpose.person_frame.config import PersonFrameConfig
+from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.skeleton import Skeleton
 from tests.clickpose.builders import SKELETON, build_model
 
@@ -128,3 +130,39 @@ def test_an_impossible_configuration_is_refused(folder: Path) -> None:
     edit_json(folder / "config.json", num_heads=0)
     with pytest.raises(InvalidModel, match="num_heads is 0"):
         load_model(folder)
+
+
+SEEING = PersonFrameConfig(14, looker="lightning", width=32, ffn_width=32, num_heads=4, num_points=2, pose_layers=2)
+
+
+def seeing_network() -> PersonFrameNetwork:
+    """Its looker's weights, in half precision, are not the packaged ones."""
+    torch.manual_seed(0)
+    network = PersonFrameNetwork(SEEING).with_own_looker()
+    for weight in network.looker.parameters():  # type: ignore[union-attr]
+        weight.copy_((weight * (1 + 0.01 * torch.randn(weight.shape))).half())
+    return network
+
+
+def test_a_looker_of_its_own_travels_with_the_model(tmp_path: Path) -> None:
+    network = seeing_network()
+    folder = save_model(tmp_path / "m", network, SKELETON, metrics={}, card="")
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*ALL, "looker.safetensors"])
+    loaded = load_model(folder).network
+    for name, weight in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+
+
+def test_a_missing_looker_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "m", seeing_network(), SKELETON, metrics={}, card="")
+    (folder / "looker.safetensors").unlink()
+    with pytest.raises(InvalidModel, match=r"looker\.safetensors"):
+        load_model(folder)
+
+
+def test_a_looker_that_was_replaced_is_gone(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "m", seeing_network(), SKELETON, metrics={}, card="")
+    save_model(folder, seeing_network().with_settings(own_looker=False), SKELETON, metrics={}, card="")
+    assert not (folder / "looker.safetensors").exists()
+    network = load_model(folder).network
+    assert isinstance(network, PersonFrameNetwork) and network.looker is None

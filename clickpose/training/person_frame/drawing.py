@@ -124,6 +124,7 @@ class CropDrawer:
 
     def _key_of(self, images: Sequence[AnnotatedImage], skeleton: Skeleton) -> str:
         digest = hashlib.sha256(repr((self.config, self.looker.crop_px, skeleton.keypoints)).encode())
+        digest.update(self.looker.trained_further.encode())
         for image in images:
             digest.update(repr((image.id, image.file_name, image.size_wh)).encode())
             for person in image.persons:
