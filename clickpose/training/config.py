@@ -34,7 +34,7 @@ class TrainConfig:
             of all of them, so that a step equals that of the large batch, apart from noise and clicks.
         scenes_per_epoch: images or scenes per epoch; None for one per image of the data.
         learning_rate: of AdamW.
-        backbone_learning_rate: of the backbone's weights.
+        backbone_learning_rate: of the backbone's weights; in the person's frame, of those of a looker that are trained.
         weight_decay: of AdamW, on every parameter.
         clip_norm: limit on the norm of the gradient.
         schedule: "step" divides the rates by ten once, "cosine" lets them fall to zero.

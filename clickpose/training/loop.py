@@ -16,10 +16,11 @@ from clickpose.model.feedback import FeedbackLoop
 from clickpose.training.batches import Batch
 from clickpose.training.config import TrainConfig
 from clickpose.training.person_frame.batches import CropBatch
+from clickpose.training.person_frame.packing import PackedBatch
 from clickpose.training.running_means import RunningMeans
 from clickpose.training.state import TrainState, unwrap
 
-AnyBatch: TypeAlias = Batch | CropBatch
+AnyBatch: TypeAlias = Batch | CropBatch | PackedBatch
 
 
 def rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -57,20 +58,29 @@ def train_one_epoch(
     """
     state.network.train()
     for batches_of_step in chunks(batches, config.accumulate):
-        factor = rate_factor(config, state.step, steps_per_epoch)
-        for group in state.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        state.optimizer.zero_grad(set_to_none=True)
-        losses = backward(state, batches_of_step, config)
-        nn.utils.clip_grad_norm_([p for g in state.optimizer.param_groups for p in g["params"]], config.clip_norm)
-        state.optimizer.step()
-        update_average(state.average, unwrap(state.network), config.ema_decay, state.step)
-        state.step += 1
-        state.losses.add(losses)
+        losses = train_step(state, batches_of_step, config, rate_factor(config, state.step, steps_per_epoch))
         if on_step is not None:
             on_step(state.step, losses)
     means, state.losses = state.losses.read(), RunningMeans()
     return {f"train/{name}": value for name, value in means.items()}
+
+
+def train_step(state: TrainState, batches: Sequence[AnyBatch], config: TrainConfig, factor: float) -> dict[str, Tensor]:
+    """Take one step on some batches with the rates times a factor; return its losses by name.
+
+    Raises:
+        TrainingDiverged: a loss is not finite.
+    """
+    for group in state.optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+    state.optimizer.zero_grad(set_to_none=True)
+    losses = backward(state, batches, config)
+    nn.utils.clip_grad_norm_([p for g in state.optimizer.param_groups for p in g["params"]], config.clip_norm)
+    state.optimizer.step()
+    update_average(state.average, unwrap(state.network), config.ema_decay, state.step)
+    state.step += 1
+    state.losses.add(losses)
+    return losses
 
 
 def backward(state: TrainState, batches: Sequence[AnyBatch], config: TrainConfig) -> dict[str, Tensor]:

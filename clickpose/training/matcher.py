@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from clickpose.match_costs import CLASS_COST, box_cost, class_cost, keypoint_cost
@@ -49,6 +48,8 @@ def match(output: LayerOutput, targets: Sequence[Target], sigmas: Tensor) -> Mat
 
     Layers without keypoints, or whose keypoints are all zero, are matched by their boxes, the others by keypoints.
     """
+    from scipy.optimize import linear_sum_assignment  # SciPy is not needed in the person's frame
+
     by_box = output.keypoints is None or output.keypoints.sum() == 0
     rows: list[tuple[int, int, int]] = []
     for i, target in enumerate(targets):

@@ -134,9 +134,11 @@ def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW with a separate rate for the backbone, without frozen parameters."""
-    backbone = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith("backbone.")]
-    others = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("backbone.")]
+    """Return AdamW with a separate rate for what sees the image, backbone or looker, without frozen parameters."""
+    trained = [
+        (name.startswith(("backbone.", "looker.")), p) for name, p in model.named_parameters() if p.requires_grad
+    ]
+    backbone, others = ([p for sees, p in trained if sees == wanted] for wanted in (True, False))
     groups = [
         {"params": others, "lr": config.learning_rate, "base_lr": config.learning_rate},
         {"params": backbone, "lr": config.backbone_learning_rate, "base_lr": config.backbone_learning_rate},

@@ -136,18 +136,23 @@ class CropBatches(Dataset[CropBatch]):
         return [self.crops.names[number] for number in self._draw(step)[0]]
 
     def _draw(self, step: int) -> tuple[list[int], torch.Generator]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         weights = self.crops.num_labelled.float().sqrt()
         weights = weights if self.weights is None else weights * self.weights
-        drawn = torch.multinomial(weights, self.batch_size, replacement=True, generator=generator)
+        drawn, generator = draw_numbers(weights, self.batch_size, self.seed, step)
         return drawn.tolist(), generator
+
+
+def draw_numbers(weights: Tensor, count: int, seed: int, step: int) -> tuple[Tensor, torch.Generator]:
+    """Draw ``count`` numbers with replacement, each as often as its weight says, and return the generator, too."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.multinomial(weights, count, replacement=True, generator=generator), generator
 
 
 def vary(batch: CropBatch, generator: torch.Generator) -> CropBatch:
     """Move and scale each frame a little, and each box within it: all that is left to vary once maps are kept."""
 
     def spread(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator) - 0.5
+        return (torch.rand(*shape, generator=generator) - 0.5).to(batch.areas.device)
 
     size = len(batch)
     side = 0.98 * torch.exp(0.3 * spread(size, 1))
