@@ -16,10 +16,11 @@ from clickpose.errors import InvalidAnnotation, InvalidConfig
 from clickpose.evaluation import STRATEGIES, RecordedResults, Simulation, convert_poses, evaluate_all
 from clickpose.evaluation.click_style import LOOPS
 from clickpose.evaluation.overlays import OverlayMeter, choose_images
-from clickpose.evaluation.predictors import NamedImage, StartedFrom
+from clickpose.evaluation.predictors import StartedFrom
+from clickpose.evaluation.report import StartMeters
 from clickpose.evaluation.sensitivity import SensitivityMeter
 from clickpose.evaluation.stopwatch import Stopwatch
-from clickpose.evaluation.visits import Meter
+from clickpose.evaluation.visits import Meter, visit_images
 from clickpose.predictor import Predictor
 from clickpose.skeleton import Skeleton
 from clickpose.training.cpu import keep_large_buffers
@@ -94,18 +95,17 @@ def measure(
     usable = {image.id for image in fitted.images}
     annotations = replace(annotations, images=tuple(image for image in annotations.images if image.id in usable))
     shown = choose_images(fitted, num_overlays)
+    refined = {name: StartMeters(StartedFrom(predictor, other.poses), simulations) for name, other in starts.items()}
     if options.workers:
         measured = _measure_on_workers(options, predictor.version, fitted, simulations, shown)
+        if refined:
+            visit_images(predictor, fitted, images, list(refined.values()))
     else:
-        measured = _measure_ours(options, predictor, fitted, images, simulations, shown)
+        measured = _measure_ours(options, predictor, fitted, images, simulations, shown, refined.values())
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
-    for name, other in starts.items():
-        refined = StartedFrom(predictor, other.poses)
-        theirs[f"{name}, refined"] = evaluate_all(
-            refined, fitted, lambda image: NamedImage(image.id, images(image)), simulations
-        )
+    theirs |= {f"{name}, refined": meters.result(fitted) for name, meters in refined.items()}
     return replace(measured, theirs=theirs, times=times)
 
 
@@ -116,11 +116,12 @@ def _measure_ours(
     images: ImageFolder,
     simulations: dict[str, Simulation],
     shown: Collection[int],
+    others: Iterable[Meter],
 ) -> EvaluationResult:
     watch, rounds = Stopwatch(), next(iter(simulations.values())).rounds
     ours = watch.on(predictor)
     overlays, disturbed = OverlayMeter(ours, shown, options.max_clicks, rounds), SensitivityMeter(predictor)
-    meters: list[Meter] = [overlays, disturbed] if options.disturb else [overlays]
+    meters: list[Meter] = [overlays, *others, *([disturbed] if options.disturb else [])]
     with progress(f"evaluating {predictor.version}", len(annotations)) as advance:
         metrics = evaluate_all(
             ours, annotations, images, simulations, meters=meters, progress=lambda done, total: advance(1)

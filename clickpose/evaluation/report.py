@@ -17,7 +17,7 @@ from clickpose.evaluation.click_style import DEFAULT_STYLE, GOALS, PUBLISHED_STY
 from clickpose.evaluation.coco_metrics import box_ap, keypoint_ap
 from clickpose.evaluation.metric_names import Metrics, cost_metrics, curve_metrics, noc_metrics, partial_metrics, plain
 from clickpose.evaluation.noc import NocMeter
-from clickpose.evaluation.predictors import PosePredictor
+from clickpose.evaluation.predictors import NamedImage, PosePredictor, StartedFrom
 from clickpose.evaluation.visits import LoadImage, Meter, OnProgress, Visit, visit_images
 
 
@@ -201,3 +201,20 @@ class DataSetMeters:
         first_pass = self.precision.result(annotations)
         counts: Metrics = {"num_images": len(annotations), "num_persons": annotations.num_persons}
         return {name: plain(first_pass | meter.result() | counts) for name, meter in self.simulated.items()}
+
+
+class StartMeters:
+    """The same of our loop on another model's first guesses, on images that our model encodes anyway."""
+
+    def __init__(self, started: StartedFrom, simulations: Mapping[str, Simulation]) -> None:
+        """Prepare for no image."""
+        self.started, self.measured = started, DataSetMeters(started, simulations)
+
+    def visit(self, visit: Visit) -> None:
+        """Start over on one image, from the other model's persons."""
+        encoded = NamedImage(visit.image.id, visit.encoded)
+        self.measured.visit(Visit(visit.image, encoded, self.started.detect(encoded), self.started))
+
+    def result(self, annotations: AnnotationSet) -> dict[str, Metrics]:
+        """Return the numbers of each simulation."""
+        return self.measured.result(annotations)

@@ -119,6 +119,16 @@ def test_a_perfect_model_beside_ours_needs_no_clicks(folder: Path) -> None:
     assert "oracle" in printed
 
 
+def test_an_image_is_encoded_once_for_all_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded, encode = [], Predictor.encode
+    monkeypatch.setattr(Predictor, "encode", lambda self, image: encoded.append(image) or encode(self, image))
+    write_results(folder / "again.json", [image.id for image in DRAWN.annotations.images])
+    starts = ["--start-from", str(folder / "oracle.json"), "--start-from", str(folder / "again.json")]
+    results = run_json(folder, *starts)["results"]
+    assert len(encoded) == len(DRAWN.annotations)
+    assert results["oracle, refined"]["AP"] == results["again, refined"]["AP"] == pytest.approx(1.0)
+
+
 def test_results_of_other_categories_than_the_data_s_persons_do_not_count(folder: Path, tmp_path: Path) -> None:
     document, results = (json.loads((folder / name).read_text()) for name in ("data.json", "oracle.json"))
     for record in (*document["annotations"], *results):
