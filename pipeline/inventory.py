@@ -17,33 +17,49 @@ from pipeline.store import Store
 
 @dataclass(frozen=True)
 class SortedOut:
-    """Images of a listing that were not listed before: those to label, and how many of the others there are."""
+    """Some images of a listing: those to label, and how many of the others there are.
+
+    Attributes:
+        missing: to be labelled.
+        num_kept: labelled already.
+        num_failed: failed before, and not to be tried again.
+        num_doubled: listed before in the same listing.
+    """
 
     missing: list[ListedImage]
     num_kept: int
     num_failed: int
+    num_doubled: int
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.missing) + self.num_kept + self.num_failed + self.num_doubled
 
 
 class Inventory:
-    """The images that are labelled, and those that a run lists and plans.
+    """The images that are labelled, and those that a run lists and plans; empty before ``read``."""
 
-    Args:
-        store: the folder.
-        model: that labels.
-        failures: of earlier runs.
-
-    Raises:
-        StoreError: another model has labelled.
-    """
-
-    def __init__(self, store: Store, model: Model, failures: Sequence[Failure]) -> None:
-        self.store, self.failures = store, failures
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.failures: Sequence[Failure] = ()
         self.labelled, self.places, self.doubled = KeySet(), KeySet(), KeySet()
+        self.failed, self.failed_places = KeySet(), KeySet()
         self.listed, self.planned = KeySet(), KeySet()
+
+    def read(self, model: Model, failures: Sequence[Failure]) -> None:
+        """Read what earlier runs left.
+
+        Args:
+            model: that labels.
+            failures: of earlier runs.
+
+        Raises:
+            StoreError: another model has labelled.
+        """
         known = [failure.image for failure in failures if failure.image.modified_ns is not None]
-        self.failed = KeySet(identities(known))
+        self.failures, self.failed = failures, KeySet(identities(known))
         self.failed_places = KeySet(places(failure.image for failure in failures))
-        self._read(model)
+        self._read_labelled(model)
 
     def sort_out(self, images: Sequence[ListedImage], *, retry_failed: bool) -> SortedOut:
         """Sort out images of a listing; what failed is missing if it has changed since, or is to be tried again."""
@@ -56,7 +72,8 @@ class Inventory:
         is_kept = is_new & self.labelled.has(keys)
         is_failed = is_new & ~is_kept & self.failed.has(keys) & (not retry_failed)
         missing = is_new & ~is_kept & ~is_failed
-        return SortedOut([images[i] for i in missing.nonzero()[0]], int(is_kept.sum()), int(is_failed.sum()))
+        counts = (int(which.sum()) for which in (is_kept, is_failed, ~is_new))
+        return SortedOut([images[i] for i in missing.nonzero()[0]], *counts)
 
     def plan(self, images: Sequence[ListedImage]) -> None:
         """Note that images are about to be labelled, if there is something of theirs already."""
@@ -85,7 +102,7 @@ class Inventory:
         tried = self.planned.has(places(failure.image for failure in self.failures))
         return [failure for failure, was_tried in zip(self.failures, tried, strict=True) if not was_tried]
 
-    def _read(self, model: Model) -> None:
+    def _read_labelled(self, model: Model) -> None:
         labelled, lie_at = [], []
         for _, digest, images in read_images(self.store):
             if digest != model.digest:

@@ -6,7 +6,6 @@ read the images and write the poses. The driver keeps a few bytes per image, and
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -35,14 +34,13 @@ from pipeline.shards import (
     read_images,
     read_prelabels,
     refuse_old,
+    refuse_others,
     shard_names,
     write_failures,
 )
 from pipeline.store import Store
 
 __all__ = ["PrelabelOptions", "PrelabelSummary", "count_missing", "prelabel", "read_failures", "read_prelabels"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,7 @@ def prelabel(
     """
     began, options = time.monotonic(), options or PrelabelOptions()
     store, model = Store(out), describe_model(model_folder)
+    refuse_others(store)
     with list_to_disk(images) as listing, lease(store, "pre-labelling") as check_lease:
         if options.fresh:
             delete_prelabels(store)
@@ -117,7 +116,7 @@ def prelabel(
         run.finish(began)
     summary = run.summary
     if run.is_hopeless:
-        failed = f"{summary.num_failed} of {summary.num_pictures} images failed"
+        failed = f"{summary.num_failed} of {summary.num_images} images failed"
         raise ClickPoseError(f"{failed}, more than the {options.max_failed:.0%} allowed: see {store.uri_of(FAILED)}")
     return summary
 
@@ -128,8 +127,14 @@ def count_missing(
     model_folder: str | Path,
     options: PrelabelOptions | None = None,
 ) -> PrelabelSummary:
-    """Count what ``prelabel`` would do, and write nothing: ``num_left`` is what it would label, without a limit."""
+    """Count what ``prelabel`` would do, and write nothing: ``num_left`` is what it would label, without a limit.
+
+    Raises:
+        ImageError: there are no images.
+        StoreError: ``out`` has the pre-labels of another model, or files of others.
+    """
     job = Job(describe_model(model_folder), Store(out).uri, load_predictor)
+    refuse_others(Store(out))
     with list_to_disk(images) as listing:
         run = _Run(listing, job, options or PrelabelOptions())
         for _ in run.sorted_out():
@@ -144,9 +149,10 @@ class _Run:
         self.listing, self.job, self.options, self.store = listing, job, options, Store(job.out)
         self.failures: list[Failure] = []
         self.summary = PrelabelSummary(job.out, job.model.version)
-        refuse_old(self.store)
-        earlier = read_failures(job.out) if self.store.exists(FAILED) else []
-        self.inventory = Inventory(self.store, job.model, earlier)
+        self.inventory = Inventory(self.store)
+        if not options.fresh:
+            refuse_old(self.store)
+            self.inventory.read(job.model, read_failures(job.out) if self.store.exists(FAILED) else [])
 
     @property
     def is_hopeless(self) -> bool:
@@ -158,7 +164,7 @@ class _Run:
         summary = self.summary
         for chunk in self.listing.chunks(read_roots(self.store, self.listing.root)):
             found = self.inventory.sort_out(chunk, retry_failed=self.options.retry_failed)
-            summary.num_pictures += len(found.missing) + found.num_kept + found.num_failed
+            summary.num_images += len(found.missing) + found.num_kept + found.num_failed
             summary.num_kept += found.num_kept
             summary.num_failed += found.num_failed
             summary.num_left += len(found.missing)
@@ -169,7 +175,7 @@ class _Run:
         num_shards, remaining = 0, self.options.limit
         with progress(f"labelling with {self.job.model.version}", self.listing.num_images) as advance:
             for found in self.sorted_out():
-                advance(0, skipped=found.num_kept + found.num_failed)
+                advance(0, failed=found.num_failed, skipped=len(found) - len(found.missing))
                 chosen = found.missing[:remaining]
                 remaining = None if remaining is None else remaining - len(chosen)
                 shards = plan_shards(chosen, self.job.model, self.options.shard_size, num_shards)
@@ -177,7 +183,7 @@ class _Run:
                 self.inventory.plan(chosen)
                 self._label(shards, advance)
                 if self.is_hopeless:
-                    break
+                    remaining = 0  # what follows is only counted
         self.inventory.drop_replaced()
 
     def finish(self, began: float) -> None:
@@ -185,7 +191,6 @@ class _Run:
         self.summary.seconds = round(time.monotonic() - began, 3)
         write_failures(self.store, [*self.inventory.failures_elsewhere(), *self.failures])
         self.store.write_json(MANIFEST, self._manifest())
-        logger.info("%s", self.summary.sentence())
 
     def _label(self, shards: Sequence[Shard], advance: Advance) -> None:
         tried = 0

@@ -68,6 +68,17 @@ def write_shard(store: Store, name: str, prelabels: Sequence[Prelabel], model: M
         _write_table(store, _file(folder, name), table)
 
 
+def refuse_others(store: Store) -> None:
+    """Raise StoreError if a folder has files where pre-labels would lie that are none: ``images`` is a common name."""
+    for folder in (PERSONS, IMAGES):
+        if others := [name for name in store.names(folder) if not _is_shard(name)]:
+            raise StoreError(
+                f"{store.uri_of(f'{folder}/{others[0]}')} is not a pre-label: choose another folder for the pre-labels"
+            )
+    if store.exists(MANIFEST) and "model_digest" not in store.read_json(MANIFEST):
+        raise StoreError(f"{store.uri_of(MANIFEST)} is not one of pre-labels: choose another folder for them")
+
+
 def refuse_old(store: Store) -> None:
     """Raise StoreError if an older version wrote to the folder, in one file per shard."""
     if any(name.startswith("part-") for name in store.names()):
@@ -76,7 +87,7 @@ def refuse_old(store: Store) -> None:
 
 def shard_names(store: Store, folder: str = IMAGES) -> list[str]:
     """Return the sorted names of the shards that are written."""
-    files = [name for name in store.names(folder) if name.startswith("part-") and name.endswith(".parquet")]
+    files = [name for name in store.names(folder) if _is_shard(name)]
     return [file.removeprefix("part-").removesuffix(".parquet") for file in files]
 
 
@@ -172,6 +183,10 @@ def _appearances(images: pa.Table) -> list[tuple[float, ...]]:
     if "appearance" not in images.column_names:
         return [()] * len(images)
     return [tuple(numbers or ()) for numbers in images["appearance"].to_pylist()]
+
+
+def _is_shard(file: str) -> bool:
+    return file.startswith("part-") and file.endswith(".parquet")
 
 
 def _file(folder: str, name: str) -> str:

@@ -14,7 +14,7 @@ from clickpose.commands.workers import GpusPerWorker
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from pipeline.prelabel import PrelabelOptions, PrelabelSummary
+    from pipeline.prelabel import PrelabelOptions
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,10 @@ def prelabel(command: PrelabelCommand) -> None:
 
     run = count_missing if command.dry_run else label
     summary = run(command.images, command.out, command.model, command.options())
-    typer.echo(f"would label {summary.num_left} images: {counts(summary)}" if command.dry_run else counts(summary))
+    typer.echo(summary.forecast(command.limit) if command.dry_run else summary.sentence())
     if command.coco and not command.dry_run:
         write_coco_file(command.out, command.coco)
     write_json(command.json, asdict(summary))
-
-
-def counts(summary: PrelabelSummary) -> str:
-    """Return how a run ended, in numbers that add up."""
-    kept = f", {summary.num_kept} were labelled before" if summary.num_kept else ""
-    left = f", {summary.num_left} are left" if summary.num_left else ""
-    return (
-        f"{summary.num_labelled} of {summary.num_pictures} images labelled by {summary.model_version} "
-        f"in {summary.seconds:.0f} s{kept}{left}, {summary.num_failed} failed: {summary.out}"
-    )
 
 
 def write_coco_file(prelabels: str, path: Path) -> None:

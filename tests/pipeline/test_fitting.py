@@ -107,7 +107,7 @@ def test_a_data_set_is_fitted_as_a_whole(photos: Path, caplog) -> None:
 
 
 @pytest.mark.parametrize("spelled", ["cam 1\\\\é.png", "cam%201/%C3%A9.png", "cam 1/e\u0301.png", "./cam 1/é.png"])
-def test_a_image_is_found_as_other_systems_spell_its_name(tmp_path: Path, spelled: str) -> None:
+def test_an_image_is_found_as_other_systems_spell_its_name(tmp_path: Path, spelled: str) -> None:
     (tmp_path / "cam 1").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "cam 1" / "\u00e9.png")
     spelled = spelled.replace("\\\\", "\\")

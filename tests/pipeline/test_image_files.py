@@ -81,7 +81,7 @@ def test_unreadable_images_are_named(bucket, make_images, prefix) -> None:
             read_image_at(uri)
 
 
-def test_a_image_too_large_is_not_even_read(bucket, make_images, monkeypatch) -> None:
+def test_an_image_too_large_is_not_even_read(bucket, make_images, monkeypatch) -> None:
     make_images("ok.jpg")
     monkeypatch.setenv("CLICKPOSE_MAX_BYTES", "10")
     with pytest.raises(ImageError, match="more than the limit of 10"):
@@ -136,7 +136,7 @@ def test_what_is_passed_over_is_counted_by_reason(make_images, tmp_path: Path) -
     assert passed_over.examples["no image by its name"] == [str(folder / "notes.md")]
 
 
-def test_a_image_has_size_and_time_however_it_was_found(bucket, make_images) -> None:
+def test_an_image_has_size_and_time_however_it_was_found(bucket, make_images) -> None:
     folder = make_images("a.jpg")
     status = (folder / "a.jpg").stat()
     for source in (folder, f"{folder}/*.jpg", [folder / "a.jpg"], "mock:///images", ["mock:///images/a.jpg"]):

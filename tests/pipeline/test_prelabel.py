@@ -1,6 +1,7 @@
 """Every image is labelled once, or listed with the reason why it is not, whatever goes wrong with it."""
 
 import json
+import logging
 import os
 import tracemalloc
 
@@ -25,12 +26,12 @@ from tests.pipeline.prelabelling import PAW, FakePredictor, failed, labelled, ra
 def test_every_image_is_labelled_once(label, make_images, tmp_path) -> None:
     summary = label(make_images("a.png", "b.png", "c.png"))
     assert labelled(tmp_path / "out") == {"a.png": 1, "b.png": 1, "c.png": 1}
-    assert (summary.num_pictures, summary.num_labelled, summary.num_kept, summary.num_failed) == (3, 3, 0, 0)
+    assert (summary.num_images, summary.num_labelled, summary.num_kept, summary.num_failed) == (3, 3, 0, 0)
     assert summary.model_version == "v0001-abc"
     assert failed(tmp_path / "out") == {}
 
 
-def test_a_image_without_people_has_no_poses(label, make_images, tmp_path) -> None:
+def test_an_image_without_people_has_no_poses(label, make_images, tmp_path) -> None:
     label(make_images("black.png", "grey.png"))
     assert [len(prelabel.poses) for prelabel in read_prelabels(str(tmp_path / "out"))] == [0, 1]
 
@@ -47,7 +48,7 @@ def test_broken_and_missing_images_are_listed_with_the_reason(label, make_images
     assert (summary.num_labelled, summary.num_failed) == (2, 2)
 
 
-def test_a_image_that_upsets_the_model_stays_alone(label, make_images, make_pose, tmp_path) -> None:
+def test_an_image_that_upsets_the_model_stays_alone(label, make_images, make_pose, tmp_path) -> None:
     predictor = FakePredictor(make_pose(), raise_at(1, RuntimeError("out of memory")))
     label(make_images("a.png", "b.png", "c.png"), predictor)
     assert labelled(tmp_path / "out") == {"a.png": 1, "c.png": 1}
@@ -67,14 +68,17 @@ def test_the_second_of_two_drivers_is_told_who_labels(label, make_images, tmp_pa
         label(folder)
 
 
-def test_a_run_in_which_too_much_fails_stops_and_says_so(label, make_images, make_pose, tmp_path) -> None:
+def test_a_run_in_which_too_much_fails_stops_and_says_so(label, make_images, make_pose, monkeypatch, tmp_path) -> None:
     folder = make_images(*(f"{i}.png" for i in range(8)))
     for i in range(4):
         (folder / f"{i}.png").write_bytes(b"no image")
     predictor = FakePredictor(make_pose())
+    monkeypatch.setattr("pipeline.planning.CHUNK", 3)
     with pytest.raises(ClickPoseError, match="2 of 8 images failed, more than the 20% allowed"):
         label(folder, predictor, max_failed=0.2)
     assert predictor.seen == []  # it was hopeless after the first two
+    counted = json.loads((tmp_path / "out" / "manifest.json").read_text())["last_run"]
+    assert (counted["num_images"], counted["num_failed"], counted["num_left"]) == (8, 2, 6)
     assert set(failed(tmp_path / "out")) == {"0.png", "1.png"}
     assert label(folder, max_failed=0.5).num_labelled == 4
 
@@ -86,9 +90,20 @@ def test_the_manifest_adds_up(label, make_images, tmp_path) -> None:
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["num_shards"] == len(list((tmp_path / "out").glob("images/part-*"))) == 3
     run = manifest["last_run"]
-    assert run["num_pictures"] == sum(run[f"num_{name}"] for name in ("labelled", "kept", "failed", "left")) == 4
+    assert run["num_images"] == sum(run[f"num_{name}"] for name in ("labelled", "kept", "failed", "left")) == 4
     assert run["num_kept"] == 1
     assert manifest["passed_over"] == {"no image by its name": 1}
+
+
+def test_progress_ends_at_the_number_of_names_also_if_some_are_there_twice(label, make_images, caplog) -> None:
+    folder = make_images("a.png", "b.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    names = [folder / name for name in ("a.png", "a.png", "broken.png", "b.png", "a.png")]
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            summary = label(names)
+            assert "5 of 5, 1 failed" in caplog.messages[-1]
+    assert (summary.num_images, summary.num_kept, summary.num_failed) == (3, 2, 1)
 
 
 def test_a_finished_run_leaves_no_crumbs(label, make_images, tmp_path) -> None:
@@ -102,7 +117,7 @@ def test_numbers_out_of_range_are_refused(label, make_images, options) -> None:
         label(make_images("a.png"), **options)
 
 
-def test_a_image_that_kills_is_found_out_in_three_lives(make_images, make_pose, tmp_path) -> None:
+def test_an_image_that_kills_is_found_out_in_three_lives(make_images, make_pose, tmp_path) -> None:
     class Death(BaseException):
         """What a worker process raises nowhere: it is just gone, and Ray starts the next one."""
 
@@ -155,13 +170,13 @@ def test_the_driver_keeps_a_few_bytes_per_image(label, make_pose, model, tmp_pat
     def count(shards, job, num_workers):
         return (ShardResult(shard.name, len(shard.images), ()) for shard in shards)
 
-    def peak_bytes(num_pictures: int) -> int:
-        names = (f"/nowhere/{i:09d}.jpg" for i in range(num_pictures))
+    def peak_bytes(num_images: int) -> int:
+        names = (f"/nowhere/{i:09d}.jpg" for i in range(num_images))
         tracemalloc.start()
         summary = label(names, fresh=True)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert summary.num_labelled == num_pictures
+        assert summary.num_labelled == num_images
         return peak
 
     monkeypatch.setattr(driver, "label_shards", count)

@@ -51,7 +51,7 @@ def test_images_that_came_later_are_added(label, make_images, make_pose, tmp_pat
     assert (summary.num_labelled, summary.num_kept) == (2, 2)
 
 
-def test_a_image_that_failed_is_tried_again_when_it_has_changed_or_that_is_asked_for(
+def test_an_image_that_failed_is_tried_again_when_it_has_changed_or_that_is_asked_for(
     label, make_images, tmp_path
 ) -> None:
     folder = make_images("good.png")
@@ -77,7 +77,7 @@ def test_failures_of_other_images_stay_listed(label, make_images, tmp_path) -> N
     assert set(failed(tmp_path / "out")) == {"elsewhere.png"}
 
 
-def test_a_image_that_never_comes_back_is_listed_and_tried_again(label, make_images, monkeypatch, tmp_path) -> None:
+def test_an_image_that_never_comes_back_is_listed_and_tried_again(label, make_images, monkeypatch, tmp_path) -> None:
     real, folder = driver.label_shards, make_images("a.png", "b.png", "c.png")
     with monkeypatch.context() as broken:
         broken.setattr(driver, "label_shards", lambda shards, job, num_workers: real(shards[1:], job, num_workers))
@@ -91,7 +91,7 @@ def test_a_image_that_never_comes_back_is_listed_and_tried_again(label, make_ima
     assert label(folder).num_labelled == 2
 
 
-def test_a_image_that_took_the_place_of_another_is_labelled_again(label, make_images, tmp_path) -> None:
+def test_an_image_that_took_the_place_of_another_is_labelled_again(label, make_images, tmp_path) -> None:
     folder = make_images("black.png", "b.png", "c.png")
     label(folder)
     make_images("b.png", "black.png")  # the first is black now, and the other is not
@@ -142,7 +142,7 @@ def test_shards_are_the_same_however_many_work_on_them_and_whatever_was_interrup
 def test_a_limit_leaves_the_rest_for_the_next_run(label, make_images, tmp_path) -> None:
     folder = make_images(*(f"{i}.png" for i in range(5)))
     summary = label(folder, limit=3)
-    assert (summary.num_labelled, summary.num_left, summary.num_pictures) == (3, 2, 5)
+    assert (summary.num_labelled, summary.num_left, summary.num_images) == (3, 2, 5)
     summary = label(folder, limit=3)
     assert (summary.num_labelled, summary.num_kept, summary.num_left) == (2, 3, 0)
     assert labelled(tmp_path / "out") == {f"{i}.png": 1 for i in range(5)}
@@ -153,7 +153,7 @@ def test_a_dry_run_counts_and_writes_nothing(label, make_images, model, tmp_path
     label(folder, limit=1)
     before = sorted((tmp_path / "out").rglob("*"))
     summary = count_missing(folder, tmp_path / "out", model)
-    assert (summary.num_pictures, summary.num_kept, summary.num_left, summary.num_labelled) == (3, 1, 2, 0)
+    assert (summary.num_images, summary.num_kept, summary.num_left, summary.num_labelled) == (3, 1, 2, 0)
     count_missing(folder, tmp_path / "elsewhere", model)
     assert sorted((tmp_path / "out").rglob("*")) == before and not (tmp_path / "elsewhere").exists()
 
@@ -167,6 +167,32 @@ def test_a_fresh_run_starts_over_also_with_another_model(label, make_images, mod
     assert json.loads((tmp_path / "out" / "roots.json").read_text()) == [str(folder)]
 
 
+def test_a_dry_run_knows_the_limit_and_starts_over_if_asked_to(label, make_images, model, tmp_path) -> None:
+    folder = make_images(*(f"{i}.png" for i in range(5)))
+    label(folder, limit=3)
+    counted = count_missing(folder, tmp_path / "out", model)
+    assert counted.forecast(1) == "v0001-abc would label 1 of 5 images, 3 labelled before, 1 beyond the limit"
+    assert counted.forecast(None) == "v0001-abc would label 2 of 5 images, 3 labelled before"
+    (model / "weights.safetensors").write_bytes(b"trained a little more")
+    counted = count_missing(folder, tmp_path / "out", model, PrelabelOptions(fresh=True))
+    assert (counted.num_kept, counted.num_left) == (0, 5)
+    assert len(labelled(tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize("name", ["images/mine.png", "persons/mine.txt", "manifest.json"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_others_have_written_is_neither_mixed_with_pre_labels_nor_deleted(
+    label, make_images, model, tmp_path, name: str, fresh: bool
+) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("{}")
+    for run in (label, lambda images, **options: count_missing(images, tmp_path / "out", model)):
+        with pytest.raises(StoreError, match=f"{name} is not .* choose another folder"):
+            run(make_images("a.png"), fresh=fresh)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
+
+
 def test_one_folder_holds_the_labels_of_one_model(label, make_images, model, tmp_path) -> None:
     folder = make_images("a.png")
     label(folder)
@@ -175,7 +201,7 @@ def test_one_folder_holds_the_labels_of_one_model(label, make_images, model, tmp
         label(folder)
 
 
-def test_a_image_at_which_a_run_was_stopped_twice_is_not_blamed(label, make_images, make_pose, tmp_path) -> None:
+def test_an_image_at_which_a_run_was_stopped_twice_is_not_blamed(label, make_images, make_pose, tmp_path) -> None:
     folder = make_images("a.png", "b.png")
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):

@@ -141,7 +141,7 @@ def test_the_split_has_about_the_share_asked_for() -> None:
     assert [len(part) for part in split(many(50), 1.0)] == [0, 50]
 
 
-def test_a_image_never_changes_sides() -> None:
+def test_an_image_never_changes_sides() -> None:
     held_back = {image.file_name for image in split(many(100))[1].images}
     grown = {image.file_name for image in split(many(300))[1].images}
     assert grown & {f"{i:05d}.jpg" for i in range(100)} == held_back
