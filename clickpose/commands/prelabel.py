@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clickpose.commands.options import takes
-from clickpose.commands.output import JsonFile, write_json
+from clickpose.commands.output import JsonFile, file_to_write, output_file, write_json
 from clickpose.commands.workers import GpusPerWorker
 from clickpose.errors import InvalidConfig
 
@@ -28,11 +27,11 @@ class PrelabelCommand:
     out: Annotated[str, typer.Argument(help="Folder or URI of the pre-labels.")]
     model: Annotated[str, typer.Option(help="Model folder, by path or URI.")]
     shard_size: Annotated[
-        int, typer.Option(help="Images per output shard; a crash loses at most one shard per worker.")
+        int, typer.Option(help="Images per output shard; a crash loses at most one shard per worker.", min=1)
     ] = 64
-    workers: Annotated[int | None, typer.Option(help="Ray actors; 0 for this process. By default as many as fit.")] = (
-        None
-    )
+    workers: Annotated[
+        int | None, typer.Option(help="Ray actors, by default as many as fit; 0: this process.", min=0)
+    ] = None
     gpus_per_worker: GpusPerWorker = None
     limit: Annotated[int | None, typer.Option(help="Images to label at most.", min=0)] = None
     retry_failed: Annotated[
@@ -46,7 +45,7 @@ class PrelabelCommand:
         bool, typer.Option("--mirror", help="Look at each image mirrored, too, for select --by flip; twice the time.")
     ] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done, and do nothing.")] = False
-    coco: Annotated[Path | None, typer.Option(help="Write all pre-labels in OUT to this COCO file, too.")] = None
+    coco: Annotated[str | None, output_file(help="Also write all pre-labels in OUT to this COCO file.")] = None
     json: JsonFile = None
 
     def options(self) -> PrelabelOptions:
@@ -78,17 +77,19 @@ def prelabel(command: PrelabelCommand) -> None:
     summary = run(command.images, command.out, command.model, command.options())
     typer.echo(summary.forecast(command.limit) if command.dry_run else summary.sentence())
     if command.coco and not command.dry_run:
-        write_coco_file(command.out, command.coco)
+        write_coco_file(command.out, command.model, command.coco)
     write_json(command.json, asdict(summary))
 
 
-def write_coco_file(prelabels: str, path: Path) -> None:
-    """Write a folder of pre-labels as one COCO file; StoreError if nothing is labelled."""
+def write_coco_file(prelabels: str, model: str, out: str) -> None:
+    """Write a folder of pre-labels by a model as one COCO file."""
     from integrations.coco_predictions import write_predictions
-    from pipeline.shards import read_prelabels, read_skeleton
+    from pipeline.labelling_model import describe_model
+    from pipeline.shards import read_prelabels
 
     images = ((found.image.name, found.size_wh, found.poses) for found in read_prelabels(prelabels))
-    write_predictions(images, read_skeleton(prelabels), path)
+    with file_to_write(out) as path:
+        write_predictions(images, describe_model(model).skeleton, path)
 
 
 def read_share(text: str) -> float:
@@ -102,5 +103,5 @@ def read_share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise InvalidConfig(f"{text!r} is no share: write it as 5% or 0.05")
+        raise InvalidConfig(f"{text!r} is not a share between 0% and 100%: write it as 5% or 0.05")
     return share

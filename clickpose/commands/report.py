@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clickpose.commands.output import JsonFile, write_json
+from clickpose.commands.output import JsonFile, file_to_write, output_file, write_json
 
 
 def report(
     store: Annotated[str, typer.Option(help="Folder or URI of the store.")],
-    plot: Annotated[Path | None, typer.Option(help="Figure to write, such as rounds.png.")] = None,
+    plot: Annotated[str | None, output_file(help="Figure to write, such as rounds.png.")] = None,
     json: JsonFile = None,
 ) -> None:
     """Report every round: clicks per person, effort, drift of new images, the worst images, and whether to continue.
@@ -30,7 +29,7 @@ def report(
     if after is not None:
         typer.echo(f"\n{after.in_words()}", nl=False)
     if plot is not None and lines:
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        draw_progress(lines).savefig(plot)
+        with file_to_write(plot) as path:
+            draw_progress(lines).savefig(path)
     worst = [asdict(one) for one in worst_images(lines[-1].round)] if lines else []
     write_json(json, {"rounds": [asdict(line) for line in lines], "worst": worst, "outlook": after and after.to_dict()})

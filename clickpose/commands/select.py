@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clickpose.commands.options import takes
-from clickpose.commands.output import JsonFile, write_json
+from clickpose.commands.output import JsonFile, file_to_write, output_file, write_json
 from clickpose.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class SelectCommand:
     by: Annotated[
         str, typer.Option(help="expected-clicks, least-score, loop, flip, likelihood, mix, random or core-set.")
     ] = "expected-clicks"
-    out: Annotated[Path | None, typer.Option(help="CSV file to write: image, reason, control.")] = None
+    out: Annotated[str | None, output_file(help="CSV file to write: image, reason, control.")] = None
     url: Annotated[
         str | None, typer.Option(help="URL of Label Studio, to serve these tasks first; its token: LABEL_STUDIO_TOKEN.")
     ] = None
@@ -92,7 +91,7 @@ def _tell(choices: Sequence[Choice], command: SelectCommand) -> None:
         where = f" in {command.out}" if command.out else "; --out FILE writes them all"
         typer.echo(f"and {len(choices) - SHOWN} more{where}")
     if command.out:
-        with command.out.open("w", newline="", encoding="utf-8") as file:
+        with file_to_write(command.out) as path, path.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(("image", "reason", "control"))
             rows.writerows((choice.name, choice.reason, int(choice.is_control)) for choice in choices)
