@@ -50,7 +50,7 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         filesystem, path = fs.FileSystem.from_uri(uri if "://" in uri else str(Path(uri).absolute()))
     except (pyarrow.ArrowException, ValueError, OSError) as error:
         raise StoreError(
-            f"{uri} is neither a path nor a URI of a known kind (s3://, gs://, file://): {error}"
+            f"{uri} cannot be opened; it must be a path, or a URI with s3://, gs:// or file://: {error}"
         ) from error
     return filesystem, path.rstrip("/")
 

@@ -23,10 +23,12 @@ def describe_model(folder: str | Path) -> Model:
     """
     uri = str(folder) if "://" in str(folder) else os.path.abspath(folder)
     local = local_folder(uri)
+    if not (local / "skeleton.json").is_file():
+        raise InvalidModel(f"{folder} is not a model folder: it has no skeleton.json")
     try:
         skeleton = Skeleton.load(local / "skeleton.json")
     except InvalidSkeleton as error:
-        raise InvalidModel(f"{folder} is no model folder: {error}") from error
+        raise InvalidModel(f"{folder} is not a model folder: {error}") from error
     version = PurePosixPath(urlsplit(uri).path if "://" in uri else uri).name
     return Model(version, uri, model_digest(local), skeleton)
 

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clickpose.errors import StoreError, StoreInUse
+from integrations.store import explained
 from pipeline.store import Store
 
 logger = logging.getLogger(__name__)
@@ -132,8 +133,10 @@ def _alone(store: Store) -> Iterator[None]:
         yield
         return
     folder = Path(store.path_of(""))
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{LEASE}.lock").open("w") as file:
+    with explained(store.uri, "written to"):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / f".{LEASE}.lock").open("w")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

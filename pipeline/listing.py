@@ -15,11 +15,11 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from pyarrow import fs
 
 from clickpose.errors import ClickPoseError, ImageError
+from integrations.label_studio.addresses import LOCAL_FILES, name_in_url
 from pipeline.image_files import WILDCARDS, full_name, locate, name_like, read_bytes
 from pipeline.name_files import is_name_file, read_names
 
@@ -50,7 +50,7 @@ class ListedImage(NamedTuple):
 
 
 @dataclass
-class PassedOver:
+class LeftOut:
     """The files that a search left out, by reason: their number, and the first of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -66,7 +66,7 @@ class PassedOver:
     def report(self) -> None:
         """Log the files that were left out."""
         for reason, count in self.counts.items():
-            logger.info("passed over %d: %s, such as %s", count, reason, self.examples[reason][0])
+            logger.info("left out %d (%s), such as %s", count, reason, self.examples[reason][0])
 
 
 def find_images(source: str | Path | Iterable[str | Path]) -> list[str]:
@@ -75,9 +75,9 @@ def find_images(source: str | Path | Iterable[str | Path]) -> list[str]:
     Raises:
         ImageError: there is nothing there, or no image in it.
     """
-    passed_over = PassedOver()
-    names = sorted({image.uri for image in list_images(source, passed_over)})
-    passed_over.report()
+    left_out = LeftOut()
+    names = sorted({image.uri for image in list_images(source, left_out)})
+    left_out.report()
     if not names:
         raise no_images(source)
     return names
@@ -88,16 +88,14 @@ def no_images(source: str | Path | Iterable[str | Path]) -> ImageError:
     return ImageError(f"there are no images in {source if isinstance(source, str | Path) else 'an empty list'}")
 
 
-def list_images(
-    source: str | Path | Iterable[str | Path], passed_over: PassedOver | None = None
-) -> Iterator[ListedImage]:
+def list_images(source: str | Path | Iterable[str | Path], left_out: LeftOut | None = None) -> Iterator[ListedImage]:
     """Yield images, always in the same order.
 
     Args:
         source: a folder (searched to the bottom), a pattern such as ``data/*.jpg`` (``*`` crosses folders), an
             image, a file that lists names (``name_files``), or the names themselves. Only a folder or pattern is
             searched: a name without a file is kept, and fails when it is read.
-        passed_over: counts the files that are left out.
+        left_out: counts the files that are left out.
 
     Raises:
         ImageError: there is nothing there.
@@ -107,17 +105,19 @@ def list_images(
     name = full_name(source)
     if is_name_file(name):
         return _looked_up(_listed_in(name))
-    return _found_at(name, PassedOver() if passed_over is None else passed_over)
+    return _found_at(name, LeftOut() if left_out is None else left_out)
 
 
 def _listed_in(name: str) -> list[str]:
-    """Names from a file; relative ones are relative to it."""
-    folder = name.rpartition("/")[0]
+    """Names from a file; relative ones are relative to it, and so are Label Studio's addresses of files on its disk."""
+    path = locate(name)[1]
 
     def below(listed: str) -> str:
-        if "://" in listed:
+        if LOCAL_FILES in listed:
+            listed = name_in_url(listed)
+        elif "://" in listed:
             return listed
-        return f"{folder}/{quote(listed)}" if "://" in folder else os.path.normpath(os.path.join(folder, listed))
+        return name_like(name, os.path.normpath(os.path.join(os.path.dirname(path), listed)))
 
     listed = read_names(read_bytes(name), name)
     if not listed:
@@ -147,48 +147,48 @@ def _look_up(name: str, unreachable: set[str]) -> ListedImage:
     return ListedImage(name, info.size, info.mtime_ns) if info.type == fs.FileType.File else ListedImage(name)
 
 
-def _found_at(name: str, passed_over: PassedOver) -> Iterator[ListedImage]:
+def _found_at(name: str, left_out: LeftOut) -> Iterator[ListedImage]:
     """Yield what a folder, a pattern or a single image stands for."""
     filesystem, path = locate(name)
     kind = filesystem.get_file_info(path).type
     if kind == fs.FileType.File:
         return _looked_up([name])
     if kind == fs.FileType.Directory:
-        return (found._replace(uri=name_like(name, found.uri)) for found in _below(filesystem, path, passed_over))
+        return (found._replace(uri=name_like(name, found.uri)) for found in _below(filesystem, path, left_out))
     wildcard = WILDCARDS.search(path)
     if wildcard is None:
         raise ImageError(f"there is no image or folder {name}")
     folder = path[: wildcard.start()].rpartition("/")[0]
-    found_below = _below(filesystem, folder, passed_over)
+    found_below = _below(filesystem, folder, left_out)
     return (f._replace(uri=name_like(name, f.uri)) for f in found_below if fnmatchcase(f.uri, path))
 
 
-def _below(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[ListedImage]:
+def _below(filesystem: fs.FileSystem, folder: str, left_out: LeftOut) -> Iterator[ListedImage]:
     """Yield the images of a folder and its subfolders, by path, without those of tools."""
     if isinstance(filesystem, fs.LocalFileSystem):
-        return _on_disk(folder, passed_over, {os.path.realpath(folder)})
-    return _in_bucket(filesystem, folder, passed_over)
+        return _on_disk(folder, left_out, {os.path.realpath(folder)})
+    return _in_bucket(filesystem, folder, left_out)
 
 
-def _on_disk(folder: str, passed_over: PassedOver, visited: set[str]) -> Iterator[ListedImage]:
+def _on_disk(folder: str, left_out: LeftOut, visited: set[str]) -> Iterator[ListedImage]:
     """Follow linked folders, too, but each only once."""
     try:
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        passed_over.add(f"a folder that cannot be read: {error.strerror}", folder)
+        left_out.add(f"a folder that cannot be read: {error.strerror}", folder)
         return
     for entry in inside:
         is_folder = os.path.isdir(entry.path)  # not entry.is_dir(), which raises at a link to itself
         if reason := _why_not(entry.path, is_folder=is_folder):
-            passed_over.add(reason, entry.path)
+            left_out.add(reason, entry.path)
         elif not is_folder:
             yield _file(entry)
         elif (real := os.path.realpath(entry.path)) in visited:
-            passed_over.add("a link to a folder that was looked into already", entry.path)
+            left_out.add("a link to a folder that was searched already", entry.path)
         else:
             visited.add(real)
-            yield from _on_disk(entry.path, passed_over, visited)
+            yield from _on_disk(entry.path, left_out, visited)
 
 
 def _file(entry: os.DirEntry[str]) -> ListedImage:
@@ -199,23 +199,23 @@ def _file(entry: os.DirEntry[str]) -> ListedImage:
     return ListedImage(entry.path, status.st_size, status.st_mtime_ns)
 
 
-def _in_bucket(filesystem: fs.FileSystem, folder: str, passed_over: PassedOver) -> Iterator[ListedImage]:
+def _in_bucket(filesystem: fs.FileSystem, folder: str, left_out: LeftOut) -> Iterator[ListedImage]:
     inside = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     for info in sorted(inside, key=lambda info: info.path):
         is_folder = info.type == fs.FileType.Directory
         if reason := _why_not(info.path, is_folder=is_folder):
-            passed_over.add(reason, info.path)
+            left_out.add(reason, info.path)
         elif is_folder:
-            yield from _in_bucket(filesystem, info.path, passed_over)
+            yield from _in_bucket(filesystem, info.path, left_out)
         else:
             yield ListedImage(info.path, info.size, info.mtime_ns)
 
 
 def _why_not(path: str, *, is_folder: bool) -> str:
-    """Return why a file or folder is passed over; empty if it is not."""
+    """Return why a file or folder is left out; empty if it is not."""
     name = path.rpartition("/")[2]
     if name.startswith("."):
         return "hidden"
     if is_folder:
         return "a folder of a tool" if name.lower() in TOOLS_FOLDERS else ""
-    return "" if os.path.splitext(name)[1].lower() in SUFFIXES else "no image by its name"
+    return "" if os.path.splitext(name)[1].lower() in SUFFIXES else "not an image, by its suffix"

@@ -1,6 +1,6 @@
 """Names of images in a file, as tools write them.
 
-.txt             a name a line; empty lines and lines that begin with ``#`` are passed over
+.txt             a name per line; empty lines and lines that begin with ``#`` are left out
 .csv .tsv        a column with one of the headings in ``COLUMNS``, or the only one; divided as the first line is
 .parquet         likewise
 .jsonl .ndjson   on each line a name, or an object with one of ``COLUMNS`` as a key
@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow
 import pyarrow.parquet as pq
@@ -49,12 +50,14 @@ def read_names(data: bytes, name: str) -> list[str]:
     names = [one for one in listed if one]
     if len(names) < len(listed):
         lost = len(listed) - len(names)
-        logger.warning("%s: %d of %d entries name no image, and are passed over", name, lost, len(listed))
+        keys = ", ".join(COLUMNS)
+        logger.warning("%s: %d of %d entries have no image name (%s), and are left out", name, lost, len(listed), keys)
     return names
 
 
 def _suffix(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[2].lower()
+    path = urlsplit(name).path if "://" in name else name
+    return path.rpartition("/")[2].rpartition(".")[2].lower()
 
 
 def _lines(data: bytes, name: str) -> list[str]:
@@ -86,7 +89,7 @@ def _parquet(data: bytes, name: str) -> list[str]:
         column = _column(file.schema_arrow.names, name)
         return [str(value or "") for value in file.read([column], use_threads=False)[column].to_pylist()]
     except pyarrow.ArrowException as error:
-        raise ImageError(f"{name} is no Parquet file: {error}") from error
+        raise ImageError(f"{name} cannot be read as Parquet: {error}") from error
 
 
 def _column(columns: Sequence[str], name: str) -> str:
@@ -94,7 +97,7 @@ def _column(columns: Sequence[str], name: str) -> str:
     known = {column.strip().lower(): column for column in columns}
     found = [known[column] for column in COLUMNS if column in known] or (list(columns) if len(columns) == 1 else [])
     if not found:
-        raise ImageError(f"{name} has no column of image names, only {', '.join(columns)}: call it {COLUMNS[0]!r}")
+        raise ImageError(f"{name} has no column of image names, only {', '.join(columns)}: rename it to {COLUMNS[0]!r}")
     return found[0]
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from pipeline.listing import ListedImage, PassedOver, list_images, no_images
+from pipeline.listing import LeftOut, ListedImage, list_images, no_images
 from pipeline.prelabelled import Model, Shard
 from pipeline.roots import common_folder, relative_name, root_of
 from pipeline.shards import shard_name
@@ -28,13 +28,13 @@ class Listing:
         file: a JSON list for each image.
         num_images: how many there are, those listed twice included.
         root: the folder, path or URI, that all of them are below; see ``root_of``.
-        passed_over: what the search left out.
+        left_out: what the search left out.
     """
 
     file: IO[str]
     num_images: int = 0
     root: str = ""
-    passed_over: PassedOver = field(default_factory=PassedOver)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def chunks(self, roots: Sequence[str]) -> Iterator[list[ListedImage]]:
         """Yield the images, each with its name below the first of some roots that holds it."""
@@ -53,14 +53,14 @@ def list_to_disk(source: str | Path | Iterable[str | Path]) -> Iterator[Listing]
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         listing, folder = Listing(file), ""
-        for image in list_images(source, listing.passed_over):
+        for image in list_images(source, listing.left_out):
             file.write(json.dumps(image[:3]) + "\n")
             if not listing.num_images:
                 folder = common_folder([image.uri])
             elif not image.uri.startswith(f"{folder}/"):
                 folder = common_folder([f"{folder}/", image.uri])
             listing.num_images += 1
-        listing.passed_over.report()
+        listing.left_out.report()
         if not listing.num_images:
             raise no_images(source)
         listing.root = root_of(source, folder)

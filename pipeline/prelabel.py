@@ -220,13 +220,13 @@ class _Run:
         return [Failure(image._replace(num_bytes=None, modified_ns=None), f"{image.uri} {reason}") for image in lost]
 
     def _manifest(self) -> dict[str, Any]:
-        passed_over = self.listing.passed_over
+        left_out = self.listing.left_out
         return {
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "model_version": self.job.model.version,
             "model_digest": self.job.model.digest,
             "num_shards": len(shard_names(self.store)),
             "last_run": asdict(self.summary),
-            "passed_over": dict(passed_over.counts),
-            "passed_over_examples": passed_over.examples,
+            "left_out": dict(left_out.counts),
+            "left_out_examples": left_out.examples,
         }

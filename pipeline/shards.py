@@ -3,7 +3,7 @@
     persons/part-<shard>.parquet   a row per person: image, person, box, score, keypoints, visibility
     images/part-<shard>.parquet    a row per labelled image; written last, so that a shard counts with it
     failed.parquet                 a row per image that could not be labelled, with the reason
-    manifest.json                  counts, the model, and what was passed over
+    manifest.json                  counts, the model, and what was left out
 
 The model and its skeleton are in the metadata of both schemas; ``docs/prelabelling.md`` describes every column. A
 shard's name is a function of its images and the model: written twice, it is the same file.

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from clickpose.errors import StoreError
 
@@ -44,10 +45,17 @@ def readable_file(text: str | Path) -> Path:
         return Path(text)
     from pipeline.store import Store
 
-    parent, _, name = str(text).rpartition("/")
+    parent, name = _split(str(text))
     copy = Path(tempfile.mkdtemp(dir=_copies().name)) / name
     copy.write_bytes(Store(parent).read_bytes(name))
     return copy
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Return the URI of the folder that a file or folder is in, and its name there; a query belongs to the bucket."""
+    parts = urlsplit(uri)
+    folder, _, name = parts.path.rstrip("/").rpartition("/")
+    return urlunsplit(parts._replace(path=f"{folder}/")), unquote(name)
 
 
 @functools.cache
@@ -82,7 +90,7 @@ def written(out: str) -> Iterator[Path]:
         return
     from pipeline.store import Store
 
-    parent, _, name = out.rstrip("/").rpartition("/")
+    parent, name = _split(out)
     with tempfile.TemporaryDirectory(prefix="clickpose-") as here:
         yield Path(here) / name
         for path in Path(here).rglob("*"):

@@ -11,7 +11,7 @@ from pyarrow import fs
 from clickpose.errors import ImageError
 from pipeline import image_files
 from pipeline.image_files import read_image_at
-from pipeline.listing import PassedOver, find_images, list_images
+from pipeline.listing import LeftOut, find_images, list_images
 
 
 @pytest.fixture
@@ -117,23 +117,23 @@ def test_links_are_followed_and_copies_of_tools_are_not_taken(tmp_path: Path) ->
     assert find_images(folder) == [str(folder / "linked" / "a.jpg")]
 
 
-def test_what_is_passed_over_is_counted_by_reason(make_images, tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted_by_reason(make_images, tmp_path: Path) -> None:
     folder = make_images("a.jpg", ".hidden.jpg", "@eaDir/a.jpg", "deep/b.jpg")
     (folder / "notes.md").write_text("no image")
     (folder / "deep" / "up").symlink_to(folder)
     (folder / "itself.jpg").symlink_to(folder / "itself.jpg")
     (folder / "nowhere.jpg").symlink_to(tmp_path / "missing.jpg")
-    passed_over = PassedOver()
-    found = list(list_images(folder, passed_over))
+    left_out = LeftOut()
+    found = list(list_images(folder, left_out))
     assert names_in(folder, [f.uri for f in found]) == ["a.jpg", "deep/b.jpg", "itself.jpg", "nowhere.jpg"]
     assert [f.num_bytes is None for f in found] == [False, False, True, True]  # the last are found out when read
-    assert passed_over.counts == {
+    assert left_out.counts == {
         "hidden": 1,
         "a folder of a tool": 1,
-        "no image by its name": 1,
-        "a link to a folder that was looked into already": 1,
+        "not an image, by its suffix": 1,
+        "a link to a folder that was searched already": 1,
     }
-    assert passed_over.examples["no image by its name"] == [str(folder / "notes.md")]
+    assert left_out.examples["not an image, by its suffix"] == [str(folder / "notes.md")]
 
 
 def test_an_image_has_size_and_time_however_it_was_found(bucket, make_images) -> None:

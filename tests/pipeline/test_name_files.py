@@ -14,6 +14,7 @@ from pipeline.listing import find_images
 
 NAMES = ["cam1/größe.jpg", "mock:///bucket/x.jpg"]
 COCO = {"images": [{"id": i, "file_name": name} for i, name in enumerate(NAMES)], "annotations": []}
+LOCAL = [{"data": {"image": one}} for one in ("/data/local-files/?d=cam1/gr%C3%B6%C3%9Fe.jpg", NAMES[1])]
 TASKS = [{"id": i, "data": {"image": "/data/x", "file_name": name}} for i, name in enumerate(NAMES)]
 TEXTS = {
     "list.txt": "# ours\n\n" + "\r\n".join(NAMES),
@@ -29,6 +30,8 @@ TEXTS = {
     "list.json": json.dumps(NAMES),
     "coco.json": json.dumps(COCO, ensure_ascii=False),
     "tasks.json": json.dumps(TASKS),
+    "local.json": json.dumps(LOCAL),
+    "local.csv": "image,id\n" + "\n".join(f"{task['data']['image']},1" for task in LOCAL),
 }
 
 
@@ -54,18 +57,23 @@ def test_a_list_in_a_bucket_is_relative_to_its_place_there(tmp_path: Path, monke
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "list.txt").write_text("cam 1/a.jpg")
     assert find_images("mock:///photos/list.txt") == ["mock:///photos/cam%201/a.jpg"]
+    assert find_images("mock:///photos/list.txt?region=eu") == ["mock:///photos/cam%201/a.jpg?region=eu"]
 
 
 @pytest.mark.parametrize(
     "name, content, said",
     [
         ("list.txt", b"caf\xe9.jpg", "save it as UTF-8"),
-        ("list.csv", b"id,label\n1,2\n", "no column of image names, only id, label: call it 'file_name'"),
-        ("list.csv", b"a.jpg;train\nb.jpg;dev\n", "no column of image names, only a.jpg, train: call it 'file_name'"),
+        ("list.csv", b"id,label\n1,2\n", "no column of image names, only id, label: rename it to 'file_name'"),
+        (
+            "list.csv",
+            b"a.jpg;train\nb.jpg;dev\n",
+            "no column of image names, only a.jpg, train: rename it to 'file_name'",
+        ),
         ("list.json", b'{"pictures": []}', "a list of names, a COCO file or tasks of Label Studio are expected"),
         ("list.json", b'["a.jpg"', "cannot be read as JSON"),
         ("list.json", b'[{"id": 3}]', "there are no images in"),
-        ("list.parquet", b"PAR1", "no Parquet file"),
+        ("list.parquet", b"PAR1", "cannot be read as Parquet"),
         ("list.txt", b"# nothing\n", "there are no images in"),
     ],
 )
@@ -81,4 +89,4 @@ def test_entries_that_name_nothing_are_counted_and_the_others_taken(tmp_path: Pa
     (tmp_path / "list.csv").write_text("id,image\n1,a.jpg\n2\n3,\n")
     for name in ("list.json", "list.csv"):
         assert find_images(tmp_path / name) == [str(tmp_path / "a.jpg")]
-        assert f"{name}: 2 of 3 entries name no image" in caplog.text
+        assert f"{name}: 2 of 3 entries have no image name" in caplog.text

@@ -92,7 +92,7 @@ def test_the_manifest_adds_up(label, make_images, tmp_path) -> None:
     run = manifest["last_run"]
     assert run["num_images"] == sum(run[f"num_{name}"] for name in ("labelled", "kept", "failed", "left")) == 4
     assert run["num_kept"] == 1
-    assert manifest["passed_over"] == {"no image by its name": 1}
+    assert manifest["left_out"] == {"not an image, by its suffix": 1}
 
 
 def test_progress_ends_at_the_number_of_names_also_if_some_are_there_twice(label, make_images, caplog) -> None:
