@@ -105,8 +105,8 @@ def measure(
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
-    theirs |= {f"{name}, refined": meters.result(fitted) for name, meters in refined.items()}
-    return replace(measured, theirs=theirs, times=times)
+    answered = {f"from {name}": meters.result(fitted) for name, meters in refined.items()}
+    return replace(measured, theirs=theirs, refined=answered, times=times)
 
 
 def _measure_ours(

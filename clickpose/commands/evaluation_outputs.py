@@ -11,6 +11,7 @@ from rich.console import Console
 
 from clickpose.commands import evaluation_tables as tables
 from clickpose.commands.paper_tables import model_and_manual, side_by_side
+from clickpose.commands.table_cells import of_first
 from clickpose.evaluation.metric_names import Metrics
 from clickpose.evaluation.overlays import Overlay
 from clickpose.evaluation.plots import click_bars, click_curve, sensitivity_curve, time_bars
@@ -20,6 +21,7 @@ from integrations.label_studio.times import AnnotationTimes
 from pipeline.dataset import ImageFolder
 
 PUBLISHED_STRATEGIES = "farthest keypoint first in rounds, as published, worst first in clicks per person"
+WIDTH_IN_FILES = 160  # columns; rich cuts numbers to fit 80, which a file or a pipe has
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class EvaluationResult:
     Attributes:
         ours: metrics of the model by strategy.
         theirs: the same of other models' results, by name and strategy.
+        refined: the same of our loop on their first guesses, as ``from NAME``.
         times: seconds that annotators took.
         overlays: images before and after clicks.
         seconds: that the evaluation of our model took, by call.
@@ -37,6 +40,7 @@ class EvaluationResult:
 
     ours: Mapping[str, Metrics]
     theirs: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
+    refined: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
     times: Sequence[AnnotationTimes] = ()
     overlays: Sequence[Overlay] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -45,18 +49,20 @@ class EvaluationResult:
 
 def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
     """Print every table; ``clicks`` says how the annotator clicks."""
-    console, ours, theirs = Console(), measured.ours, measured.theirs
-    console.print(tables.accuracy(title, ours, theirs))
+    console, ours, theirs, refined = Console(), measured.ours, measured.theirs, measured.refined
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH_IN_FILES)
+    console.print(tables.accuracy(title, ours, {**theirs, **refined}))
     console.print(f"Clicks: {'; '.join(ours)}. {clicks}.", highlight=False)
-    console.print(tables.after_clicks(ours, theirs))
-    console.print(model_and_manual(ours, theirs))
+    console.print(tables.after_clicks(ours, theirs, refined))
+    console.print(model_and_manual(ours, theirs, refined))
     if len(ours) > 1:
         console.print(side_by_side(ours))
     if tables.scored_alone(ours):
         console.print(tables.of_some_keypoints(ours))
     if any("gain_by_loop@C1" in metrics for metrics in ours.values()):
         console.print(tables.gains(ours))
-    console.print(tables.number_of_clicks(ours, theirs))
+    console.print(tables.number_of_clicks(ours, theirs, refined))
     console.print(tables.costs(ours))
     if measured.sensitivity:
         console.print(tables.sensitivity(measured.sensitivity))
@@ -68,7 +74,9 @@ def print_tables(title: str, measured: EvaluationResult, clicks: str) -> None:
 
 def write_figures(folder: Path, version: str, measured: EvaluationResult) -> None:
     """Write the click curve, and bars of clicks and of the annotators' time."""
-    metrics = name_curves(version, measured.ours, measured.theirs)
+    metrics = name_curves(version, measured.ours, measured.theirs) | {
+        name: of_first(by_strategy) for name, by_strategy in measured.refined.items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
     click_curve(metrics).savefig(folder / "click-curve.png", dpi=150)
     click_bars(metrics).savefig(folder / "clicks.png", dpi=150)
@@ -106,7 +114,7 @@ def write_overlays(folder: Path, overlays: Sequence[Overlay], images: ImageFolde
 
 def document(settings: Mapping[str, Any], measured: EvaluationResult) -> dict[str, Any]:
     """Return every number: those of the first strategy at the top, those of other strategies and models below."""
-    ours, theirs = measured.ours, measured.theirs
+    ours, theirs = measured.ours, {**measured.theirs, **measured.refined}
     first = next(iter(ours))
     found: dict[str, Any] = {
         **ours[first],

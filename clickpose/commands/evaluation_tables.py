@@ -65,16 +65,18 @@ def accuracy(title: str, ours: Ours, theirs: Theirs) -> Table:
     return table
 
 
-def after_clicks(ours: Ours, theirs: Theirs) -> Table:
+def after_clicks(ours: Ours, theirs: Theirs, refined: Theirs) -> Table:
     """Show AP after n clicks on each person, by hand and with the model's answers."""
-    columns = ("by hand", "answers", "new scores", *(f"{name}, by hand" for name in theirs))
+    others = {**theirs, **refined}
+    columns = ("by hand", "answers", "new scores", *(f"{name}, by hand" for name in others), *refined)
     table = new_table("AP after clicks on each person", "clicks", *columns, "OKS by hand", "OKS")
     table.caption = CURVE_CAPTION
     for strategy, metrics in ours.items():
         add_heading(table, strategy, ours)
         for n in counts(metrics, r"AP@C(\d+)"):
             keys = f"AP@C{n}/by_hand", f"AP@C{n}{FIRST}", f"AP@C{n}"
-            manual = [by_strategy[strategy].get(f"AP@C{n}/by_hand") for by_strategy in theirs.values()]
+            manual = [get(by_strategy[strategy], f"AP@C{n}/by_hand") for by_strategy in others.values()]
+            manual += [get(by_strategy[strategy], f"AP@C{n}{FIRST}") for by_strategy in refined.values()]
             rest = f"mean_oks@C{n}/by_hand", f"mean_oks@C{n}"
             table.add_row(f"{n}", *numbers(metrics, keys), *map(number, manual), *numbers(metrics, rest))
     return table
@@ -115,20 +117,23 @@ def gains(ours: Ours) -> Table:
     return table
 
 
-def number_of_clicks(ours: Ours, theirs: Theirs) -> Table:
+def number_of_clicks(ours: Ours, theirs: Theirs, refined: Theirs) -> Table:
     """Show the published number of clicks and, apart from it, clicks per person, by goal."""
     goals = counts(of_first(ours), r"clicks@(\d+)")
     table = new_table("number of clicks", "", *(f".{goal}" for goal in goals))
     for strategy, metrics in ours.items():
-        others = {name: by_strategy[strategy] for name, by_strategy in theirs.items()}
+        answered = {name: by_strategy[strategy] for name, by_strategy in refined.items()}
+        others = {name: by_strategy[strategy] for name, by_strategy in theirs.items()} | answered
         add_heading(table, strategy, ours)
         table.add_row("rounds per image until its AP is (NoC)")
         add_row(table, "  model answers, new scores", goals, metrics, "NoC@{}")
-        add_row(table, "  model answers", goals, metrics, "NoC@{}" + FIRST)
+        for name, model in {"model answers": metrics, **answered}.items():
+            add_row(table, f"  {name}", goals, model, "NoC@{}" + FIRST)
         for name, model in {"the same": metrics, **others}.items():
             add_row(table, f"  {name} by hand", goals, model, "NoC@{}/by_hand")
         table.add_row("clicks per person until its OKS is")
-        add_row(table, "  model answers", goals, metrics, "clicks@{}")
+        for name, model in {"model answers": metrics, **answered}.items():
+            add_row(table, f"  {name}", goals, model, "clicks@{}")
         for name, model in {"the same": metrics, **others}.items():
             add_row(table, f"  {name} by hand", goals, model, "manual_clicks@{}")
     return table

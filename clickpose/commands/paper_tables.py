@@ -26,19 +26,20 @@ MANUAL_CAPTION = (
 )
 
 
-def model_and_manual(ours: Ours, theirs: Theirs) -> Table:
+def model_and_manual(ours: Ours, theirs: Theirs, refined: Theirs) -> Table:
     """Show tables 3, 5 and 7 of the paper: manual correction of any model, and Click-Pose-C1, C2, ..."""
     table = new_table("after n clicks on each person (Cn)", "", *COLUMNS, "box AP")
     table.caption = MANUAL_CAPTION
     for strategy, metrics in ours.items():
         add_heading(table, strategy, ours)
-        others = {"model": metrics} | {name: by_strategy[strategy] for name, by_strategy in theirs.items()}
+        answered = {name: by_strategy[strategy] for name, by_strategy in refined.items()}
+        others = {"model": metrics} | {name: by_strategy[strategy] for name, by_strategy in theirs.items()} | answered
         for n in counts(metrics, r"AP@C(\d+)"):
             for name, other in others.items():
                 label = f"{name} + manual, C{n}" if n else name
                 table.add_row(label, *numbers(other, [f"{key}@C{n}/by_hand" for key in COLUMNS]), "")
-            if n:
-                table.add_row(f"Click-Pose-C{n}", *_with_gains(metrics, n))
+            for name, model in {"": metrics, **answered}.items() if n else ():
+                table.add_row(f"Click-Pose-C{n} {name}".strip(), *_with_gains(model, n))
     return table
 
 

@@ -124,9 +124,11 @@ def test_an_image_is_encoded_once_for_all_starts(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(Predictor, "encode", lambda self, image: encoded.append(image) or encode(self, image))
     write_results(folder / "again.json", [image.id for image in DRAWN.annotations.images])
     starts = ["--start-from", str(folder / "oracle.json"), "--start-from", str(folder / "again.json")]
-    results = run_json(folder, *starts)["results"]
+    written, printed = run_both(folder, *starts)
+    results = written["results"]
     assert len(encoded) == len(DRAWN.annotations)
-    assert results["oracle, refined"]["AP"] == results["again, refined"]["AP"] == pytest.approx(1.0)
+    assert results["from oracle"]["AP"] == results["from again"]["AP"] == pytest.approx(1.0)
+    assert "Click-Pose-C1 from oracle" in printed and "from again, by hand" in printed
 
 
 def test_results_of_other_categories_than_the_data_s_persons_do_not_count(folder: Path, tmp_path: Path) -> None:
@@ -227,9 +229,17 @@ def test_crowded_images_are_scored_apart_where_the_data_tell_which_they_are(fold
 def test_the_paper_s_tables_show_every_model_by_hand_and_the_gain_of_the_last_answer() -> None:
     curve = {f"{key}@C{n}{of}": 0.5 for key in COLUMNS for n in (0, 1) for of in ("", "/by_hand", "/unanswered")}
     ours = curve | {"AP@C1": 0.75, "AP_M@C1": -1.0, "box/AP@C0": 0.25, "box/AP@C1": 0.2}
-    table = model_and_manual({"worst": ours}, {"movenet": {"worst": curve | {"AP@C1/by_hand": 0.625}}})
+    started = {"from movenet": {"worst": curve | {"AP@C1": 0.875}}}
+    table = model_and_manual({"worst": ours}, {"movenet": {"worst": curve | {"AP@C1/by_hand": 0.625}}}, started)
     rows = {name: list(numbers) for name, *numbers in zip(*(column.cells for column in table.columns), strict=True)}
-    assert list(rows) == ["model", "movenet", "model + manual, C1", "movenet + manual, C1", "Click-Pose-C1"]
+    names = ["model", "movenet", "from movenet"]
+    assert list(rows) == [
+        *names,
+        *(f"{name} + manual, C1" for name in names),
+        "Click-Pose-C1",
+        "Click-Pose-C1 from movenet",
+    ]
+    assert rows["Click-Pose-C1 from movenet"][0] == "0.875\n(+0.375)"
     assert rows["movenet + manual, C1"] == ["0.625", "0.500", "0.500", "0.500", "0.500", ""]
     same = "0.500\n(+0.000)"
     assert rows["Click-Pose-C1"] == ["0.750\n(+0.250)", same, same, "-", same, "0.200\n(-0.050)"]
