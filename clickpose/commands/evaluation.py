@@ -101,7 +101,7 @@ def measure(
         if refined:
             visit_images(predictor, fitted, images, list(refined.values()))
     else:
-        measured = _measure_ours(options, predictor, fitted, images, simulations, shown, refined.values())
+        measured = _measure_ours(options, predictor, fitted, simulations, shown, refined.values())
     theirs = {
         name: evaluate_all(other, annotations, lambda image: image, simulations) for name, other in others.items()
     }
@@ -113,12 +113,11 @@ def _measure_ours(
     options: EvaluateOptions,
     predictor: Predictor,
     annotations: AnnotationSet,
-    images: ImageFolder,
     simulations: dict[str, Simulation],
     shown: Collection[int],
     others: Iterable[Meter],
 ) -> EvaluationResult:
-    watch, rounds = Stopwatch(), next(iter(simulations.values())).rounds
+    images, watch, rounds = ImageFolder(options.images), Stopwatch(), next(iter(simulations.values())).rounds
     ours = watch.on(predictor)
     overlays, disturbed = OverlayMeter(ours, shown, options.max_clicks, rounds), SensitivityMeter(predictor)
     meters: list[Meter] = [overlays, *others, *([disturbed] if options.disturb else [])]
