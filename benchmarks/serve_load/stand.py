@@ -21,6 +21,7 @@ from clickpose.commands.serving import NAME, running_service
 from integrations.label_studio.server import free_port
 from serve.haproxy import BINARY, enable_haproxy
 from serve.load.processes import cpu_seconds, running_processes, workers
+from serve.load.transport import LightTransport
 from serve.settings import AppArgs
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +56,7 @@ class Stand:
         return httpx.AsyncClient(
             base_url=self.url,
             auth=("clickpose", self.secret),
-            timeout=60,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            transport=LightTransport(timeout_s=60),
         )
 
     def replicas(self) -> list[dict[str, Any]]:

@@ -7,12 +7,12 @@ placed them. She clicks (the request contains the points of the same name) or dr
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Any
 
 import httpx
 import numpy as np
+from pydantic_core import from_json, to_json
 
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.regions import parse_id
@@ -126,7 +126,7 @@ class LoadAnnotator:
 
     async def _ask(self, kind: str, desk: _Desk, context: dict[str, Any] | None) -> dict[str, Any] | None:
         """Send what Label Studio sends; retry a little later if that fails."""
-        body = json.dumps(desk.body(context)).encode()
+        body = to_json(desk.body(context))
         for attempt in range(ATTEMPTS):
             with self.log.request(kind, retry=attempt > 0) as request:
                 answer = await self._send(body, request)
@@ -198,7 +198,7 @@ def _read(answer: httpx.Response, request: Request) -> dict[str, Any]:
     if answer.status_code != 200:
         request.outcome = str(answer.status_code)
         return {}
-    (found,) = answer.json()["results"]
+    (found,) = from_json(answer.content)["results"]
     request.outcome = "ok" if found.get("model_version") else "swallowed"
     request.parts_ms = read_header(answer.headers.get(HEADER, ""))
     return dict(found)
