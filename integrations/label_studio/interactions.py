@@ -23,7 +23,7 @@ from clickpose.errors import InvalidAnnotation, InvalidClick
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.edits import Edit, read_edit
 from integrations.label_studio.interface import image_key_of
-from integrations.label_studio.people import People, read_people
+from integrations.label_studio.people import People, group_regions
 from integrations.label_studio.points import read_regions
 from integrations.label_studio.regions import RegionIds, parse_id
 from integrations.label_studio.schemas import Context, PredictRequest, RawRegion, Region, SavedResult, Task
@@ -75,19 +75,17 @@ def read_interaction(request: PredictRequest, skeleton: Skeleton, image_key: str
     trigger = find_trigger(context)
     if trigger is None:
         raise InvalidAnnotation("no region of the context looks like an edit")
-    saved = context.result if trigger.kind == "scripted" else saved_result(task, context.result)
-    others = _others(context, trigger)
-    current = overlay(saved, others)
-    people = read_people(current, skeleton)
-    saved_people = people if current == saved else read_people(saved, skeleton)
-    shown = {str(item["id"]) for item in others}
-    present = frozenset(n for n, person in people.persons.items() if person.ids() & shown)
+    shown = read_regions(_others(context, trigger))
+    saved = shown if trigger.kind == "scripted" else read_regions(saved_result(task, context.result))
+    people = group_regions(saved.overlaid(shown), skeleton)
+    saved_people = people if saved is shown else group_regions(saved, skeleton)
+    present = frozenset(n for n, person in people.persons.items() if person.ids() & shown.ids)
     session, earlier_session = session_names(request)
     screen = Screen(
         session=session,
         image_url=image_url_of(task, image_key, request.label_config),
         saved=saved_people.poses(skeleton),
-        fresh=people.seen(shown - {trigger.id}),
+        fresh=people.seen(shown.ids - {trigger.id}),
         earlier_session=earlier_session,
     )
     return Interaction(
@@ -185,7 +183,7 @@ def _saved_at(saved: SavedResult) -> str:
 
 def _places(result: Sequence[RawRegion]) -> set[tuple[str, float, float]]:
     """Return the rounded places of the points and boxes of a result."""
-    regions = read_regions(result, [])
+    regions = read_regions(result).drawn
     return {(region.id, round(region.value.x, 3), round(region.value.y, 3)) for region in regions}
 
 

@@ -15,10 +15,10 @@ from clickpose.annotations import ABSENT, VISIBLE, Floats, Ints, Pose
 from clickpose.skeleton import Skeleton
 from integrations.label_studio.points import (
     Point,
+    Regions,
     box_of,
     name_points,
     off_centre,
-    read_choices,
     read_point,
     read_regions,
 )
@@ -110,18 +110,21 @@ class People:
 
 
 def read_people(result: Sequence[RawRegion], skeleton: Skeleton) -> People:
-    """Group the ``result`` list of a draft, annotation, prediction or context into people."""
-    flagged: list[str] = []
-    regions = read_regions(result, flagged)
-    boxes = [region for region in regions if region.type == "rectanglelabels"]
-    choices = read_choices(result)
-    numbers = _number_boxes(boxes, regions)
+    """Read the ``result`` list of a draft, annotation, prediction or context as people."""
+    return group_regions(read_regions(result), skeleton)
+
+
+def group_regions(regions: Regions, skeleton: Skeleton) -> People:
+    """Group points and boxes into people."""
+    flagged = list(regions.flagged)
+    boxes = [region for region in regions.drawn if region.type == "rectanglelabels"]
+    numbers = _number_boxes(boxes, regions.drawn)
     people = _People({numbers[box.id]: box for box in boxes}, numbers)
-    points = [region for region in regions if region.type == "keypointlabels"]
+    points = [region for region in regions.drawn if region.type == "keypointlabels"]
     names = name_points(points)
     loose: list[Point] = []
     for region in sorted(points, key=lambda point: parse_id(point.id) is None):  # ours first
-        point = read_point(region, names[region.id], choices.get(region.id, VISIBLE), skeleton, flagged)
+        point = read_point(region, names[region.id], regions.visibility.get(region.id, VISIBLE), skeleton, flagged)
         if point is None:
             continue
         number = people.owner(point, region)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -19,8 +20,7 @@ from integrations.label_studio.schemas import RawRegion, Region
 MOVED_PCT = 0.01  # a tenth of a pixel on a large screen: beyond rounding, below any drag
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A keypoint on the screen.
 
     ``moved``: dragged by hand since the model answered. ``judged``: its visibility was changed since. ``placed``: set
@@ -42,26 +42,52 @@ class Point:
         return self.placed or self.moved or self.judged
 
 
-def read_regions(result: Sequence[RawRegion], flagged: list[str]) -> list[Region]:
-    """Return the points and boxes of a result; flag the malformed ones.
+@dataclass(frozen=True)
+class Regions:
+    """What a result contains.
+
+    Attributes:
+        drawn: its points and boxes.
+        visibility: chosen for points, by id; points without a choice are visible.
+        flagged: a sentence for each malformed region.
+        ids: of all its records.
+    """
+
+    drawn: tuple[Region, ...]
+    visibility: Mapping[str, int]
+    flagged: tuple[str, ...]
+    ids: frozenset[str]
+
+    def overlaid(self, newer: Regions) -> Regions:
+        """Return these regions with those of a newer result in place of the ones that have the same id."""
+        kept = tuple(region for region in self.drawn if region.id not in newer.ids)
+        visibility = {name: one for name, one in self.visibility.items() if name not in newer.ids}
+        visibility.update(newer.visibility)
+        return Regions(kept + newer.drawn, visibility, self.flagged + newer.flagged, self.ids | newer.ids)
+
+
+def read_regions(result: Sequence[RawRegion]) -> Regions:
+    """Return the points and boxes of a result, and their visibility; flag the malformed ones.
 
     A region with one of our ids is only what its id says: while a label is selected, Label Studio puts it on every
     region of an answer, and then also writes a box as a point, or a point as a box.
     """
-    regions = []
+    drawn: list[Region] = []
+    flagged: list[str] = []
     for item in result:
         if item.get("type") in ("keypointlabels", "rectanglelabels") and not _contradicts_id(item):
             try:
-                regions.append(Region.model_validate(item))
+                drawn.append(Region.model_validate(item))
             except ValidationError as error:
                 where = ".".join(str(part) for part in error.errors()[0]["loc"])
                 flagged.append(f"region {item.get('id')} is malformed: {where}: {error.errors()[0]['msg']}")
-    return regions
+    ids = frozenset(str(item.get("id")) for item in result)
+    return Regions(tuple(drawn), _read_choices(result), tuple(flagged), ids)
 
 
-def read_choices(result: Sequence[RawRegion]) -> dict[str, int]:
-    """Return the visibility chosen for each point's id; points without a choice are visible."""
-    chosen = {str(item.get("id")): choice_of(item) for item in result if choice_of(item)}
+def _read_choices(result: Sequence[RawRegion]) -> dict[str, int]:
+    """Return the visibility chosen for each point's id."""
+    chosen = {str(item.get("id")): choice for item in result if (choice := choice_of(item))}
     return {point: VISIBILITY_CHOICES.index(one) for point, one in chosen.items() if one in VISIBILITY_CHOICES}
 
 
