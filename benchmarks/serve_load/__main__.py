@@ -22,6 +22,7 @@ from serve.load.phases import Plan, Tell, play
 
 NUM_PICTURES = 200
 CACHE_MIB = 512
+POLL_S = 1.0  # new models are noticed within the test
 SESSIONS = 100  # so few that the limit is reached early: only then can memory stay flat
 
 
@@ -43,6 +44,7 @@ def main() -> None:
             ingresses=arguments.ingresses,
             cache_mib=CACHE_MIB,
             sessions=SESSIONS,
+            **({} if arguments.only_work else {"poll_s": POLL_S}),
         ) as stand:
             story = asyncio.run(play(stand, Skeleton.load(str(arguments.model / "skeleton.json")), plan, tell))
     result = summarise(story, plan, model_ms) | {

@@ -26,7 +26,6 @@ from serve.settings import AppArgs
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("one", "two")  # the same weights under two names, to swap between
-POLL_S = 1.0
 SURROUNDINGS = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -118,7 +117,7 @@ def running(model: Path, scratch: Path, images: Mapping[str, tuple[int, int]], *
         shutil.copytree(model, store / "models" / version)
     (store / "models" / "current").write_text(f"{VERSIONS[0]}\n")
     args = AppArgs.model_validate(
-        {"store": str(store), "image_roots": [str(scratch / "pictures")], "secret": secret, "poll_s": POLL_S} | settings
+        {"store": str(store), "image_roots": [str(scratch / "pictures")], "secret": secret} | settings
     )
     ray.init(
         address="local",
