@@ -1,6 +1,7 @@
 """Images are found and read wherever they lie, whatever their names."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,16 @@ def test_what_is_left_out_is_counted_by_reason(make_images, tmp_path: Path) -> N
         "a link to a folder that was searched already": 1,
     }
     assert left_out.examples["not an image, by its suffix"] == [str(folder / "notes.md")]
+
+
+def test_a_folder_of_many_files_takes_little_memory(tmp_path: Path) -> None:
+    for i in range(3_000):
+        (tmp_path / f"{i:09d}.jpg").touch()
+    tracemalloc.start()
+    count = sum(1 for _ in list_images(tmp_path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 3_000 and peak / count < 200  # bytes: its name, and little else
 
 
 def test_an_image_has_size_and_time_however_it_was_found(bucket, make_images) -> None:
