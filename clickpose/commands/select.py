@@ -42,8 +42,8 @@ class SelectCommand:
 def select(command: SelectCommand) -> None:
     """Choose the images to annotate next, in order and with reasons; with --url, annotators get them in that order.
 
-    One image in ten is drawn at random, to measure the model on: clickpose report does that. Images annotated in the
-    project are left out.
+    One image in ten is drawn at random, to measure the model on: clickpose report does that. With --url, images that
+    are annotated in the project are left out.
     """
     from clickpose.commands.collecting import connect, find_project
     from integrations.label_studio.ordering import annotated_names, set_order
@@ -71,7 +71,8 @@ def _candidates(prelabels: str, leave_out: frozenset[str] = frozenset()) -> Cand
 
     candidates = read_candidates(read_prelabels(prelabels), leave_out)
     if not len(candidates):
-        raise InvalidConfig(f"there is nothing to choose from in {prelabels}: label images with clickpose prelabel")
+        why = "all images are annotated" if leave_out else "it has no pre-labels; clickpose prelabel writes some"
+        raise InvalidConfig(f"there is nothing to choose from in {prelabels}: {why}")
     return candidates
 
 

@@ -1,5 +1,6 @@
 """What is chosen is useful, diverse, in order, and a tenth of it at random."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_the_most_expensive_images_come_first_and_every_tenth_is_drawn_at_random
     assert choices[0].reason == f"{float(costs[0]):.1f} clicks expected, 1 person"
 
 
-def test_the_lot_does_not_depend_on_the_criterion_and_repeats_with_its_seed() -> None:
+def test_the_control_arm_does_not_depend_on_the_criterion_and_repeats_with_its_seed() -> None:
     candidates = read_candidates(prelabel(i, expected=float(i % 7), movement=float(i % 5)) for i in range(100))
 
     def control(**how):
@@ -81,12 +82,30 @@ def test_every_criterion_chooses_as_many_as_there_are(by: str) -> None:
     assert select(read_candidates([]), 5, "random") == []
 
 
-def test_the_oddest_pose_and_the_least_stable_one_are_found() -> None:
+def test_the_most_unusual_pose_and_the_least_stable_one_are_found() -> None:
     usual = [prelabel(i, poses=(pose(i, spread=0.1),)) for i in range(30)]
     odd = prelabel(77, poses=(pose(5, spread=0.1), pose(3, spread=3.0)), movement=0.3, mirror_difference=0.4)
     candidates = read_candidates([*usual, odd])
     for by in ("likelihood", "loop", "flip"):
         assert select(candidates, 3, by)[0].name == "77.jpg"
+
+
+@pytest.mark.parametrize(
+    ("by", "reason"),
+    [
+        ("expected-clicks", "1.0 clicks expected, 1 person"),
+        ("least-score", "the least sure person scores 0.50; 1.0 clicks expected, 1 person"),
+        ("loop", "poses move by 0.200 of their size in another round; 1.0 clicks expected, 1 person"),
+        ("flip", "poses differ by 0.100 of their size in the mirrored image; 1.0 clicks expected, 1 person"),
+        ("likelihood", "a pose 0.0 deviations from the mean; 1.0 clicks expected, 1 person"),
+        ("mix", "mean percentile 50%; 1.0 clicks expected, 1 person"),
+        ("core-set", "unlike the others chosen; 1.0 clicks expected, 1 person"),
+        ("random", "drawn at random"),
+    ],
+)
+def test_every_choice_has_a_reason_that_a_person_can_read(by: str, reason: str) -> None:
+    candidates = read_candidates([prelabel(0, expected=1.0, movement=0.2, mirror_difference=0.1)])
+    assert [choice.reason for choice in select(candidates, 1, by)] == [reason]
 
 
 def test_a_missing_measure_is_explained() -> None:
@@ -99,6 +118,18 @@ def test_a_missing_measure_is_explained() -> None:
 def test_annotated_images_are_left_out() -> None:
     candidates = read_candidates([prelabel(0), prelabel(1)], frozenset({"0.jpg"}))
     assert candidates.names == ["1.jpg"]
+
+
+def test_little_is_kept_of_each_candidate() -> None:
+    def peak_bytes(count: int) -> int:
+        tracemalloc.start()
+        read_candidates(prelabel(i, poses=(pose(i), pose(i + 1)), appearance=(1.0,) * 32) for i in range(count))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak_bytes(10)  # what is computed on first use
+    assert (peak_bytes(1_500) - peak_bytes(500)) / 1_000 < 2_000
 
 
 def test_a_shape_does_not_depend_on_place_and_size() -> None:
