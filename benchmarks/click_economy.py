@@ -88,7 +88,7 @@ def measure_arms(model: Path, data: DataSet) -> Iterator[tuple[str, Row]]:
     yield from measure(Predictor(network, loaded.skeleton), data, OURS)
     if isinstance(network, PersonFrameNetwork):
         for looker in WIDTHS:
-            alone = Predictor(network.with_settings(looker=looker, silent_rounds=0), loaded.skeleton)
+            alone = Predictor(network.with_settings(looker=looker, own_looker=False, silent_rounds=0), loaded.skeleton)
             yield f"what MoveNet {looker.title()} sees, by hand", cost_by_hand(ManualCorrection(alone), data)
 
 

@@ -12,7 +12,7 @@ from benchmarks.measure import interleaved, summary, write_result
 from benchmarks.subject import arguments
 from clickpose.annotations import Click
 from clickpose.checkpoints.model_folder import load_model
-from clickpose.first_guess.networks import make_finder, make_looker
+from clickpose.first_guess.networks import make_finder
 from clickpose.person_frame.network import PersonFrameNetwork
 from clickpose.person_frame.person_frame import PersonFrame
 from clickpose.predictor import Predictor
@@ -32,7 +32,7 @@ def in_float32() -> PersonFrame:
     """Return the model with finder and looker in full precision, on any processor."""
     loaded = load_model(MODEL)
     assert isinstance(loaded.network, PersonFrameNetwork)
-    looker = make_looker(loaded.network.frame_config.looker, CPU, torch.float32)
+    looker = loaded.network.make_looker(CPU, torch.float32)
     return PersonFrame(loaded.network, loaded.skeleton, make_finder(CPU, torch.float32), looker)
 
 

@@ -102,10 +102,10 @@ class PersonFrameNetwork(FeedbackLoop):
         copy.load_state_dict({**self.state_dict(), **packaged})
         return copy
 
-    def make_looker(self, device: torch.device) -> MoveNetLooker:
-        """Return the looker of this model, ready to look at crops."""
+    def make_looker(self, device: torch.device, dtype: torch.dtype | None = None) -> MoveNetLooker:
+        """Return the looker of this model, ready to look at crops, in a precision; None for the fast one."""
         own = None if self.looker is None else self.looker.state_dict()
-        return make_looker(self.frame_config.looker, device, own=own)
+        return make_looker(self.frame_config.looker, device, dtype, own)
 
     def see(self, maps: Sequence[Tensor], window: Tensor | None = None) -> Maps:
         """Prepare a looker's maps ``(B, h, w, C)`` for any number of rounds."""
