@@ -197,11 +197,18 @@ ROWS = (
         lambda r: f"{r['clicks']} clicks",
     ),
     Row(
-        "on a GPU: a click's share of full inference",
+        "on a GPU: a click's share of full inference; the paper's is 12 of 48 ms",
         "gpu",
         lambda r: r["float32"]["refine_over_full"],
-        "<= 0.08",
+        "<= 0.25",
         lambda r: times(r["float32"], "refine_ms", "full_ms"),
+    ),
+    Row(
+        "the same with the click's arithmetic as a CUDA graph",
+        "gpu",
+        lambda r: r["graph"]["refine_ms"]["median"] / r["float32"]["full_ms"]["median"],
+        "<= 0.08",
+        lambda r: times(r["graph"], "refine_ms"),
     ),
 )
 
