@@ -73,6 +73,7 @@ class PersonFrame:
 
     def __init__(self, network: PersonFrameNetwork, skeleton: Skeleton, finder: Finder, looker: MoveNetLooker) -> None:
         self.network = prepare_loop(network, read=(0, -1), keep=MapAttention)  # both ends say how sure they are
+        self.network.looker = None  # its weights are in ``looker``
         self.config = network.frame_config
         self.skeleton, self.finder, self.looker = skeleton, finder, looker
         self.device = next(network.parameters()).device

@@ -195,6 +195,16 @@ def test_keypoints_without_a_label_teach_nothing(crops: KeptCrops) -> None:
     assert losses[0] == losses[1]
 
 
+def test_a_looker_of_its_own_stays_as_it_is(crops: KeptCrops) -> None:
+    network = PersonFrameNetwork(replace(SMALL, looker="lightning")).with_own_looker()
+    config = person_frame_training(batch_size=2, learning_rate=1e-2, warmup_steps=0, epochs=1)
+    state, batches = build_state(network, COCO17, config), CropBatches(crops, batch_size=2, count=2, seed=0)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    train_one_epoch(state, load_batches(batches), config, 2)
+    changed = {name for name, weight in network.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed and not any(name.startswith("looker.") for name in changed)
+
+
 def test_the_pose_layers_learn(crops: KeptCrops) -> None:
     torch.manual_seed(0)
     config = person_frame_training(batch_size=6, learning_rate=3e-3, schedule="constant", warmup_steps=0, epochs=1)
