@@ -131,7 +131,12 @@ class PackedBatches(Dataset[PackedBatch]):
 
 
 def pack(
-    sources: Sequence[CropSource], num_persons: Sequence[int], load_image: LoadImage, finder: Finder, file: Path
+    sources: Sequence[CropSource],
+    num_persons: Sequence[int],
+    load_image: LoadImage,
+    finder: Finder,
+    file: Path,
+    quality: int = QUALITY,
 ) -> PackedCrops:
     """Write the persons of some data sets to a file.
 
@@ -141,6 +146,7 @@ def pack(
         load_image: opens an annotated image, upright, RGB.
         finder: says where it sees persons.
         file: to write.
+        quality: of the images, 1 to 100.
 
     Raises:
         ImageError: an image cannot be used.
@@ -149,7 +155,7 @@ def pack(
     for number, (source, most) in enumerate(zip(sources, num_persons or [sys.maxsize] * len(sources), strict=True)):
         images = [image for image in source.annotations.images if any(map(is_trained_on, image.persons))]
         random.Random(number).shuffle(images)
-        packed = list(_pack_images(images, most, load_image, finder))
+        packed = list(_pack_images(images, most, load_image, finder, quality))
         rows += [row | {"share": np.float32(source.weight / len(packed))} for row in packed]
     encoded = [row.pop("bytes") for row in rows]
     tensors = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
@@ -160,7 +166,7 @@ def pack(
 
 
 def _pack_images(
-    images: Sequence[AnnotatedImage], most: int, load_image: LoadImage, finder: Finder
+    images: Sequence[AnnotatedImage], most: int, load_image: LoadImage, finder: Finder, quality: int
 ) -> Iterator[dict[str, Any]]:
     count = 0
     for record in images:
@@ -169,15 +175,15 @@ def _pack_images(
         image, persons = load_image(record), [person for person in record.persons if is_trained_on(person)]
         found = finder(image).boxes_px
         for person in persons:
-            yield _pack_person(image, person, found) | {"image": np.int64(record.id)}
+            yield _pack_person(image, person, found, quality) | {"image": np.int64(record.id)}
         count += len(persons)
 
 
-def _pack_person(image: Image.Image, person: PersonAnnotation, found: Floats) -> dict[str, Any]:
+def _pack_person(image: Image.Image, person: PersonAnnotation, found: Floats, quality: int) -> dict[str, Any]:
     frame = Frame.around(person.box_px)
     square = replace(frame, side_px=frame.side_px * PACKED_MARGIN)
     encoded = io.BytesIO()
-    square.cut(image, min(PACKED_PX, max(1, round(square.side_px)))).save(encoded, "WEBP", quality=QUALITY)
+    square.cut(image, min(PACKED_PX, max(1, round(square.side_px)))).save(encoded, "WEBP", quality=quality)
     return {"bytes": encoded.getvalue(), **truth_in(square, person), "found": _found_in(square, person, found)}
 
 
