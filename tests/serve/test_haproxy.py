@@ -28,9 +28,10 @@ defaults
     mode http
     option redispatch 1
     retry-on conn-failure
-    errorfile 502 /tmp/500.http
-    errorfile 503 /tmp/500.http
-    errorfile 504 /tmp/500.http
+    errorfile 502 /dev/null
+    errorfile 503 /dev/null
+    errorfile 504 /dev/null
+    balance leastconn
     timeout client 5s
     timeout connect 5s
     timeout server 5s
@@ -81,6 +82,7 @@ def front(tmp_path: Path) -> Iterator[Callable[[list[int]], str]]:
         servers = "".join(f"    server i{k} 127.0.0.1:{ingress}\n" for k, ingress in enumerate(ingresses))
         config = CONFIG.replace("9090", str(port)).replace("\nbackend ingresses\n", f"\nbackend ingresses\n{servers}")
         config = config.replace("retry-on conn-failure", f"retry-on {settings['RAY_SERVE_HAPROXY_RETRY_ON']}")
+        config = config.replace("balance leastconn", f"balance {settings['RAY_SERVE_HAPROXY_BALANCE_ALGORITHM']}")
         config = config.replace("16384", settings["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"])
         (tmp_path / "haproxy.cfg").write_text(config)
         running.append(subprocess.Popen([settings[BINARY], "-db", "-f", tmp_path / "haproxy.cfg"]))
