@@ -16,6 +16,7 @@ keeps it. An image costs more the more persons it shows, so persons and clicks t
 
 import itertools
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from scipy.optimize import isotonic_regression
 
 from clickpose.annotations import AnnotationSet, Pose
 from clickpose.commands.options import takes
@@ -219,31 +221,54 @@ def by_round(measured: list[Record], value: str) -> dict[str, list[list[float]]]
     return rounds
 
 
-def images_at_random(measured: list[Record], value: str, clicks: float) -> str:
-    """Return how many images drawn at random give so few clicks per person."""
-    curve = [mean(seeds) for seeds in by_round(measured, value)["random"]]
-    images = [seeds[0] for seeds in by_round(measured, "images")["random"]]
-    lowest = np.minimum.accumulate(curve)
-    if clicks < lowest[-1]:
-        return f"> {images[-1]:.0f}"
-    return f"{np.interp(-clicks, -lowest, images):.0f}" if clicks < lowest[0] else f"<= {images[0]:.0f}"
+def images_needed(clicks: Sequence[float], images: Sequence[float], goal: float) -> float:
+    """Return how many images bring the clicks per person down to a goal; infinity where they never do.
+
+    Trainings differ by chance: the curve that falls, and lies nearest to what was measured, is read between its points.
+    """
+    falling = isotonic_regression(clicks, increasing=False).x
+    reached = np.flatnonzero(falling <= goal + 1e-9)
+    if not len(reached) or not (after := reached[0]):
+        return images[0] if len(reached) else math.inf
+    return float(np.interp(-goal, -falling[after - 1 : after + 1], images[after - 1 : after + 1]))
+
+
+def as_good_as_random(measured: list[Record], value: str) -> dict[str, list[float]]:
+    """Return for each criterion how many images give what all those drawn at random give: mean of seeds, then each."""
+    rounds, images = by_round(measured, value), [seeds[0] for seeds in by_round(measured, "images")["random"]]
+
+    def of_seed(curve: list[list[float]], seed: int | None) -> list[float]:
+        return [mean(seeds) if seed is None else seeds[seed] for seeds in curve]
+
+    needed: dict[str, list[float]] = {}
+    for by, curve in rounds.items():
+        for seed in (None, *range(len(min(curve, key=len)))):
+            ends = isotonic_regression(of_seed(rounds["random"], seed), increasing=False).x[-1]
+            needed.setdefault(by, []).append(images_needed(of_seed(curve, seed), images, ends))
+    return needed
 
 
 def show(measured: list[Record]) -> None:
-    """Print clicks per person after each round, and how many images drawn at random give as few."""
+    """Print clicks per person after each round, and how many images give what all those drawn at random give."""
     for value in ("by hand", "with answers") if "with answers" in measured[0] else ("by hand",):
         rounds, persons = by_round(measured, value), by_round(measured, "persons")
-        spent = by_round(measured, "next costs")
+        spent, needed = by_round(measured, "next costs"), as_good_as_random(measured, value)
         images = [f"{seeds[0]:.0f} images" for seeds in max(by_round(measured, "images").values(), key=len)]
-        counted = "persons", "clicks to annotate what was added", "as random with"
+        counted = "persons", "clicks to annotate what was added", "images as good as all at random"
         table = Table("criterion", "seeds", *images, *counted, title=f"clicks per person, {value}")
         for by, curve in rounds.items():
-            cells = [" ".join([f"{mean(seeds):.3f}", *(f"({seed:.2f})" for seed in seeds)]) for seeds in curve]
+            cells = [seeds_beside(mean(seeds), seeds, 3) for seeds in curve]
             cells += [""] * (len(images) - len(cells))
             cost = sum(map(mean, spent[by][:-1]))
-            needed = images_at_random(measured, value, mean(curve[-1]))
-            table.add_row(by, str(len(curve[-1])), *cells, f"{mean(persons[by][-1]):.0f}", f"{cost:.0f}", needed)
-        Console(width=160).print(table)
+            enough = seeds_beside(needed[by][0], needed[by][1:], 0)
+            table.add_row(by, str(len(curve[-1])), *cells, f"{mean(persons[by][-1]):.0f}", f"{cost:.0f}", enough)
+        Console(width=180).print(table)
+
+
+def seeds_beside(value: float, seeds: Sequence[float], digits: int) -> str:
+    """Format a value, and in parentheses that of each seed."""
+    shown = [f"{value:.{digits}f}", *(f"({seed:.{max(0, digits - 1)}f})" for seed in seeds)]
+    return " ".join(shown).replace("inf", "never")
 
 
 def plot(measured: list[Record], path: Path) -> None:
