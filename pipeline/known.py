@@ -39,9 +39,21 @@ def identities(images: Iterable[ListedImage]) -> Keys:
     return _hashes(f"{image.name}\n{image.num_bytes}\n{image.modified_ns}" for image in images)
 
 
+def names(images: Iterable[ListedImage]) -> Keys:
+    """Hash what an image is called: its name below the root."""
+    return _hashes(image.name for image in images)
+
+
 def places(images: Iterable[ListedImage]) -> Keys:
     """Hash where an image lies."""
     return _hashes(image.uri for image in images)
+
+
+def is_first(keys: Keys) -> NDArray[np.bool_]:
+    """Tell of each key whether it is the first of its kind."""
+    first = np.zeros(len(keys), bool)
+    first[np.unique(keys, return_index=True)[1]] = True
+    return first
 
 
 def _hashes(texts: Iterable[str]) -> Keys:

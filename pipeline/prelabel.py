@@ -20,11 +20,12 @@ from pipeline.label_shards import Job, label_shards
 from pipeline.labeller import LoadPredictor, load_predictor
 from pipeline.labelling_model import describe_model
 from pipeline.lease import lease
+from pipeline.listing import ListedImage
 from pipeline.planning import Listing, list_to_disk, plan_shards
 from pipeline.prelabel_summary import PrelabelSummary
 from pipeline.prelabelled import Failure, Shard
 from pipeline.progress import Advance, progress
-from pipeline.roots import read_roots, remember_root
+from pipeline.roots import read_roots, remember_root, root_exists
 from pipeline.shards import (
     FAILED,
     MANIFEST,
@@ -149,7 +150,9 @@ class _Run:
         self.listing, self.job, self.options, self.store = listing, job, options, Store(job.out)
         self.failures: list[Failure] = []
         self.summary = PrelabelSummary(job.out, job.model.version)
-        self.inventory = Inventory(self.store)
+        self.roots = read_roots(self.store, listing.root)
+        others = (root for root in self.roots if root != listing.root)
+        self.inventory = Inventory(self.store, may_move=not any(map(root_exists, others)))
         if not options.fresh:
             refuse_old(self.store)
             self.inventory.read(job.model, read_failures(job.out) if self.store.exists(FAILED) else [])
@@ -162,11 +165,12 @@ class _Run:
     def sorted_out(self) -> Iterator[SortedOut]:
         """Yield the images of each chunk of the listing that are to be labelled, and count them as left."""
         summary = self.summary
-        for chunk in self.listing.chunks(read_roots(self.store, self.listing.root)):
+        for chunk in self.listing.chunks(self.roots):
             found = self.inventory.sort_out(chunk, retry_failed=self.options.retry_failed)
-            summary.num_images += len(found.missing) + found.num_kept + found.num_failed
+            self.failures += map(_clash, found.clashing)
+            summary.num_images += len(found) - found.num_doubled
             summary.num_kept += found.num_kept
-            summary.num_failed += found.num_failed
+            summary.num_failed += found.num_failed + len(found.clashing)
             summary.num_left += len(found.missing)
             yield found
 
@@ -175,7 +179,7 @@ class _Run:
         num_shards, remaining = 0, self.options.limit
         with progress(f"labelling with {self.job.model.version}", self.listing.num_images) as advance:
             for found in self.sorted_out():
-                advance(0, failed=found.num_failed, skipped=len(found) - len(found.missing))
+                advance(0, found.num_failed + len(found.clashing), skipped=len(found) - len(found.missing))
                 chosen = found.missing[:remaining]
                 remaining = None if remaining is None else remaining - len(chosen)
                 shards = plan_shards(chosen, self.job.model, self.options.shard_size, num_shards)
@@ -189,7 +193,8 @@ class _Run:
     def finish(self, began: float) -> None:
         """Write the outcome of every image."""
         self.summary.seconds = round(time.monotonic() - began, 3)
-        write_failures(self.store, [*self.inventory.failures_elsewhere(), *self.failures])
+        failed = {failure.uri: failure for failure in (*self.inventory.failures_elsewhere(), *self.failures)}
+        write_failures(self.store, list(failed.values()))
         self.store.write_json(MANIFEST, self._manifest())
 
     def _label(self, shards: Sequence[Shard], advance: Advance) -> None:
@@ -215,9 +220,8 @@ class _Run:
         written = set(shard_names(self.store)).intersection(shard.name for shard in shards)
         known = {image.uri for _, _, images in read_images(self.store, sorted(written)) for image in images}
         known.update(failure.uri for failure in self.failures)
-        lost = [image for shard in shards for image in shard.images if image.uri not in known]
-        reason = "never came back from its worker; run again"
-        return [Failure(image._replace(num_bytes=None, modified_ns=None), f"{image.uri} {reason}") for image in lost]
+        lost = (image for shard in shards for image in shard.images if image.uri not in known)
+        return [_to_try_again(image, "never came back from its worker; run again") for image in lost]
 
     def _manifest(self) -> dict[str, Any]:
         left_out = self.listing.left_out
@@ -230,3 +234,13 @@ class _Run:
             "left_out": dict(left_out.counts),
             "left_out_examples": left_out.examples,
         }
+
+
+def _clash(image: ListedImage) -> Failure:
+    """Return the failure of an image whose name another one has."""
+    return _to_try_again(image, f"is not the {image.name} that is labelled here: label it into another folder")
+
+
+def _to_try_again(image: ListedImage, reason: str) -> Failure:
+    """Return a failure that is no reason to leave the image out of the next run."""
+    return Failure(image._replace(num_bytes=None, modified_ns=None), f"{image.uri} {reason}")

@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
+from clickpose.errors import ClickPoseError
 from pipeline.image_files import WILDCARDS, full_name, is_folder
 from pipeline.store import Store
 
@@ -56,6 +57,14 @@ def read_roots(store: Store, root: str) -> list[str]:
     """Return the roots of a folder of pre-labels, with one more that it is about to get."""
     roots = list(store.read_json(ROOTS)) if store.exists(ROOTS) else []
     return roots if root in roots else [*roots, root]
+
+
+def root_exists(root: str) -> bool:
+    """Tell whether a root is still there; one that cannot be reached counts."""
+    try:
+        return root != "" and is_folder(root)
+    except (OSError, ClickPoseError):
+        return True
 
 
 def relative_name(name: str, roots: Sequence[str]) -> str:

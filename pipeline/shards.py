@@ -132,8 +132,10 @@ def read_prelabels(folder: str) -> Iterator[Prelabel]:
     refuse_old(store)
     for name in shard_names(store):
         for prelabel in _read_shard(store, name):
-            if (key := hash(prelabel.uri)) in seen:
-                raise StoreError(f"{store.uri} holds {prelabel.uri} twice: run clickpose prelabel again to mend that")
+            if (key := hash(prelabel.image.name)) in seen:
+                raise StoreError(
+                    f"{store.uri} holds {prelabel.image.name} twice: run clickpose prelabel again to mend that"
+                )
             seen.add(key)
             yield prelabel
 

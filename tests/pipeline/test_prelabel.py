@@ -122,7 +122,7 @@ def test_an_image_that_kills_is_found_out_in_three_lives(make_images, make_pose,
         """What a worker process raises nowhere: it is just gone, and Ray starts the next one."""
 
     folder = make_images("a.png", "b.png", "c.png")
-    shard = Shard("s0", tuple(ListedImage(str(folder / name)) for name in ("a.png", "b.png", "c.png")))
+    shard = Shard("s0", tuple(ListedImage(str(folder / name), name=name) for name in ("a.png", "b.png", "c.png")))
 
     def live():
         predictor = FakePredictor(make_pose(), raise_at(1, Death()))

@@ -115,6 +115,29 @@ def test_images_are_recognised_when_all_of_them_move_and_so_is_the_model(label, 
         assert (summary.num_labelled, summary.num_left, summary.num_kept) == (0, 0, 2)
 
 
+def test_two_folders_whose_images_have_the_same_names_are_not_mixed_up(label, make_images, tmp_path) -> None:
+    folder = make_images("cam1/0.png", "cam2/0.png", "cam2/1.png")
+    assert label(folder / "cam1").num_labelled == 1
+    for _ in range(2):
+        summary = label(folder / "cam2", max_failed=0.5)
+        assert (summary.num_images, summary.num_failed) == (2, 1)
+        assert labelled(tmp_path / "out") == {"0.png": 1, "1.png": 1}
+        assert "is not the 0.png that is labelled here" in failed(tmp_path / "out")["0.png"]
+    assert label(folder, fresh=True).num_labelled == 3
+    assert failed(tmp_path / "out") == {}
+
+
+def test_an_image_that_was_moved_with_all_others_and_replaced_is_labelled_anew(label, make_images, tmp_path) -> None:
+    folder = make_images("black.png", "b.png")
+    label(folder)
+    folder.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "b.png").write_bytes((tmp_path / "moved" / "black.png").read_bytes())
+    summary = label(tmp_path / "moved")
+    assert (summary.num_labelled, summary.num_kept, summary.num_failed) == (1, 1, 0)
+    people = {found.image.name: len(found.poses) for found in read_prelabels(str(tmp_path / "out"))}
+    assert people == {"b.png": 0, "black.png": 0}
+
+
 def test_what_a_run_without_a_lease_did_twice_is_mended(label, make_images, make_pose, model, tmp_path) -> None:
     folder = make_images("a.png", "b.png")
     label(folder)
