@@ -60,13 +60,15 @@ class Outlook:
         clicks_left: keypoints per person that annotators corrected on the round's images drawn at random, which the
             model had not seen; None without such an image.
         num_drawn: these images.
-        saving: clicks per person that another ``NEXT_IMAGES`` images would save, if they help as much as those of the
-            round; None if nothing was compared.
+        saving: clicks per person that another ``NEXT_IMAGES`` images would save, if they help as much as the last ones;
+            None if nothing was compared.
+        num_last: these last images.
     """
 
     clicks_left: Estimate | None
     num_drawn: int
     saving: Estimate | None
+    num_last: int = 0
 
     @property
     def advice(self) -> str:
@@ -86,7 +88,10 @@ class Outlook:
         else:
             images = "1 image" if self.num_drawn == 1 else f"{self.num_drawn} images"
             left = f"Clicks per person left, by {images} drawn at random: {self.clicks_left}."
-        saved = f"Clicks per person that another {NEXT_IMAGES} images would save: {self.saving}." if self.saving else ""
+        help_like = f"if they help like the last {self.num_last}"
+        saved = f"Clicks per person that another {NEXT_IMAGES} images would save, {help_like}: {self.saving}."
+        if self.saving is None:
+            saved = ""
         return "\n".join(line for line in (left, saved, self.advice) if line) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,20 +99,46 @@ class Outlook:
         return {**asdict(self), "advice": self.advice}
 
 
-def outlook(store: Store, report: RoundReport) -> Outlook:
-    """Say what a round tells about the next one.
+def outlook(store: Store, reports: Sequence[RoundReport]) -> Outlook:
+    """Say what all rounds so far, at least one, tell about the next one.
 
     Raises:
-        StoreError: the round's snapshot is gone, or is not what was written.
+        StoreError: the last round's snapshot is gone, or is not what was written.
     """
-    drawn = drawn_at_random(store) & set(report.newest)
-    snapshot = load_snapshot(store, report.snapshot)
+    last = reports[-1]
+    drawn = drawn_at_random(store) & set(last.newest)
+    snapshot = load_snapshot(store, last.snapshot)
     images = [image for image in snapshot.annotations.images if image.file_name in drawn]
     corrections = Counter(record.image_id for record in snapshot.provenance if record.source in CORRECTED)
     left = estimate([corrections[image.id] for image in images], [len(image.persons) for image in images])
-    saved = [one.champion - one.challenger for one in report.by_image]
-    saving = estimate(saved, [one.num_persons for one in report.by_image]) if report.newest else None
-    return Outlook(left, len(images), saving and _scaled(saving, NEXT_IMAGES / len(report.newest)))
+    recent = _recent(reports)
+    return Outlook(left, len(images), _saving(recent), sum(len(report.newest) for report in recent))
+
+
+def _recent(reports: Sequence[RoundReport]) -> list[RoundReport]:
+    """Return the last rounds that compared models: as many as ``NEXT_IMAGES`` new images took."""
+    recent, num_new = list[RoundReport](), 0
+    for report in reversed([report for report in reports if report.newest and report.by_image]):
+        if num_new < NEXT_IMAGES:
+            recent.insert(0, report)
+            num_new += len(report.newest)
+    return recent
+
+
+def _saving(recent: Sequence[RoundReport]) -> Estimate | None:
+    """Return the clicks per person from the first champion of some rounds to the last challenger, per ``NEXT_IMAGES``.
+
+    A challenger that was not promoted saves nothing, but the last one shows what the images so far can give.
+    """
+    saved, persons = Counter[str](), Counter[str]()
+    for report in recent:
+        for one in report.by_image:
+            persons[one.file_name] += one.num_persons
+            if report.promoted or report is recent[-1]:
+                saved[one.file_name] += one.champion - one.challenger
+    per_round = estimate([saved[name] for name in persons], list(persons.values()))
+    num_new = sum(len(report.newest) for report in recent)
+    return per_round and _scaled(per_round, len(recent) * NEXT_IMAGES / num_new)
 
 
 def estimate(amounts: Sequence[float], counts: Sequence[float]) -> Estimate | None:

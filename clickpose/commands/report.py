@@ -24,7 +24,7 @@ def report(
     from pipeline.store import Store
 
     lines = progress_lines(Store(store))
-    after = outlook(Store(store), lines[-1].round) if lines else None
+    after = outlook(Store(store), [line.round for line in lines]) if lines else None
     typer.echo(to_text(lines), nl=False)
     if after is not None:
         typer.echo(f"\n{after.in_words()}", nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_clicks_left_are_corrections_on_new_images_drawn_at_random(tmp_path: Pat
         *(record(13, k, "moved") for k in range(9)),  # chosen
         *(record(2, k, "moved") for k in range(9)),  # of an earlier round
     ]
-    told = outlook(store, finished(store, (), records))
+    told = outlook(store, [finished(store, (), records)])
     assert told.num_drawn == 2 and told.clicks_left is not None and told.clicks_left.value == 2
     assert (told.clicks_left.low, told.clicks_left.high) == (1, 3)
     assert "by 2 images drawn at random: 2.00 (1.00 to 3.00)" in told.in_words()
@@ -71,12 +72,31 @@ def test_clicks_left_are_corrections_on_new_images_drawn_at_random(tmp_path: Pat
 def test_a_saving_is_that_of_the_last_round_per_hundred_new_images(tmp_path: Path) -> None:
     store = Store(tmp_path)
     saved = tuple(ImageClicks(f"{i}.jpg", 2, 10, 9 - i % 2) for i in range(20))
-    told = outlook(store, finished(store, saved, []))
+    told = outlook(store, [finished(store, saved, [])])
     assert told.clicks_left is None and told.saving is not None
     assert told.saving.value == pytest.approx(0.75 * 100 / 10)
     assert told.saving.low < told.saving.value < told.saving.high
     assert "No image of the last round was drawn at random" in told.in_words()
-    assert outlook(store, finished(store, (), [])).saving is None
+    assert outlook(store, [finished(store, (), [])]).saving is None
+
+
+@pytest.mark.parametrize(("promoted", "saved"), [(True, 1.5), (False, 0.5)])
+def test_a_saving_is_that_of_the_last_hundred_images(tmp_path: Path, promoted: bool, saved: float) -> None:
+    def round_of_sixty(clicks: float, *, promoted: bool) -> RoundReport:
+        measured = tuple(ImageClicks(f"{i}.jpg", 2, 10, 10 - clicks) for i in range(20))
+        newest = tuple(f"new{i}.jpg" for i in range(60))
+        return replace(finished(store, measured, []), newest=newest, promoted=promoted)
+
+    store = Store(tmp_path)
+    rounds = [
+        round_of_sixty(9.0, promoted=True),  # before the last hundred images
+        round_of_sixty(1.0, promoted=promoted),
+        round_of_sixty(0.5, promoted=False),  # the last one counts in any case
+    ]
+    told = outlook(store, rounds)
+    assert told.num_last == 120 and told.saving is not None
+    assert told.saving.value == pytest.approx(saved / 2 * 100 / 120)
+    assert "if they help like the last 120: " in told.in_words()
 
 
 @pytest.mark.parametrize(
