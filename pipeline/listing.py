@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -131,7 +131,14 @@ def _looked_up(names: Iterable[str]) -> Iterator[ListedImage]:
     remaining, unreachable = iter(names), set[str]()
     with ThreadPoolExecutor(LOOKERS) as pool:
         while some := list(islice(remaining, LOOKED_UP)):
-            yield from pool.map(lambda name: _look_up(name, unreachable), some)
+            for found in pool.map(lambda names: [_look_up(name, unreachable) for name in names], _shared_out(some)):
+                yield from found
+
+
+def _shared_out(names: Sequence[str]) -> list[Sequence[str]]:
+    """Cut names into parts, one for each thread: a task for every name would take longer than to look it up."""
+    size = -(-len(names) // LOOKERS)
+    return [names[first : first + size] for first in range(0, len(names), size)]
 
 
 def _look_up(name: str, unreachable: set[str]) -> ListedImage:
