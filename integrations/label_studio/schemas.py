@@ -117,6 +117,10 @@ class Params(BaseModel):
 class PredictRequest(BaseModel):
     """The body of ``POST /predict``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"tasks": [{"id": 1, "data": {"image": "photos/one.jpg"}}]}]}
+    )
+
     tasks: Annotated[list[Task], Field(max_length=MAX_TASKS)]
     project: str | int | None = None
     label_config: str | None = None
@@ -126,6 +130,6 @@ class PredictRequest(BaseModel):
 class WebhookEvent(BaseModel):
     """The body of ``POST /webhook``: an action and its data."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"action": "ANNOTATION_CREATED"}]})
 
     action: str

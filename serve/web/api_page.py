@@ -6,6 +6,7 @@ The page contains everything it needs and contacts no server but this one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from shlex import quote
@@ -20,7 +21,8 @@ pre {{ background: #eee; overflow: auto }}
 textarea, input {{ width: 100%; box-sizing: border-box; font-family: monospace }}</style>
 <h1>{title}</h1><p>Every route except <code>/health</code> requires the secret, as Bearer token or Basic password.
 For programs: <a href="openapi.json">openapi.json</a>. In the <code>curl</code> lines,
-<code>$URL</code> is the address of this service.</p>"""
+<code>$URL</code> is the address of this service, <code>$KEY</code> the key of an open image;
+<code>photos/one.jpg</code> stands for an image that the service can read.</p>"""
 SCRIPT = """<script>
 addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -79,7 +81,8 @@ def _curl(path: str, method: str, example: Json | None, is_file: bool) -> str:
         parts.append("--data-binary @photo.jpg")
     elif example is not None:
         parts.append(f"-H 'Content-Type: application/json' -d {quote(json.dumps(example))}")
-    return " ".join([*parts, f'"$URL{path}"'])
+    with_variables = re.sub(r"{(\w+)}", lambda found: f"${found[1].upper()}", path)
+    return " ".join([*parts, f'"$URL{with_variables}"'])
 
 
 def _form(path: str, method: str, example: Json | None) -> str:

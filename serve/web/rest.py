@@ -31,6 +31,7 @@ from serve.web.schemas import (
     RefineRequest,
     SkeletonResponse,
     StatusResponse,
+    fill_examples,
     to_poses,
 )
 
@@ -104,10 +105,10 @@ def _add_descriptions(router: APIRouter, service: StatelessPoseService) -> None:
     @router.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> dict[str, Any]:
         """Return the description of this interface for programs."""
-        return dict(request.app.openapi())
+        return fill_examples(request.app.openapi(), len(service.skeleton))
 
     @router.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         """Return the description of this interface as a page."""
-        page = write_page(request.app.openapi())
+        page = write_page(fill_examples(request.app.openapi(), len(service.skeleton)))
         return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})

@@ -24,16 +24,29 @@ Share = Annotated[float, Field(ge=0, le=1)]
 ImageName = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
-EXAMPLE_POSE = {
-    "keypoints_px": [[312.0, 88.5], [301.5, 140.0]],  # one entry per keypoint of the skeleton, here two
-    "visibility": [2, 2],
-    "scores": [0.9, 0.8],
-    "box_px": [250.0, 60.0, 380.0, 300.0],
-    "score": 0.9,
-    "held": [False, False],
-}
-EXAMPLE_CLICK = {"person": 0, "keypoint": 0, "xy_px": [315.0, 90.0]}
-EXAMPLE_BOX = [250.0, 60.0, 380.0, 300.0]
+EXAMPLE_CLICK = {"person": 0, "keypoint": 0, "xy_px": [65.0, 30.0]}
+EXAMPLE_BOX = [20.0, 10.0, 120.0, 110.0]
+
+
+def example_pose(num_keypoints: int) -> dict[str, Any]:
+    """Return a pose with this many keypoints, for the descriptions of routes."""
+    return {
+        "keypoints_px": [[60.0, 20.0 + k] for k in range(num_keypoints)],
+        "visibility": [2] * num_keypoints,
+        "scores": [0.9] * num_keypoints,
+        "box_px": EXAMPLE_BOX,
+        "score": 0.9,
+        "held": [False] * num_keypoints,
+    }
+
+
+def fill_examples(document: dict[str, Any], num_keypoints: int) -> dict[str, Any]:
+    """Give the example poses of an OpenAPI document as many keypoints as the served skeleton has."""
+    for schema in document["components"]["schemas"].values():
+        for example in schema.get("examples", ()):
+            if "poses" in example:
+                example["poses"] = [example_pose(num_keypoints)]
+    return document
 
 
 def _example(**fields: Any) -> ConfigDict:
@@ -114,7 +127,7 @@ class DetectRequest(_Body):
 class RefineRequest(_Body):
     """Refine the caller's poses by clicks; send held keypoints back as they were returned."""
 
-    model_config = _example(image="photos/one.jpg", poses=[EXAMPLE_POSE], clicks=[EXAMPLE_CLICK])
+    model_config = _example(image="photos/one.jpg", poses=[example_pose(2)], clicks=[EXAMPLE_CLICK])
 
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)]
@@ -125,7 +138,7 @@ class RefineRequest(_Body):
 class AddPersonRequest(_Body):
     """Add the person inside a box to the caller's poses."""
 
-    model_config = _example(image="photos/one.jpg", poses=[EXAMPLE_POSE], box_px=EXAMPLE_BOX)
+    model_config = _example(image="photos/one.jpg", poses=[example_pose(2)], box_px=EXAMPLE_BOX)
 
     image: ImageName
     poses: Annotated[list[PoseBody], Field(max_length=MAX_PERSONS)] = []

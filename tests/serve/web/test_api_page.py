@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import os
+import re
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from PIL import Image
@@ -58,7 +64,17 @@ def test_a_request_can_be_tried_out(url: str) -> None:
         browser.close()
 
 
-def test_the_example_of_curl_is_the_example_of_the_schema(service: RemotePoseService, args: AppArgs) -> None:
-    document = build_api(service, args).openapi()
-    (example,) = document["components"]["schemas"]["DetectRequest"]["examples"]
-    assert Path(args.image_roots[0], example["image"]).exists()
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_every_curl_line_works_when_it_is_copied(url: str, args: AppArgs) -> None:
+    headers = {"Authorization": "Bearer open sesame"}
+    (folder,) = args.image_roots
+    shutil.copy(Path(folder, "photos", "one.jpg"), Path(folder, "photo.jpg"))
+    page = httpx.get(f"{url}/docs", headers=headers).text
+    lines = [html.unescape(line) for line in re.findall("<pre>(curl .*?)</pre>", page, re.DOTALL)]
+    assert len(lines) >= 15
+    for line in lines:
+        key = httpx.post(f"{url}/v1/open", json={"image": "photos/one.jpg"}, headers=headers).json()["key"]
+        variables = {"URL": url, "KEY": key, "PERSON": "0", "CLICKPOSE_SECRET": "open sesame"}
+        command = f"{line} --silent --fail-with-body"
+        done = subprocess.run(["sh", "-c", command], cwd=folder, env=os.environ | variables, capture_output=True)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
