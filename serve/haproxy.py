@@ -37,6 +37,7 @@ ON_ONE_MACHINE = {
     # Ray looks after its actors and counts requests ten times per second, which takes a twentieth of a core.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",  # after three failed checks Ray starts HAProxy again
     "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",  # keep image names out of the system's log
 }
 FILES = {
