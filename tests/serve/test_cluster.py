@@ -29,7 +29,7 @@ from integrations.label_studio.simulated_editor import SimulatedEditor
 from serve.app import AppArgs, build_app
 from serve.load.flood import flood
 from serve.load.processes import workers
-from serve.load.records import Log, failed, outcomes
+from serve.load.records import CLICKS, Log, failed, outcomes
 from serve.load.team import Team
 
 SECRET = "open sesame"
@@ -177,6 +177,31 @@ def test_killing_ingresses_and_a_replica_fails_no_request_and_loses_no_click(
 
 
 @pytest.mark.cluster
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_front_is_started_again_and_no_click_is_lost_when_it_is_killed(
+    client: httpx.Client, skeleton: Skeleton
+) -> None:
+    log = Log()
+
+    async def annotate() -> None:
+        async with (
+            asyncio.timeout(60),
+            httpx.AsyncClient(base_url=client.base_url, auth=("clickpose", SECRET), timeout=60) as http,
+            Team(dict.fromkeys(NAMES, (160, 120)), http, skeleton, log).working(6, every_s=0.2),
+        ):
+            await asyncio.sleep(2)
+            for process, _ in fronts(client):
+                os.kill(int(process.name), signal.SIGKILL)
+            killed_s = log.now()
+            while not any(click.outcome == "ok" for click in log.of(CLICKS, killed_s)):
+                await asyncio.sleep(0.5)
+            await asyncio.sleep(2)
+
+    asyncio.run(annotate())
+    assert failed(log.requests) and not log.lost and log.placed > 20
+
+
+@pytest.mark.cluster
 def test_an_image_stays_open_when_the_ingress_that_opened_it_is_killed(client: httpx.Client) -> None:
     opened = client.post("/v1/open", json={"image": "0.png"}).json()
     at, hand = f"/v1/open/{opened['key']}", {"person": 0, "keypoint": "left_hand", "xy_px": [33.5, 44.25]}
@@ -220,16 +245,26 @@ def sockets_of(process: Path) -> set[str]:
     return {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")}
 
 
-@pytest.mark.cluster
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_front_listens_on_loopback_only(client: httpx.Client) -> None:
-    ours = f"0100007F:{client.base_url.port:04X}"
+def fronts(client: httpx.Client) -> list[tuple[Path, set[str]]]:
+    """Each process that listens at the service's address, and all addresses that it listens at."""
     found, listeners = [], listening()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or belongs to another user
             addresses = {listeners[inode] for inode in sockets_of(process) & listeners.keys()}
-            found += [addresses] if ours in addresses else []
-    assert found and all(addresses == {ours} for addresses in found)
+            found += [(process, addresses)] if loopback(client) in addresses else []
+    return found
+
+
+def loopback(client: httpx.Client) -> str:
+    """The service's address as Linux writes it."""
+    return f"0100007F:{client.base_url.port:04X}"
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_front_listens_on_loopback_only(client: httpx.Client) -> None:
+    found = fronts(client)
+    assert found and all(addresses == {loopback(client)} for _, addresses in found)
 
 
 @pytest.mark.cluster
