@@ -61,7 +61,7 @@ def test_replicas_are_added_and_removed_without_a_failed_request_or_a_lost_click
 
     asyncio.run(annotate())
     assert not failed(log.requests), outcomes(log.requests)
-    assert not log.lost and log.placed > 100
+    assert not log.lost and log.placed > 50
     moved = sum(encoded) - len(PICTURES)  # those encoded just before a replica was added were not reported yet
     assert moved <= len(PICTURES) // 4, "images moved to the replicas that were added"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,7 +22,6 @@ import torch
 from ray import serve
 from starlette.requests import Request
 
-from clickpose.__main__ import main
 from clickpose.checkpoints.model_folder import save_model
 from clickpose.commands.serve import cache_line
 from clickpose.commands.serving import running_service, wait_until_ready
@@ -43,14 +44,13 @@ def model(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Path:
     return folder
 
 
-def test_a_port_that_is_in_use_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_in_use_is_named(model: Path, tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = str(other.getsockname()[1])
-        words = ["clickpose", "serve", "--model", str(model), "--port", port, "--allow-anonymous"]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as exit:
-            main()
-    assert exit.value.code == (
+        words = [sys.executable, "-m", "clickpose", "serve", "--model", str(model), "--port", port, "--allow-anonymous"]
+        alone = os.environ | {"RAY_TMPDIR": str(tmp_path)}  # no cluster of another test is joined
+        done = subprocess.run(words, env=alone, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == (
         f"clickpose: port {port} of 127.0.0.1 cannot be opened: Address already in use; choose another one with --port"
     )
 
