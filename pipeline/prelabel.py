@@ -118,7 +118,10 @@ def prelabel(
     summary = run.summary
     if run.is_hopeless:
         failed = f"{summary.num_failed} of {summary.num_images} images failed"
-        raise ClickPoseError(f"{failed}, more than the {options.max_failed:.0%} allowed: see {store.uri_of(FAILED)}")
+        raise ClickPoseError(
+            f"{failed}, more than the {options.max_failed:.0%} allowed: see {store.uri_of(FAILED)}. One of them:"
+            f" {read_failures(store.uri)[-1].reason}"
+        )
     return summary
 
 

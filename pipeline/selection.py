@@ -50,7 +50,7 @@ def _mix(candidates: Candidates) -> Array:
 def _mirror_difference(candidates: Candidates) -> Array:
     if np.isnan(candidates.mirror_difference).all():
         raise InvalidConfig("the mirrored images were not looked at: pre-label with --mirror to select by flip")
-    return np.nan_to_num(candidates.mirror_difference, nan=-1.0)
+    return np.nan_to_num(candidates.mirror_difference, nan=-np.inf)
 
 
 class Criterion(NamedTuple):
@@ -137,5 +137,7 @@ def _in_order(candidates: Candidates, by: str, scores: Array | None, chosen: Ind
 def _reason(candidates: Candidates, by: str, scores: Array | None, i: int) -> str:
     persons = f"{candidates.num_persons[i]} {'person' if candidates.num_persons[i] == 1 else 'persons'}"
     clicks = f"{candidates.expected_clicks[i]:.1f} clicks expected, {persons}"
-    why = "unlike the others chosen" if scores is None else CRITERIA[by].meaning.format(abs(scores[i]))
+    if scores is None:
+        return f"unlike the others chosen; {clicks}"
+    why = CRITERIA[by].meaning.format(abs(scores[i])) if np.isfinite(scores[i]) else "not looked at mirrored"
     return f"{why}; {clicks}" if why else clicks

@@ -86,6 +86,8 @@ def _keep(choices: Sequence[Choice], command: SelectCommand) -> None:
 
 
 def _tell(choices: Sequence[Choice], command: SelectCommand) -> None:
+    if len(choices) < command.count:
+        typer.echo(f"there are only {len(choices)} images to choose from:")
     for choice in choices[:SHOWN]:
         typer.echo(f"{choice.name}: {choice.reason}")
     if len(choices) > SHOWN:

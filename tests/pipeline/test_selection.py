@@ -111,6 +111,11 @@ def test_every_choice_has_a_reason_that_a_person_can_read(by: str, reason: str) 
 def test_a_missing_measure_is_explained() -> None:
     with pytest.raises(InvalidConfig, match="--mirror"):
         select(read_candidates([prelabel(0)]), 1, "flip")
+    some = read_candidates([prelabel(0), prelabel(1, mirror_difference=0.0)])
+    assert [choice.reason.partition(";")[0] for choice in select(some, 2, "flip")] == [
+        "poses differ by 0.000 of their size in the mirrored image",
+        "not looked at mirrored",
+    ]
     with pytest.raises(InvalidConfig, match="choose one of expected-clicks"):
         select(read_candidates([prelabel(0)]), 1, "luck")
 
