@@ -223,7 +223,9 @@ def load_predictor(model: Model) -> Detector:
         InvalidModel: the folder cannot be loaded, or is not the one that the run started with.
     """
     from clickpose.predictor import Predictor
+    from clickpose.training.cpu import keep_large_buffers
 
+    keep_large_buffers()  # page faults took a quarter of the demo model's time
     folder = local_folder(model.folder)
     if model_digest(folder) != model.digest:
         raise InvalidModel(f"{folder} is not the {model.version} that this run began with")
