@@ -101,7 +101,7 @@ def beside_network(predictor: Predictor, network_alone: Callable[[], object], re
 
 
 def preparation_ms(repeats: int) -> float:
-    """Return the processor's time to read a drawn photo, scale it and turn it into a tensor for the published network."""
+    """Return the processor's time to read a drawn photo and make it a tensor that the published network takes."""
     config = resnet50_coco()
 
     def prepare(file: Path) -> float:
