@@ -171,9 +171,9 @@ label-studio proxy --label-studio localhost
 label-studio proxy --label-studio http://127.0.0.1:9 --skeleton half.json
 label-studio proxy --label-studio http://127.0.0.1:9 --port 99999
 label-studio proxy --label-studio http://127.0.0.1:9 --host no.such.host.invalid
-demo --pictures missing
-demo --pictures photos
-demo --pictures empty --model missing
+demo --images missing
+demo --images photos
+demo --images empty --model missing
 demo --model model-short
 demo --limit 1
 dance

@@ -49,7 +49,9 @@ def init(
     model: Annotated[Path, typer.Option(help="Model folder whose skeleton is annotated.", parser=readable_folder)],
     images: Annotated[
         Path | None,
-        typer.Option("--pictures", help="Folder of the images, on Label Studio's machine, that the project shows."),
+        typer.Option(
+            "--images", "--pictures", help="Folder of the images, on Label Studio's machine, that the project shows."
+        ),
     ] = None,
     backend: Annotated[
         str | None,

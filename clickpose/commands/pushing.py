@@ -105,7 +105,7 @@ class Addresses:
             shown = ", ".join(self.folders) or "no folder"
             raise LabelStudioError(
                 f"the project shows {shown}, and {path} is not in it: add its folder with clickpose label-studio init"
-                " --pictures, or give the address of the images with --serve-from"
+                " --images, or give the address of the images with --serve-from"
             )
         self.document_root = self.document_root or find_document_root(self.client, folder, path)
         return local_address(path, self.document_root)

@@ -64,7 +64,9 @@ class RetrainOptions:
     ] = None
     recipe: RecipeOptions = field(default_factory=RecipeOptions)
     held_back_share: Annotated[float, typer.Option(help="Share of images to compare on.")] = 0.2
-    min_new_pictures: Annotated[int, typer.Option(help="Newly annotated images that a round needs.")] = 20
+    min_new_pictures: Annotated[
+        int, typer.Option("--min-new-images", "--min-new-pictures", help="Newly annotated images that a round needs.")
+    ] = 20
     min_persons: Annotated[int, typer.Option(help="Persons to compare on; with fewer the champion stays.")] = 30
     replay: ReplayOptions = field(default_factory=ReplayOptions)
     workers: WorkerOptions = field(default_factory=WorkerOptions)
@@ -118,7 +120,7 @@ class RetrainOptions:
 def retrain(options: RetrainOptions) -> None:
     """Collect, snapshot, fine-tune, compare in clicks, promote if better; run it again to resume.
 
-    With --watch, a round runs when --min-new-pictures are new, or whatever is new after --every hours. Annotations are
+    With --watch, a round runs when --min-new-images are new, or whatever is new after --every hours. Annotations are
     looked at every ten minutes, and at once when a webhook arrives: start clickpose serve with --forward-webhooks-to
     http://HOST:PORT, the address of --listen.
     """

@@ -21,7 +21,9 @@ from clickpose.commands.output import JsonFile, write_json
 class DemoOptions:
     """The images and model of the demo, and the folder of its report."""
 
-    images: Annotated[Path, typer.Option("--pictures", help="Folder with images/ and annotations.json.")] = PICTURES
+    images: Annotated[
+        Path, typer.Option("--images", "--pictures", help="Folder with images/ and annotations.json.")
+    ] = PICTURES
     model: Annotated[Path, typer.Option(help="Model folder to begin with.")] = MODEL
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report and of everything else; runs/demo-TIME by default.")
