@@ -31,6 +31,7 @@ from clickpose.model import ClickPose
 from clickpose.model.decoder import LayerOutput, LayerValues
 from clickpose.model.inputs import input_size, to_tensor
 from clickpose.predictor import Predictor
+from clickpose.whole_image import WholeImage
 from parity.plain import PERSONS_PER_ROUND, PlainForm
 
 logger = logging.getLogger(__name__)
@@ -139,8 +140,11 @@ class Study:
         """Images per second of the labeller, which reads and writes files, and of the network alone."""
         from benchmarks.prelabel import beside_network  # needs PyArrow, which the other steps do not
 
-        alone = partial(full, self.predictor.network, self.images)
-        return beside_network(self.predictor, alone, min(self.repeats, 5))
+        form = self.predictor.form
+        assert isinstance(form, WholeImage)
+        images = self.images.expand(form.max_together, -1, -1, -1).contiguous()
+        alone = partial(full, self.predictor.network, images)
+        return beside_network(self.predictor, alone, form.max_together, min(self.repeats, 5))
 
 
 @torch.no_grad()  # torch.compile takes no tensors of the inference mode

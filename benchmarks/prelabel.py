@@ -82,8 +82,10 @@ def measure(model_folder: str, images: Sequence[ListedImage], repeats: int) -> d
     }
 
 
-def beside_network(predictor: Predictor, network_alone: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Return images per second of the labeller on drawn photos, and of the network alone on one that is prepared."""
+def beside_network(
+    predictor: Predictor, network_alone: Callable[[], object], together: int, repeats: int
+) -> dict[str, float]:
+    """Return images per second of the labeller on drawn photos, and of the network alone on a prepared batch."""
     model = Model("bench", "", "", predictor.skeleton)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{seed}.jpg" for seed in range(NUM_DRAWN)]
@@ -95,8 +97,8 @@ def beside_network(predictor: Predictor, network_alone: Callable[[], object], re
     labeller_s, network_s = (summary(times_ms[name])["median"] / 1000 for name in ("labeller", "network"))
     return {
         "labeller_pictures_per_s": NUM_DRAWN / labeller_s,
-        "network_pictures_per_s": 1 / network_s,
-        "share_of_network": NUM_DRAWN * network_s / labeller_s,
+        "network_pictures_per_s": together / network_s,
+        "share_of_network": NUM_DRAWN * network_s / together / labeller_s,
     }
 
 

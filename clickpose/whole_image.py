@@ -35,6 +35,8 @@ from clickpose.poses import (
 )
 from clickpose.skeleton import Skeleton
 
+MAX_TOGETHER = 8  # images that a GPU encodes in one call
+
 
 @dataclass(frozen=True)
 class EncodedWholeImage(EncodedImage):
@@ -74,21 +76,34 @@ class WholeImage:
         self.network, self.config = prepare(model), model.config
         self.skeleton, self.keep = skeleton, keep
         self.device = next(model.parameters()).device
+        self.max_together = 1 if self.device.type == "cpu" else MAX_TOGETHER
 
     def encode(self, image: Image.Image) -> EncodedWholeImage:
         """Look at an RGB image: its memory, projected for the pose layers, and a first pass over its persons."""
-        config = self.config
-        resized = image.resize(
-            input_size(image.size, config.short_side_px, config.long_side_px), Image.Resampling.BILINEAR
-        )
-        memory = self.network.encode(to_tensor(resized, config)[None].to(self.device))
-        values = self.network.decoder.pose_values(memory).kept_as(self.keep)
-        persons = self.network.find_persons(memory)
-        return EncodedWholeImage(image.size, values, self._first_pass(persons, values, image.size))
+        return self._encode_same_size([image])[0]
 
     def encode_all(self, images: Sequence[Image.Image]) -> list[EncodedWholeImage]:
-        """Look at several images, one after the other: they differ in size."""
-        return [self.encode(image) for image in images]
+        """Look at several images: a GPU at those of one size together, a CPU, which gains nothing by it, one by one."""
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for number, image in enumerate(images):
+            by_size.setdefault(self._input_size(image), []).append(number)
+        encoded: dict[int, EncodedWholeImage] = {}
+        for numbers in by_size.values():
+            for first in range(0, len(numbers), self.max_together):
+                some = numbers[first : first + self.max_together]
+                encoded.update(zip(some, self._encode_same_size([images[n] for n in some]), strict=True))
+        return [encoded[number] for number in range(len(images))]
+
+    def _input_size(self, image: Image.Image) -> tuple[int, int]:
+        return input_size(image.size, self.config.short_side_px, self.config.long_side_px)
+
+    def _encode_same_size(self, images: Sequence[Image.Image]) -> list[EncodedWholeImage]:
+        resized = [image.resize(self._input_size(image), Image.Resampling.BILINEAR) for image in images]
+        memory = self.network.encode(torch.stack([to_tensor(one, self.config, self.device) for one in resized]))
+        values = self.network.decoder.pose_values(memory).kept_as(self.keep)
+        persons = self.network.find_persons(memory)
+        parts = [(image.size, values.of_image(i), persons.of_image(i)) for i, image in enumerate(images)]
+        return [EncodedWholeImage(size, its, self._first_pass(found, its, size)) for size, its, found in parts]
 
     def hypotheses(self, encoded: EncodedWholeImage) -> list[Pose]:
         """Return every pose of the first pass, best first; boxes may extend beyond the image."""

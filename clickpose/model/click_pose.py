@@ -31,6 +31,10 @@ class Persons:
     boxes: Tensor
     chosen: Tensor
 
+    def of_image(self, index: int) -> Persons:
+        """Return those of one image, still as a batch."""
+        return Persons(*(rows[index : index + 1] for rows in (self.content, self.boxes, self.chosen)))
+
 
 class ClickPose(FeedbackLoop):
     """End-to-end interactive keypoint detection (Yang et al., ICCV 2023)."""

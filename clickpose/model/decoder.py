@@ -57,6 +57,13 @@ class LayerValues:
         """Return the same with the values in another precision."""
         return LayerValues(tuple(value.to(dtype) for value in self.values), self.shapes, self.valid_ratios)
 
+    def of_image(self, index: int) -> LayerValues:
+        """Return those of one image, still as a batch, in memory of their own."""
+        if len(self.valid_ratios) == 1:
+            return self
+        values = tuple(value[index : index + 1].clone() for value in self.values)
+        return LayerValues(values, self.shapes, self.valid_ratios[index : index + 1].clone())
+
 
 class Decoder(nn.Module):
     """All decoder layers with their heads; layer i owns box head i, class head i and, among pose layers, pose head."""

@@ -12,10 +12,10 @@ from clickpose.model.config import ModelConfig
 MIN_SIDE_PX = 32  # one cell of the coarsest backbone level
 
 
-def to_tensor(image: Image.Image, model: ModelConfig) -> Tensor:
-    """Normalise an RGB image to ``(3, H, W)`` float32."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
-    mean, std = torch.tensor(model.pixel_mean), torch.tensor(model.pixel_std)
+def to_tensor(image: Image.Image, model: ModelConfig, device: torch.device | None = None) -> Tensor:
+    """Normalise an RGB image to ``(3, H, W)`` float32, on a device: bytes travel there, a quarter as many."""
+    pixels = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1).float() / 255
+    mean, std = (torch.tensor(value, device=device) for value in (model.pixel_mean, model.pixel_std))
     return (pixels - mean[:, None, None]) / std[:, None, None]
 
 

@@ -215,3 +215,22 @@ def test_refine_of_the_same_click_never_changes_nor_does_the_image(predictor, en
     first, again = (predictor.refine(encoded, poses, [click])[1] for _ in range(2))
     np.testing.assert_array_equal(first.keypoints_px, again.keypoints_px)
     assert all(torch.equal(a, b) for a, b in zip(before, encoded.values.values, strict=True))
+
+
+def test_images_encoded_together_are_as_if_encoded_alone(model, predictor, monkeypatch) -> None:
+    """A GPU encodes images of one size in one call; their order and what is kept of each stay the same."""
+    sizes_wh = [(200, 120), (160, 160), (200, 120), (100, 60), (200, 120)]  # the fourth is scaled to the first's size
+    random = np.random.default_rng(1)
+    images = [Image.fromarray(random.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes_wh]
+    form = Predictor(model, SKELETON).form
+    calls = []
+    encode = form.network.encode
+    monkeypatch.setattr(form, "max_together", 3)
+    monkeypatch.setattr(form.network, "encode", lambda batch: calls.append(len(batch)) or encode(batch))
+    for image, together in zip(images, form.encode_all(images), strict=True):
+        alone = predictor.encode(image)
+        assert together.size_wh == image.size and together.num_bytes == alone.num_bytes
+        for one, other in zip(together.hypotheses, alone.hypotheses, strict=True):
+            assert one.score == pytest.approx(other.score, abs=2e-5)
+            assert np.abs(one.keypoints_px - other.keypoints_px).max() < 0.05
+    assert sorted(calls) == [1, 1, 3]
