@@ -11,6 +11,7 @@ card.md               data, parents and numbers, for people
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,12 +67,12 @@ def save_model(
     looker = {name: weights.pop(name).half() for name in list(weights) if name.startswith(OF_LOOKER)}
     _write_json(folder / CONFIG, config_of(network).to_dict())
     _write_json(folder / SKELETON, skeleton.to_dict())
-    save_file(
-        {name: w.to(dtype if w.is_floating_point() else w.dtype) for name, w in weights.items()}, folder / WEIGHTS
+    _write_weights(
+        folder / WEIGHTS, {name: w.to(dtype if w.is_floating_point() else w.dtype) for name, w in weights.items()}
     )
     (folder / LOOKER).unlink(missing_ok=True)
     if looker:
-        save_file({name.removeprefix(OF_LOOKER): weight for name, weight in looker.items()}, folder / LOOKER)
+        _write_weights(folder / LOOKER, {name.removeprefix(OF_LOOKER): weight for name, weight in looker.items()})
     _write_json(folder / METRICS, metrics)
     (folder / CARD).write_text(card)
     return folder
@@ -138,6 +139,11 @@ def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], name: 
     if problems:
         raise InvalidModel(f"{name}: weights do not fit: {'; '.join(sorted(problems))}")
     network.load_state_dict({key: weights[key].to(wanted[key].dtype) for key in wanted})
+
+
+def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    save_file(dict(weights), path)
+    shutil.copymode(path.with_name(CONFIG), path)  # safetensors writes files that only their owner can read
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

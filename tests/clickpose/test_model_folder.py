@@ -153,6 +153,12 @@ def test_a_looker_of_its_own_travels_with_the_model(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], weight), name
 
 
+def test_whoever_may_read_one_file_may_read_all(tmp_path: Path) -> None:
+    """Training and serving may run as different users."""
+    folder = save_model(tmp_path / "m", seeing_network(), SKELETON, metrics={}, card="")
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
 def test_a_missing_looker_is_refused(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "m", seeing_network(), SKELETON, metrics={}, card="")
     (folder / "looker.safetensors").unlink()
