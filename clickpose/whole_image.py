@@ -80,25 +80,23 @@ class WholeImage:
 
     def encode(self, image: Image.Image) -> EncodedWholeImage:
         """Look at an RGB image: its memory, projected for the pose layers, and a first pass over its persons."""
-        return self._encode_same_size([image])[0]
+        return self.encode_all([image])[0]
 
     def encode_all(self, images: Sequence[Image.Image]) -> list[EncodedWholeImage]:
         """Look at several images: a GPU at those of one size together, a CPU, which gains nothing by it, one by one."""
         by_size: dict[tuple[int, int], list[int]] = {}
         for number, image in enumerate(images):
-            by_size.setdefault(self._input_size(image), []).append(number)
+            size = input_size(image.size, self.config.short_side_px, self.config.long_side_px)
+            by_size.setdefault(size, []).append(number)
         encoded: dict[int, EncodedWholeImage] = {}
-        for numbers in by_size.values():
+        for size, numbers in by_size.items():
             for first in range(0, len(numbers), self.max_together):
                 some = numbers[first : first + self.max_together]
-                encoded.update(zip(some, self._encode_same_size([images[n] for n in some]), strict=True))
+                encoded.update(zip(some, self._encode_at(size, [images[n] for n in some]), strict=True))
         return [encoded[number] for number in range(len(images))]
 
-    def _input_size(self, image: Image.Image) -> tuple[int, int]:
-        return input_size(image.size, self.config.short_side_px, self.config.long_side_px)
-
-    def _encode_same_size(self, images: Sequence[Image.Image]) -> list[EncodedWholeImage]:
-        resized = [image.resize(self._input_size(image), Image.Resampling.BILINEAR) for image in images]
+    def _encode_at(self, input_wh: tuple[int, int], images: Sequence[Image.Image]) -> list[EncodedWholeImage]:
+        resized = [image.resize(input_wh, Image.Resampling.BILINEAR) for image in images]
         memory = self.network.encode(torch.stack([to_tensor(one, self.config, self.device) for one in resized]))
         values = self.network.decoder.pose_values(memory).kept_as(self.keep)
         persons = self.network.find_persons(memory)

@@ -88,10 +88,10 @@ class Outlook:
         else:
             images = "1 image" if self.num_drawn == 1 else f"{self.num_drawn} images"
             left = f"Clicks per person left, by {images} drawn at random: {self.clicks_left}."
-        help_like = f"if they help like the last {self.num_last}"
-        saved = f"Clicks per person that another {NEXT_IMAGES} images would save, {help_like}: {self.saving}."
-        if self.saving is None:
-            saved = ""
+        saved = ""
+        if self.saving:
+            help_like = f"if they help like the last {self.num_last}"
+            saved = f"Clicks per person that another {NEXT_IMAGES} images would save, {help_like}: {self.saving}."
         return "\n".join(line for line in (left, saved, self.advice) if line) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
